@@ -1,0 +1,33 @@
+/*
+ * arena.h - scratch memory that is given back all at once.
+ *
+ * An arena keeps its blocks over a reset, so work that repeats (a statement,
+ * a transaction) stops allocating once it has warmed up.
+ */
+#ifndef TURDB_BASE_ARENA_H
+#define TURDB_BASE_ARENA_H
+
+#include "base/heap.h"
+
+struct arena_block;
+
+struct arena {
+	struct heap *heap;
+	struct arena_block *first;   /* kept over a reset                   */
+	struct arena_block *current; /* the one being filled                */
+	size_t used;                 /* bytes of `current` already handed out */
+};
+
+void arena_init(struct arena *arena, struct heap *heap);
+
+/* 16-byte aligned, not cleared; NULL when the heap has none. Dies with the
+ * next arena_reset(). */
+void *arena_allocate(struct arena *arena, size_t size);
+
+/* Gives back everything; keeps at most 64 KB of blocks for the next round. */
+void arena_reset(struct arena *arena);
+
+/* Frees all blocks. */
+void arena_close(struct arena *arena);
+
+#endif

@@ -1,0 +1,187 @@
+/*
+ * os.h - the one table of operating-system calls.
+ *
+ * Files, maps, syncs, locks, waiting, time and randomness go through a
+ * `struct os`; nothing else in the library does I/O. os_posix() is the real
+ * one; tests bring a simulated disk (test/sim) that can lose, tear, reorder
+ * and fail what it is told. Each call writes its own sentence into `err`.
+ *
+ * An `os_file` remembers the name it was opened by, for those sentences. One
+ * os_file may be used from several threads at once: there is no file position.
+ */
+#ifndef TURDB_BASE_OS_H
+#define TURDB_BASE_OS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+enum os_open_flags {
+	OS_OPEN_READ = 0,      /* read only                                    */
+	OS_OPEN_WRITE = 1,     /* read and write                               */
+	OS_OPEN_CREATE = 2,    /* with WRITE: create when it does not exist    */
+	OS_OPEN_EXCLUSIVE = 4, /* with CREATE: ERR_EXISTS when it does         */
+};
+
+enum os_lock_kind { OS_LOCK_NONE, OS_LOCK_SHARED, OS_LOCK_EXCLUSIVE };
+
+enum os_node_kind { OS_NODE_MISSING, OS_NODE_FILE, OS_NODE_DIRECTORY,
+                    OS_NODE_OTHER };
+
+enum os_advice { OS_ADVICE_RANDOM, OS_ADVICE_SEQUENTIAL, OS_ADVICE_WILL_NEED };
+
+struct os;
+
+/* Common head of every implementation's file object. */
+struct os_file {
+	struct os *os;
+	char name[128]; /* as given at open, cut at the front when too long */
+};
+
+struct os_identity {
+	uint64_t device, inode;
+	uint64_t size;
+	uint32_t mode;           /* permission bits */
+	enum os_node_kind kind;
+};
+
+struct os_methods {
+	/* Directories. `path` is the user's; `name` is relative to `dir`, may
+	 * hold one or more '/', never follows a symbolic link in its last part. */
+	int (*directory_open)(struct os *os, const char *path,
+	                      struct os_file **dir, struct err *err);
+	int (*directory_make)(struct os *os, struct os_file *dir /* or NULL */,
+	                      const char *name, struct err *err);
+	/* Calls `each` for every entry but . and ..; stops on non-zero and
+	 * returns that. */
+	int (*directory_list)(struct os_file *dir, const char *name,
+	                      int (*each)(void *context, const char *entry),
+	                      void *context, struct err *err);
+	int (*directory_sync)(struct os_file *dir, const char *name,
+	                      struct err *err);
+	/* What `path` is, without opening it; MISSING is an answer. */
+	int (*identify)(struct os *os, struct os_file *dir /* or NULL */,
+	                const char *path, struct os_identity *identity,
+	                struct err *err);
+	int (*unlink)(struct os_file *dir, const char *name, struct err *err);
+	bool (*is_network)(struct os_file *dir);
+
+	/* Files. ERR_MISSING when absent, ERR_CANTOPEN when it is not a
+	 * regular file or may not be opened. `mode` serves new files. */
+	int (*open)(struct os_file *dir, const char *name, unsigned flags,
+	            uint32_t mode, struct os_file **file, struct err *err);
+	void (*close)(struct os_file *file);
+	/* Whole or an error; *got (may be NULL) allows fewer at end of file. */
+	int (*read)(struct os_file *file, uint64_t offset, void *bytes,
+	            size_t size, size_t *got, struct err *err);
+	int (*write)(struct os_file *file, uint64_t offset,
+	             const struct span *spans, size_t span_count,
+	             struct err *err);
+	int (*sync)(struct os_file *file, struct err *err); /* data and size */
+	int (*size)(struct os_file *file, uint64_t *bytes, struct err *err);
+	int (*truncate)(struct os_file *file, uint64_t bytes, struct err *err);
+	/* Space for [offset, offset+size) is there afterwards, and the file at
+	 * least that long; new bytes are zero. */
+	int (*allocate)(struct os_file *file, uint64_t offset, uint64_t size,
+	                struct err *err);
+	int (*identity)(struct os_file *file, struct os_identity *identity,
+	                struct err *err);
+
+	/* Maps. reserve() takes address space without memory; map() lays
+	 * [offset, offset+size) of the file at `at` inside a reservation, shared,
+	 * read-only or (only for shared memory) writable. Offsets and sizes are
+	 * multiples of 64 KB, except that the last map of a file may end at its
+	 * end. unreserve() ends a reservation and the maps in it. */
+	int (*reserve)(struct os *os, size_t size, void **at, struct err *err);
+	int (*map)(struct os_file *file, uint64_t offset, size_t size,
+	           void *at, bool writable, struct err *err);
+	void (*unreserve)(struct os *os, void *at, size_t size);
+	void (*advise)(struct os *os, const void *at, size_t size,
+	               enum os_advice advice);
+	/* Zeroed private memory outside the heap, backed on first touch; for
+	 * sparse tables as large as a file. */
+	int (*sparse)(struct os *os, size_t size, void **at, struct err *err);
+
+	/* Locks that belong to the open file (OFD locks): they live as long as
+	 * this os_file, whatever else the process opens. A lock replaces the
+	 * own one at that byte atomically. Never waits: *held tells. */
+	int (*lock)(struct os_file *file, uint64_t offset,
+	            enum os_lock_kind kind, bool *held, struct err *err);
+	/* Whether somebody else holds a lock on that byte. */
+	int (*lock_probe)(struct os_file *file, uint64_t offset, bool *held,
+	                  struct err *err);
+
+	/* Waiting on a word in memory that processes share (futex). Returns
+	 * after a wake, a change, a spurious wake or the timeout. */
+	void (*wait)(struct os *os, _Atomic uint32_t *word, uint32_t expected,
+	             uint64_t timeout_us);
+	void (*wake)(struct os *os, _Atomic uint32_t *word, uint32_t count);
+
+	uint64_t (*monotonic_us)(struct os *os);
+	uint64_t (*wall_ms)(struct os *os); /* since 1970 */
+	void (*sleep_us)(struct os *os, uint64_t us);
+	void (*random)(struct os *os, void *bytes, size_t size);
+	uint32_t (*process_id)(struct os *os);
+	/* A byte that reads 1 here and 0 in a forked child; NULL where the
+	 * system has no such thing. */
+	const volatile uint8_t *(*fork_canary)(struct os *os);
+};
+
+struct os {
+	const struct os_methods *methods;
+};
+
+/* The real one; constant, never freed. */
+struct os *os_posix(void);
+
+/* Thin callers, so that code reads os_write(file, ...). */
+static inline int os_read(struct os_file *f, uint64_t offset, void *bytes,
+                          size_t size, struct err *err)
+{
+	return f->os->methods->read(f, offset, bytes, size, NULL, err);
+}
+
+static inline int os_read_some(struct os_file *f, uint64_t offset, void *bytes,
+                               size_t size, size_t *got, struct err *err)
+{
+	return f->os->methods->read(f, offset, bytes, size, got, err);
+}
+
+static inline int os_write(struct os_file *f, uint64_t offset,
+                           const void *bytes, size_t size, struct err *err)
+{
+	struct span one = span_of(bytes, size);
+
+	return f->os->methods->write(f, offset, &one, 1, err);
+}
+
+static inline int os_write_spans(struct os_file *f, uint64_t offset,
+                                 const struct span *spans, size_t count,
+                                 struct err *err)
+{
+	return f->os->methods->write(f, offset, spans, count, err);
+}
+
+static inline int os_sync(struct os_file *f, struct err *err)
+{
+	return f->os->methods->sync(f, err);
+}
+
+static inline void os_close(struct os_file *f)
+{
+	if (f)
+		f->os->methods->close(f);
+}
+
+static inline int os_open(struct os_file *dir, const char *name,
+                          unsigned flags, uint32_t mode, struct os_file **file,
+                          struct err *err)
+{
+	return dir->os->methods->open(dir, name, flags, mode, file, err);
+}
+
+#endif

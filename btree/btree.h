@@ -1,0 +1,141 @@
+/*
+ * btree.h - ordered maps from keys to values over a pager.
+ *
+ * Keys are byte strings compared by memcmp (btree/key.h makes them from SQL
+ * values); a tree of KEYS_ROWID has keys of exactly 8 bytes (big-endian, sign
+ * bit flipped: btree_rowid_key). Values are any bytes; large ones go to
+ * overflow pages. Keys are at most BTREE_KEY_SIZE_MAX bytes; the key codec
+ * shortens longer ones to a prefix plus hash and says so.
+ *
+ * One file holds one tree: its root, height and entry count are in the pager's
+ * state (format: btree/btree_format.h).
+ */
+#ifndef TURDB_BTREE_BTREE_H
+#define TURDB_BTREE_BTREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/pager.h"
+
+enum btree_keys { BTREE_KEYS_ROWID = 1, BTREE_KEYS_BYTES = 2 };
+
+enum { BTREE_KEY_SIZE_MAX = 3900 };
+
+/* Caller's storage; borrowed pager. Holds no page between operations. */
+struct btree {
+	struct pager *pager;
+	enum btree_keys keys;
+};
+
+/* Writes an empty tree into a fresh file. */
+int btree_create(struct pager *pager, enum btree_keys keys, struct err *err);
+
+/* Reads and checks the state. No resource to close. */
+int btree_open(struct btree *tree, struct pager *pager, struct err *err);
+
+int btree_count(struct btree *tree, uint64_t *entries, struct err *err);
+
+enum btree_put {
+	BTREE_PUT_NEW,     /* ERR_EXISTS (no sentence needed) when the key is there */
+	BTREE_PUT_REPLACE, /* insert or replace                                     */
+	BTREE_PUT_APPEND,  /* hint: the key is probably the largest; else as NEW    */
+};
+
+int btree_put(struct btree *tree, struct span key, struct span value,
+              enum btree_put mode, struct err *err);
+
+/* *found false and no error when the key is not there. */
+int btree_delete(struct btree *tree, struct span key, bool *found,
+                 struct err *err);
+
+/*
+ * Looks one key up. On a hit *value is borrowed: from the page until the view
+ * ends its operation, or (overflow) from `scratch`, which the caller owns and
+ * frees with btree_scratch_free.
+ */
+struct btree_scratch {
+	struct heap *heap;
+	uint8_t *bytes;
+	size_t size;
+};
+
+int btree_get(struct btree *tree, struct span key,
+              struct btree_scratch *scratch, struct span *value, bool *found,
+              struct err *err);
+void btree_scratch_free(struct btree_scratch *scratch);
+
+/*
+ * A position in key order. It remembers its key and survives everything: other
+ * writes, savepoints, commits and rollbacks through the same pager. When the
+ * view or the tree changed under it, the next use seeks the key again; if that
+ * entry is gone, the cursor stands before its successor: `cursor_next` then
+ * goes to the successor, and reading gives *deleted = true.
+ */
+struct btree_cursor {
+	struct btree *tree;
+	uint64_t view_epoch, edits;      /* when `page_no`/`slot` were true     */
+	uint32_t page_no;
+	uint32_t slot;
+	const uint8_t *page;             /* valid only while epoch/edits match  */
+	enum { CURSOR_UNSET, CURSOR_ON, CURSOR_GONE, CURSOR_END } where;
+	uint8_t *key;                    /* the remembered key                  */
+	uint32_t key_size, key_room;
+	uint8_t key_inline[64];          /* short keys need no allocation       */
+	struct btree_scratch scratch;    /* an overflow value                   */
+	uint32_t stack_page[12];         /* path, for neighbours and prefetch   */
+	uint16_t stack_slot[12];
+	uint32_t depth;
+	uint64_t reserved[4];
+};
+
+enum btree_seek {
+	BTREE_SEEK_EQ, BTREE_SEEK_GE, BTREE_SEEK_GT, BTREE_SEEK_LE, BTREE_SEEK_LT,
+};
+
+void btree_cursor_init(struct btree_cursor *cursor, struct btree *tree);
+void btree_cursor_close(struct btree_cursor *cursor);
+
+/* All of these set `*on`: whether the cursor stands on an entry. */
+int btree_cursor_seek(struct btree_cursor *cursor, struct span key,
+                      enum btree_seek how, bool *on, struct err *err);
+int btree_cursor_first(struct btree_cursor *cursor, bool *on, struct err *err);
+int btree_cursor_last(struct btree_cursor *cursor, bool *on, struct err *err);
+int btree_cursor_next(struct btree_cursor *cursor, bool *on, struct err *err);
+int btree_cursor_previous(struct btree_cursor *cursor, bool *on,
+                          struct err *err);
+
+/* The entry under the cursor. The key is borrowed from the cursor or page until
+ * its next move; the value from the page until the operation ends, or from the
+ * cursor until its next move. *deleted: the entry is gone, key is the
+ * remembered one, value empty. `value` may be NULL. */
+int btree_cursor_read(struct btree_cursor *cursor, struct span *key,
+                      struct span *value, bool *deleted, struct err *err);
+
+/* Checks the whole tree: order, bounds, depth, sibling links, counts, overflow
+ * chains, every page reached once. Calls `problem` per thing wrong (may be
+ * NULL); ERR_CORRUPT with the first one. `visit` (may be NULL) is called for
+ * every page reached, so that callers can check for leaked pages. */
+int btree_verify(struct btree *tree,
+                 void (*problem)(void *context, const char *sentence),
+                 void (*visit)(void *context, uint32_t page_no),
+                 void *context, struct err *err);
+
+/* About how many entries lie between two keys (for query plans), from the
+ * separators: reads at most two paths. NULL-data spans mean unbounded. */
+int btree_estimate(struct btree *tree, struct span low, struct span high,
+                   uint64_t *entries, struct err *err);
+
+static inline void btree_rowid_key(uint8_t key[8], int64_t rowid)
+{
+	store_be64(key, (uint64_t)rowid ^ (UINT64_C(1) << 63));
+}
+
+static inline int64_t btree_rowid_of(const uint8_t *key)
+{
+	return (int64_t)(load_be64(key) ^ (UINT64_C(1) << 63));
+}
+
+#endif

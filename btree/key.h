@@ -1,0 +1,62 @@
+/*
+ * key.h - SQL values as bytes that memcmp orders as SQLite orders the values.
+ *
+ * The order-preserving encoding of the type prefixes in btree/key_format.h:
+ * NULL < numbers < TEXT < BLOB; integers and reals interleave by value exactly
+ * as SQLite compares them. No key is a prefix of another. DESC columns are the
+ * complement of the ascending bytes.
+ */
+#ifndef TURDB_BTREE_KEY_H
+#define TURDB_BTREE_KEY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/heap.h"
+#include "btree/value.h"
+
+struct key_column {
+	enum collation collation;
+	bool descending;
+};
+
+/* A growing key; caller's storage, reused between rows without allocating. */
+struct key_buffer {
+	struct heap *heap;
+	uint8_t *bytes;
+	size_t size, room;
+	uint8_t inline_bytes[256];
+	bool shortened; /* a column was cut to fit BTREE_KEY_SIZE_MAX: equal bytes
+	                   then do not prove equal values */
+};
+
+void key_buffer_init(struct key_buffer *key, struct heap *heap);
+void key_buffer_close(struct key_buffer *key);
+void key_buffer_reset(struct key_buffer *key);
+
+/* Appends one column's value. */
+int key_append(struct key_buffer *key, const struct value *value,
+               const struct key_column *column, struct err *err);
+
+/* Appends a rowid (the last part of a non-unique index key). 8 bytes. */
+int key_append_rowid(struct key_buffer *key, int64_t rowid, struct err *err);
+
+/* The smallest key greater than every key that starts with these bytes: makes
+ * the upper bound of a prefix range. */
+int key_to_prefix_end(struct key_buffer *key, struct err *err);
+
+/* Splits the first column's encoded bytes off `key` (for skipping and reports);
+ * ERR_CORRUPT when the bytes are no key. */
+int key_column_skip(struct span key, bool descending, size_t *column_size,
+                    struct err *err);
+
+/* Decodes one column where the encoding is lossless (NULL, numbers, BINARY text,
+ * blobs, not shortened). *exact false otherwise. Text and blob bytes land in
+ * `scratch` (at least key.size bytes). Real or integer comes back as it went in:
+ * a real with an integral value stays a real. */
+int key_column_decode(struct span key, const struct key_column *column,
+                      struct value *value, uint8_t *scratch,
+                      size_t *column_size, bool *exact, struct err *err);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * row.h - a row's columns as bytes, with cheap access to one of them.
+ *
+ * Format: btree/row_format.h. A row with fewer columns than the table has (an
+ * older row after ADD COLUMN) reads as absent there. Text is stored with a NUL
+ * behind it, so that SQLite can take it without a copy.
+ */
+#ifndef TURDB_BTREE_ROW_H
+#define TURDB_BTREE_ROW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/heap.h"
+#include "btree/value.h"
+
+/* Bytes that row_encode will write. */
+size_t row_size(const struct value *values, uint32_t count);
+
+/* Writes exactly row_size() bytes. */
+void row_encode(const struct value *values, uint32_t count, uint8_t *bytes);
+
+/* Column `index` of an encoded row; text and blob bytes are borrowed from
+ * `row`. *present false when the row has fewer columns. Every number is
+ * checked: a damaged row is ERR_CORRUPT. */
+int row_column(struct span row, uint32_t index, struct value *value,
+               bool *present, struct err *err);
+
+/* How many columns the row has. */
+int row_count(struct span row, uint32_t *count, struct err *err);
+
+#endif
