@@ -22,7 +22,10 @@
  *
  * Change counters. `*view_epoch` grows whenever the view moves (begin, commit,
  * rollback, savepoint restored): then nothing read before may be trusted.
- * `edits` grows with every edit, allocation and free through this pager.
+ * `edits` grows with every edit, allocation and free through this pager. While
+ * both stand still a cursor may go on using a read() pointer over operations;
+ * so a pager that takes lent pages back between operations (spill, eviction)
+ * bumps the epoch when it does.
  */
 #ifndef TURDB_BASE_PAGER_H
 #define TURDB_BASE_PAGER_H
