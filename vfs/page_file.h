@@ -1,0 +1,86 @@
+/*
+ * page_file.h - one data file: mapped for reading, written by pwrite.
+ *
+ * Private to vfs/. Shared by all threads of the process. Bytes lent by
+ * page_file_borrow() stay mapped, at the same address, until the file is closed;
+ * whether they stay unchanged is a matter of snapshots. File sizes are multiples
+ * of 64 KB; the file grows by page_file_reserve() only.
+ */
+#ifndef TURDB_VFS_PAGE_FILE_H
+#define TURDB_VFS_PAGE_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/heap.h"
+#include "base/os.h"
+#include "vfs/page_format.h"
+
+struct page_file;
+
+struct page_file_identity {
+	uint32_t file_id;
+	uint32_t kind;        /* enum store_file_kind                     */
+	uint32_t page_size;   /* of its logical pages                     */
+	uint64_t birth;       /* txid that made it                        */
+	uint64_t database[2];
+	char hint[64];        /* zero-padded                              */
+	char name[96];        /* relative to the directory                */
+	bool header;          /* false for turdb.meta: unit 0 is not ours */
+};
+
+/* Opens and, when the identity has a header, checks it. ERR_MISSING,
+ * ERR_CORRUPT, ERR_VERSION. */
+int page_file_open(struct os_file *dir, struct heap *heap,
+                   const struct page_file_identity *identity, bool writable,
+                   struct page_file **file, struct err *err);
+
+/* Makes (or, in recovery, remakes over an unfinished one) the file with its
+ * header; nothing is synced. */
+int page_file_create(struct os_file *dir, struct heap *heap,
+                     const struct page_file_identity *identity, uint32_t mode,
+                     struct page_file **file, struct err *err);
+void page_file_close(struct page_file *file);
+
+const struct page_file_identity *
+page_file_identity_of(const struct page_file *file);
+const char *page_file_name(const struct page_file *file);
+
+/* Lends the image that `ref` names, verified when this process first touches that
+ * version at that place. `length` of ref must be the page size (or PLACE_SIZE for
+ * a map page). ERR_CORRUPT names file, page and what was wrong. The fast path
+ * (verified, mapped) is a few loads: keep it inline-able. */
+int page_file_borrow(struct page_file *file, const struct page_ref *ref,
+                     uint64_t tag, const uint8_t **bytes, struct err *err);
+
+/* As borrow, without trusting or updating the memory of what was verified: for
+ * checks. Reads through the map. */
+int page_file_verify(struct page_file *file, const struct page_ref *ref,
+                     uint64_t tag, const uint8_t **bytes, struct err *err);
+
+void page_file_prefetch(struct page_file *file, const struct page_ref *ref);
+
+/* The checksum a reference to these bytes must carry. */
+uint64_t page_file_checksum(uint32_t file_id, uint64_t tag, uint64_t birth,
+                            const void *bytes, size_t size);
+
+/* Writes an image at its place and remembers it as verified. The place must lie
+ * within what page_file_reserve() made sure of. */
+int page_file_write(struct page_file *file, const struct page_ref *ref,
+                    const void *bytes, struct err *err);
+
+/* Makes sure that units [0, places) exist on disk (fallocate, growing in steps:
+ * at least 64 KB, up to 1/8 of the file, at most 64 MB); *capacity is how many
+ * there are now. ERR_FULL. */
+int page_file_reserve(struct page_file *file, uint64_t places,
+                      uint64_t *capacity, struct err *err);
+int page_file_capacity(struct page_file *file, uint64_t *capacity,
+                       struct err *err);
+
+/* Only the last closer may: nobody else has it mapped. */
+int page_file_truncate(struct page_file *file, uint64_t places,
+                       struct err *err);
+int page_file_sync(struct page_file *file, struct err *err);
+
+#endif

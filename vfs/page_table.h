@@ -1,0 +1,69 @@
+/*
+ * page_table.h - logical page numbers to references, a copy-on-write radix tree.
+ *
+ * Private to vfs/; format in page_format.h. A table is a value (root reference
+ * and depth). Old tables stay readable while a snapshot retains them.
+ */
+#ifndef TURDB_VFS_PAGE_TABLE_H
+#define TURDB_VFS_PAGE_TABLE_H
+
+#include "vfs/page_file.h"
+
+void page_ref_store(uint8_t at[REF_SIZE], const struct page_ref *ref);
+/* Reads the bytes only; whether place and length make sense for the file is
+ * checked by whoever borrows. */
+void page_ref_load(const uint8_t at[REF_SIZE], struct page_ref *ref);
+
+/* ref->length 0 when the page is absent. Every number read is checked. */
+int page_table_find(struct page_file *file, const struct page_table *table,
+                    uint32_t page_no, struct page_ref *ref, struct err *err);
+
+struct page_change {
+	uint32_t page_no;
+	struct page_ref ref; /* all zero: the entry is removed */
+};
+
+/* What a rebuild needs from its caller. */
+struct page_table_sink {
+	/* A place of one unit for a new map page. */
+	int (*take)(void *context, uint32_t *place, struct err *err);
+	/* An entry or map page of the old table that the new one no longer has:
+	 * its place and units, for deciding when it is free. Not called for free
+	 * references (REF_FLAG_FREE). */
+	int (*superseded)(void *context, uint32_t place, uint32_t units,
+	                  uint64_t birth, struct err *err);
+	void *context;
+};
+
+/* Makes the table that differs from `old` by `changes` (sorted by page_no, each
+ * once), writing new map pages with birth `birth`. Grows the depth as needed and
+ * drops map pages that became empty. Only touched paths are rewritten. */
+int page_table_apply(struct page_file *file, const struct page_table *old,
+                     const struct page_change *changes, size_t count,
+                     uint64_t birth, const struct page_table_sink *sink,
+                     struct page_table *new_table, struct err *err);
+
+/* Calls `visit` for every page (level 0) and map page (level >= 1) that the table
+ * reaches, each map page before what is below it; stops on an error of visit. A
+ * free reference is visited too (flags FREE). Subtrees whose root was born at or
+ * before `born_after` are skipped (0: none). */
+int page_table_walk(struct page_file *file, const struct page_table *table,
+                    uint64_t born_after,
+                    int (*visit)(void *context, uint32_t level,
+                                 uint64_t index, const struct page_ref *ref,
+                                 struct err *err),
+                    void *context, struct err *err);
+
+/* Calls `only_old` for every place that `old` reaches and `newer` does not,
+ * skipping shared subtrees. A page or map page is the same when place and birth
+ * are. Used to give places back when the snapshot `old` goes away: those born
+ * after the next older retained snapshot are free. */
+int page_table_difference(struct page_file *file,
+                          const struct page_table *old,
+                          const struct page_table *newer,
+                          int (*only_old)(void *context, uint32_t place,
+                                          uint32_t units, uint64_t birth,
+                                          struct err *err),
+                          void *context, struct err *err);
+
+#endif

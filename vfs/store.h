@@ -1,0 +1,232 @@
+/*
+ * store.h - transactions over page files, made durable by one redo log.
+ *
+ * A database is a directory. A `struct store` is one open directory in this
+ * process, shared by its connections; a `struct store_view` is one connection's
+ * sight of it: a snapshot of the newest commit at the moment it began, or, once
+ * it has become the writer, that snapshot with its own edits on top.
+ *
+ * A view belongs to one connection: it may move between threads but is used by
+ * one at a time. Any number of views, in any number of processes, read at once;
+ * one writes. Beginning and ending a read makes no system call.
+ *
+ * Borrowed bytes (pages, states, names) point into mapped files or private
+ * copies and stay valid and unmoved until the operation ends:
+ * store_view_operation_end(), or any call that moves the view.
+ */
+#ifndef TURDB_VFS_STORE_H
+#define TURDB_VFS_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/heap.h"
+#include "base/os.h"
+#include "base/pager.h"
+
+struct store_environment; /* the stores that this process has open         */
+struct store;             /* one open database directory                   */
+struct store_view;        /* one connection's sight of it                  */
+
+/* --- opening ---------------------------------------------------------------- */
+
+struct store_options {
+	bool create;              /* make the directory when it is not there    */
+	bool read_only;           /* never become the writer                    */
+	bool immutable;           /* nobody writes: no locks, no shared memory  */
+	uint32_t cache_kb;        /* private page copies before spilling; 0 = default */
+	uint32_t checkpoint_mb;   /* log size that starts a checkpoint; 0 = default   */
+	uint64_t log_segment_size; /* 0 = default; tests use small ones          */
+	uint32_t file_mode;       /* permission bits of a new database; 0 = 0644 */
+};
+
+/* `os` and `heap` must outlive the environment. */
+int store_environment_open(struct os *os, struct heap *heap,
+                           struct store_environment **environment,
+                           struct err *err);
+void store_environment_close(struct store_environment *environment);
+
+/* What `path` is. Follows no symbolic link into something else than it names. */
+enum store_path_kind { STORE_PATH_MISSING, STORE_PATH_DATABASE,
+                       STORE_PATH_EMPTY_DIRECTORY, STORE_PATH_OTHER_DIRECTORY,
+                       STORE_PATH_FILE };
+int store_path_kind(struct store_environment *environment, const char *path,
+                    enum store_path_kind *kind, struct err *err);
+
+/* Opens the directory, or joins the store that this process has open already
+ * (options of the first opening hold). The first process in recovers. */
+int store_open(struct store_environment *environment, const char *path,
+               const struct store_options *options, struct store **store,
+               struct err *err);
+/* The last closer of the last process checkpoints. A failure loses nothing:
+ * the log still has it. The store is gone either way. */
+int store_close(struct store *store, struct err *err);
+
+const char *store_path(const struct store *store);
+
+/* --- views ------------------------------------------------------------------ */
+
+int store_view_open(struct store *store, struct store_view **view,
+                    struct err *err);
+void store_view_close(struct store_view *view); /* ends whatever is open */
+
+/* Takes a snapshot of the newest commit; nothing when one is held already.
+ * ERR_BUSY when all reader slots are in use (the sentence says how many). */
+int store_view_begin(struct store_view *view, struct err *err);
+/* Drops the snapshot and, unless committed, the edits. Never fails. */
+void store_view_end(struct store_view *view);
+bool store_view_reading(const struct store_view *view);
+bool store_view_writing(const struct store_view *view);
+uint64_t store_view_txid(const struct store_view *view);
+/* Grows whenever the view moves (see pager.h). */
+const uint64_t *store_view_epoch(const struct store_view *view);
+
+/* Becomes the writer, waiting up to `timeout_us` for the one before. If this
+ * view has read no turdb page or catalog entry since it began and sqlite.tbd is
+ * the same in the newest snapshot, it moves there silently; otherwise a stale
+ * view gets ERR_BUSY_SNAPSHOT. ERR_BUSY names the holder's pid and how long it
+ * has held the lock. ERR_READONLY, ERR_POISONED. */
+int store_view_write(struct store_view *view, uint64_t timeout_us,
+                     struct err *err);
+
+enum store_durability {
+	STORE_DURABLE_NEVER, /* synchronous=OFF                                */
+	STORE_DURABLE_LATER, /* NORMAL: at the next checkpoint or durable commit */
+	STORE_DURABLE_NOW,   /* FULL, EXTRA: on disk before commit returns      */
+};
+
+/* Makes the edits one commit. Afterwards the view holds a snapshot of that
+ * commit and is no longer the writer. On an error before the record is whole
+ * nothing has happened and the edits stay (the caller ends the view); on
+ * ERR_OUTCOME the commit is visible and its durability unknown. Committing
+ * without edits writes nothing. */
+int store_view_commit(struct store_view *view,
+                      enum store_durability durability, struct err *err);
+
+/* Discards the edits and releases the writer lock; the snapshot stays. */
+void store_view_rollback(struct store_view *view);
+
+/* Marks, as SQLite's pager keeps them (n counts from 0): savepoint opens every
+ * mark <= n not yet open with the present state; release drops marks >= n;
+ * rollback_to restores mark n and keeps it, or the start of the transaction when
+ * n < 0 or there is no such mark. All files except sqlite.tbd. Only savepoint
+ * can fail (memory), and then no mark was opened. Outside a write transaction
+ * all three do nothing. */
+int store_view_savepoint(struct store_view *view, int n, struct err *err);
+void store_view_release(struct store_view *view, int n);
+void store_view_rollback_to(struct store_view *view, int n);
+
+/* Ends an operation: borrowed pointers die here; spills private copies when
+ * they exceed the budget. Cheap otherwise. */
+int store_view_operation_end(struct store_view *view, struct err *err);
+
+/* --- files ------------------------------------------------------------------ */
+
+enum store_file_kind {
+	STORE_FILE_CATALOG = 0,    /* the catalog itself, in turdb.meta          */
+	STORE_FILE_SQLITE = 1,     /* SQLite's own pages                         */
+	STORE_FILE_DICTIONARY = 2, /* what turdb tables there are (vtab/)        */
+	STORE_FILE_TABLE = 3,
+	STORE_FILE_INDEX = 4,
+	STORE_FILE_GRAPH = 5,
+};
+
+enum { STORE_CATALOG_FILE_ID = 0, STORE_SQLITE_FILE_ID = 1,
+       STORE_DICTIONARY_FILE_ID = 2, STORE_FIRST_FREE_FILE_ID = 3,
+       STORE_PAGE_SIZE = 16384 };
+
+struct store_file_info {
+	uint32_t file_id;
+	enum store_file_kind kind;
+	uint32_t page_size;
+	uint32_t page_count;  /* logical pages ever numbered, free ones included */
+	uint32_t free_pages;
+	char name[96];        /* "root/5-users.tbd" */
+};
+
+/* Makes a file in this transaction. `hint` becomes part of its name, sanitised.
+ * `file_id` out; ids are never reused. The dictionary (kind DICTIONARY) always
+ * gets its fixed id and is made at most once. */
+int store_file_create(struct store_view *view, enum store_file_kind kind,
+                      const char *hint, uint32_t page_size, uint32_t *file_id,
+                      struct err *err);
+/* Gone for this transaction at once; the bytes go when no snapshot and no
+ * checkpoint needs them. */
+int store_file_drop(struct store_view *view, uint32_t file_id, struct err *err);
+/* ERR_MISSING when this view has no such file. */
+int store_file_info(struct store_view *view, uint32_t file_id,
+                    struct store_file_info *info, struct err *err);
+/* Calls `each` for every file of the view, by id; stops on non-zero. */
+int store_file_each(struct store_view *view,
+                    int (*each)(void *context,
+                                const struct store_file_info *info),
+                    void *context, struct err *err);
+
+/* The file's pages under this view. The pager belongs to the view and lives as
+ * long as it does (asking again gives the same one); when the file does not
+ * exist (any more) in the view, its calls give ERR_ABORT. ERR_MISSING when it
+ * does not exist now. Editing requires store_view_writing(). */
+int store_pager(struct store_view *view, uint32_t file_id,
+                struct pager **pager, struct err *err);
+
+/* --- SQLite's own bytes ------------------------------------------------------ */
+
+/* The bytes of sqlite.tbd as one flat file; any offset, any length. Reading past
+ * the end gives fewer bytes (*got). fetch lends zero-copy bytes when the range
+ * lies inside one page, else *bytes is NULL; they stay valid until the view moves
+ * (fetched bytes of an edited page are the edit's). */
+int store_sqlite_size(struct store_view *view, uint64_t *bytes,
+                      struct err *err);
+int store_sqlite_read(struct store_view *view, uint64_t offset, void *bytes,
+                      size_t size, size_t *got, struct err *err);
+int store_sqlite_write(struct store_view *view, uint64_t offset,
+                       const void *bytes, size_t size, struct err *err);
+int store_sqlite_truncate(struct store_view *view, uint64_t bytes,
+                          struct err *err);
+int store_sqlite_fetch(struct store_view *view, uint64_t offset, size_t size,
+                       const uint8_t **bytes, struct err *err);
+
+/* --- care -------------------------------------------------------------------- */
+
+/* Brings everything committed so far into the data files and drops log that no
+ * one needs. Returns at once with *done false when another process is at it. */
+int store_checkpoint(struct store *store, bool *done, struct err *err);
+
+/* Settings of a running store; 0 leaves a value as it is. */
+void store_configure(struct store *store, uint32_t cache_kb,
+                     uint32_t checkpoint_mb);
+
+/* Checks what the store itself knows: superblocks, catalog, page tables, every
+ * page's checksum, places reachable once or free. level 0: structures; 1: also
+ * every page image. Calls `problem` per thing wrong; returns ERR_CORRUPT with
+ * the first, or another error when checking itself failed. */
+int store_check(struct store_view *view, int level,
+                void (*problem)(void *context, const char *sentence),
+                void *context, struct err *err);
+
+/* Figures for turdb_status: calls `each` with a name, a value and what it is. */
+int store_status(struct store *store,
+                 int (*each)(void *context, const char *name, int64_t value,
+                             const char *what),
+                 void *context, struct err *err);
+
+/* Who holds snapshots: process id, age in ms, txid, whether it is the writer. */
+int store_readers(struct store *store,
+                  int (*each)(void *context, uint32_t pid, uint64_t age_ms,
+                              uint64_t txid, bool writer),
+                  void *context, struct err *err);
+
+/* As wal_segments(). */
+int store_log_segments(struct store *store,
+                       int (*each)(void *context, uint32_t segment_no,
+                                   uint64_t bytes, uint64_t first_lsn),
+                       void *context, struct err *err);
+
+/* Test-only switches for planted bugs (crash exploration must find each); 0 in
+ * real use. Bits in vfs/plant.h. Per environment. */
+void store_environment_plant(struct store_environment *environment,
+                             uint32_t bugs);
+
+#endif
