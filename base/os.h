@@ -2,9 +2,20 @@
  * os.h - the one table of operating-system calls.
  *
  * Files, maps, syncs, locks, waiting, time and randomness go through a
- * `struct os`; nothing else in the library does I/O. os_posix() is the real
- * one; tests bring a simulated disk (test/sim) that can lose, tear, reorder
- * and fail what it is told. Each call writes its own sentence into `err`.
+ * `struct os`; nothing else in the library does I/O. os_posix_open() makes the
+ * real one; tests bring a simulated disk (test/sim) that can lose, tear,
+ * reorder and fail what it is told. Each call writes its own sentence into
+ * `err`; the codes are the same in both:
+ *
+ *   ERR_FULL      no space, a quota or a file size limit
+ *   ERR_READONLY  a change where only reading is allowed
+ *   ERR_MISSING   no such name            ERR_EXISTS  the name is taken
+ *   ERR_CANTOPEN  not a regular file, a symbolic link, no permission to read,
+ *                 too many open files
+ *   ERR_CORRUPT   a read or map beyond the end of the file
+ *   ERR_INVALID   a name that leaves the directory: absolute, or with ".."
+ *   ERR_NOMEM     memory or address space
+ *   ERR_IO        everything else, and every failed sync whatever its reason
  *
  * An `os_file` remembers the name it was opened by, for those sentences. One
  * os_file may be used from several threads at once: there is no file position.
@@ -25,6 +36,7 @@ enum os_open_flags {
 	OS_OPEN_WRITE = 1,     /* read and write                               */
 	OS_OPEN_CREATE = 2,    /* with WRITE: create when it does not exist    */
 	OS_OPEN_EXCLUSIVE = 4, /* with CREATE: ERR_EXISTS when it does         */
+	OS_OPEN_MODE_EXACT = 8, /* a new file gets `mode` whatever the umask   */
 };
 
 enum os_lock_kind { OS_LOCK_NONE, OS_LOCK_SHARED, OS_LOCK_EXCLUSIVE };
@@ -34,12 +46,13 @@ enum os_node_kind { OS_NODE_MISSING, OS_NODE_FILE, OS_NODE_DIRECTORY,
 
 enum os_advice { OS_ADVICE_RANDOM, OS_ADVICE_SEQUENTIAL, OS_ADVICE_WILL_NEED };
 
+struct heap;
 struct os;
 
 /* Common head of every implementation's file object. */
 struct os_file {
 	struct os *os;
-	char name[128]; /* as given at open, cut at the front when too long */
+	char name[128]; /* for errors: as given at open, its front cut if long */
 };
 
 struct os_identity {
@@ -50,8 +63,10 @@ struct os_identity {
 };
 
 struct os_methods {
-	/* Directories. `path` is the user's; `name` is relative to `dir`, may
-	 * hold one or more '/', never follows a symbolic link in its last part. */
+	/* Directories. `path` is the user's, links and all; `name` is relative
+	 * to `dir`, may hold one or more '/', never follows a symbolic link in
+	 * its last part. Where a name means a directory, NULL is `dir` itself.
+	 * Without `dir` a name is a path of the user's. */
 	int (*directory_open)(struct os *os, const char *path,
 	                      struct os_file **dir, struct err *err);
 	int (*directory_make)(struct os *os, struct os_file *dir /* or NULL */,
@@ -63,11 +78,13 @@ struct os_methods {
 	                      void *context, struct err *err);
 	int (*directory_sync)(struct os_file *dir, const char *name,
 	                      struct err *err);
-	/* What `path` is, without opening it; MISSING is an answer. */
+	/* What `path` is, without opening it; MISSING is an answer. A symbolic
+	 * link under `dir` is OTHER. */
 	int (*identify)(struct os *os, struct os_file *dir /* or NULL */,
 	                const char *path, struct os_identity *identity,
 	                struct err *err);
 	int (*unlink)(struct os_file *dir, const char *name, struct err *err);
+	/* A file system other machines may write to behind our shared memory. */
 	bool (*is_network)(struct os_file *dir);
 
 	/* Files. ERR_MISSING when absent, ERR_CANTOPEN when it is not a
@@ -75,13 +92,16 @@ struct os_methods {
 	int (*open)(struct os_file *dir, const char *name, unsigned flags,
 	            uint32_t mode, struct os_file **file, struct err *err);
 	void (*close)(struct os_file *file);
-	/* Whole or an error; *got (may be NULL) allows fewer at end of file. */
+	/* Whole or an error; *got (may be NULL) allows fewer at end of file. A
+	 * failed write may have written a part of its bytes. */
 	int (*read)(struct os_file *file, uint64_t offset, void *bytes,
 	            size_t size, size_t *got, struct err *err);
 	int (*write)(struct os_file *file, uint64_t offset,
 	             const struct span *spans, size_t span_count,
 	             struct err *err);
-	int (*sync)(struct os_file *file, struct err *err); /* data and size */
+	/* Data and size. After a failure what was written since the last sync
+	 * may be lost, and a later success proves nothing: never retry. */
+	int (*sync)(struct os_file *file, struct err *err);
 	int (*size)(struct os_file *file, uint64_t *bytes, struct err *err);
 	int (*truncate)(struct os_file *file, uint64_t bytes, struct err *err);
 	/* Space for [offset, offset+size) is there afterwards, and the file at
@@ -95,7 +115,9 @@ struct os_methods {
 	 * [offset, offset+size) of the file at `at` inside a reservation, shared,
 	 * read-only or (only for shared memory) writable. Offsets and sizes are
 	 * multiples of 64 KB, except that the last map of a file may end at its
-	 * end. unreserve() ends a reservation and the maps in it. */
+	 * end. A map beyond the file's end is an error; what it replaced stays
+	 * part of the reservation. unreserve() ends a reservation and the maps
+	 * in it. Maps outlive the os_file. */
 	int (*reserve)(struct os *os, size_t size, void **at, struct err *err);
 	int (*map)(struct os_file *file, uint64_t offset, size_t size,
 	           void *at, bool writable, struct err *err);
@@ -103,7 +125,7 @@ struct os_methods {
 	void (*advise)(struct os *os, const void *at, size_t size,
 	               enum os_advice advice);
 	/* Zeroed private memory outside the heap, backed on first touch; for
-	 * sparse tables as large as a file. */
+	 * sparse tables as large as a file. Ends with unreserve(). */
 	int (*sparse)(struct os *os, size_t size, void **at, struct err *err);
 
 	/* Locks that belong to the open file (OFD locks): they live as long as
@@ -116,7 +138,8 @@ struct os_methods {
 	                  struct err *err);
 
 	/* Waiting on a word in memory that processes share (futex). Returns
-	 * after a wake, a change, a spurious wake or the timeout. */
+	 * after a wake, a change, a spurious wake or the timeout (UINT64_MAX:
+	 * none). */
 	void (*wait)(struct os *os, _Atomic uint32_t *word, uint32_t expected,
 	             uint64_t timeout_us);
 	void (*wake)(struct os *os, _Atomic uint32_t *word, uint32_t count);
@@ -135,8 +158,10 @@ struct os {
 	const struct os_methods *methods;
 };
 
-/* The real one; constant, never freed. */
-struct os *os_posix(void);
+/* The real one. Its open files come from `heap`, which must outlive it; close
+ * it after them. Its threads share it; a forked child must not use it. */
+int os_posix_open(struct heap *heap, struct os **os, struct err *err);
+void os_posix_close(struct os *os);
 
 /* Thin callers, so that code reads os_write(file, ...). */
 static inline int os_read(struct os_file *f, uint64_t offset, void *bytes,
