@@ -50,15 +50,17 @@ const char *page_file_name(const struct page_file *file);
 /* Lends the image that `ref` names, verified when this process first touches that
  * version at that place. `length` of ref must be the page size (or PLACE_SIZE for
  * a map page). ERR_CORRUPT names file, page and what was wrong. The fast path
- * (verified, mapped) is a few loads: keep it inline-able. */
-int page_file_borrow(struct page_file *file, const struct page_ref *ref,
-                     uint64_t tag, const uint8_t **bytes, struct err *err);
+ * (verified, mapped) is a few loads, inline in page_file_private.h. */
+static inline int page_file_borrow(struct page_file *file,
+                                   const struct page_ref *ref, uint64_t tag,
+                                   const uint8_t **bytes, struct err *err);
 
 /* As borrow, without trusting or updating the memory of what was verified: for
  * checks. Reads through the map. */
 int page_file_verify(struct page_file *file, const struct page_ref *ref,
                      uint64_t tag, const uint8_t **bytes, struct err *err);
 
+/* A hint, never an error: the image will be borrowed soon. */
 void page_file_prefetch(struct page_file *file, const struct page_ref *ref);
 
 /* The checksum a reference to these bytes must carry. */
@@ -69,6 +71,12 @@ uint64_t page_file_checksum(uint32_t file_id, uint64_t tag, uint64_t birth,
  * within what page_file_reserve() made sure of. */
 int page_file_write(struct page_file *file, const struct page_ref *ref,
                     const void *bytes, struct err *err);
+
+/* Writes `count` images in the order given; neighbours whose places adjoin go to
+ * the system in one call. After an error any of them may be written. */
+int page_file_write_many(struct page_file *file, const struct page_ref *refs,
+                         const void *const *bytes, size_t count,
+                         struct err *err);
 
 /* Makes sure that units [0, places) exist on disk (fallocate, growing in steps:
  * at least 64 KB, up to 1/8 of the file, at most 64 MB); *capacity is how many
@@ -82,5 +90,7 @@ int page_file_capacity(struct page_file *file, uint64_t *capacity,
 int page_file_truncate(struct page_file *file, uint64_t places,
                        struct err *err);
 int page_file_sync(struct page_file *file, struct err *err);
+
+#include "vfs/page_file_private.h"
 
 #endif

@@ -23,7 +23,11 @@
  * entry, superblock) beside its depth: depth 0 = the root is page 0 itself or,
  * with length 0, the table is empty; depth d = the root is a map page of level d;
  * level 1 refers to pages, level n to map pages of level n - 1. An entry whose
- * 24 bytes are zero stands for nothing below it.
+ * 24 bytes are zero stands for nothing below it. A free reference (flag FREE)
+ * has length 0 and stands only at level 1.
+ *
+ * The file header is valid when the magic and the checksum match. A newer
+ * version of it keeps magic, version and checksum where they are.
  */
 #ifndef TURDB_VFS_PAGE_FORMAT_H
 #define TURDB_VFS_PAGE_FORMAT_H
