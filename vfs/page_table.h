@@ -29,7 +29,8 @@ struct page_table_sink {
 	int (*take)(void *context, uint32_t *place, struct err *err);
 	/* An entry or map page of the old table that the new one no longer has:
 	 * its place and units, for deciding when it is free. Not called for free
-	 * references (REF_FLAG_FREE). */
+	 * references (REF_FLAG_FREE). Told in the middle of the work: a place
+	 * that `take` gives must not be one of these. */
 	int (*superseded)(void *context, uint32_t place, uint32_t units,
 	                  uint64_t birth, struct err *err);
 	void *context;
@@ -37,7 +38,10 @@ struct page_table_sink {
 
 /* Makes the table that differs from `old` by `changes` (sorted by page_no, each
  * once), writing new map pages with birth `birth`. Grows the depth as needed and
- * drops map pages that became empty. Only touched paths are rewritten. */
+ * drops map pages that became empty: a table is always as low as its highest page
+ * allows. Only touched paths are rewritten; needs 20 KB of stack and no heap. After
+ * an error the places taken so far are the caller's to give back. `new_table` may
+ * be `old`. */
 int page_table_apply(struct page_file *file, const struct page_table *old,
                      const struct page_change *changes, size_t count,
                      uint64_t birth, const struct page_table_sink *sink,
