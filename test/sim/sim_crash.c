@@ -404,7 +404,7 @@ static void crash_file(struct plan *plan, struct sim_disk *made,
 	sim_image_cut(&to->first, size);
 	to->first_size = size;
 	to->mode = from->mode;
-	sim_inode_from_image(to, &to->first, size);
+	sim_inode_fill(made, number, &to->first, size);
 	sim_inode_charge(to, size);
 }
 
@@ -476,7 +476,6 @@ static void crash_inodes(struct plan *plan, struct sim_disk *made)
 		to->mode = from->mode;
 		if (from->kind != OS_NODE_FILE)
 			continue;
-		to->memory = sim_memory_make();
 		crash_file(plan, made, i);
 	}
 }
@@ -508,7 +507,7 @@ struct sim_disk *sim_crash(struct sim_disk *disk, uint64_t length,
                            enum sim_crash_kind kind, uint64_t seed,
                            struct sim_crash_report *report)
 {
-	struct sim_disk *made = sim_disk_create(&disk->options);
+	struct sim_disk *made = sim_disk_relative(disk);
 	struct plan plan = { .disk = disk, .kind = kind, .length = length };
 
 	pthread_mutex_lock(&disk->mutex);

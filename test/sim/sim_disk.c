@@ -13,6 +13,8 @@
 
 enum { VECTORS_AT_ONCE = 256, PUNCH_MIN = 4 * SIM_PAGE_SIZE };
 
+static const uint8_t zeros[SIM_PAGE_SIZE];
+
 uint64_t sim_random(uint64_t *state)
 {
 	uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
@@ -24,7 +26,7 @@ uint64_t sim_random(uint64_t *state)
 
 /* Inodes */
 
-int sim_memory_make(void)
+static int make_memory(void)
 {
 	int memory = memfd_create("turdb-sim", MFD_CLOEXEC);
 
@@ -41,11 +43,38 @@ uint32_t sim_inode_make(struct sim_disk *disk, enum os_node_kind kind,
 	SIM_GROW(disk->inodes, disk->inode_count, disk->inode_capacity);
 	disk->inodes[disk->inode_count] = (struct sim_inode){
 		.kind = kind,
-		.memory = kind == OS_NODE_FILE ? sim_memory_make() : -1,
+		.memory = kind == OS_NODE_FILE ? make_memory() : -1,
 		.mode = mode,
 		.path = strdup(path),
 	};
 	return (uint32_t)disk->inode_count++;
+}
+
+static void forget_shown(struct sim_inode *inode)
+{
+	sim_image_free(&inode->shown);
+	free(inode->dirty);
+	inode->dirty = NULL;
+	inode->dirty_count = 0;
+}
+
+/* Pages of [from, to) no longer hold what `shown` says. */
+static void mark_dirty(struct sim_inode *inode, uint64_t from, uint64_t to)
+{
+	size_t first = (size_t)(from / SIM_PAGE_SIZE);
+	size_t end = (size_t)((to + SIM_PAGE_SIZE - 1) / SIM_PAGE_SIZE);
+
+	if (from >= to)
+		return;
+	if (end > inode->dirty_count) {
+		size_t count = end + end / 2;
+
+		inode->dirty = sim_resize(inode->dirty, count);
+		memset(inode->dirty + inode->dirty_count, 0,
+		       count - inode->dirty_count);
+		inode->dirty_count = count;
+	}
+	memset(inode->dirty + first, 1, end - first);
 }
 
 void sim_inode_settle(struct sim_inode *inode)
@@ -55,7 +84,9 @@ void sim_inode_settle(struct sim_inode *inode)
 	close(inode->memory);
 	inode->memory = -1;
 	inode->charged = 0;
+	forget_shown(inode);
 }
+
 
 void sim_inode_charge(struct sim_inode *inode, uint64_t end)
 {
@@ -95,8 +126,6 @@ static void write_all(int memory, const uint8_t *bytes, size_t size,
 
 static void write_zeros(struct sim_inode *inode, uint64_t offset, size_t size)
 {
-	static const uint8_t zeros[SIM_PAGE_SIZE];
-
 	if (offset + size > inode->size)
 		sim_inode_set_size(inode, offset + size);
 	if (size >= PUNCH_MIN &&
@@ -116,6 +145,7 @@ static void write_zeros(struct sim_inode *inode, uint64_t offset, size_t size)
 void sim_inode_write(struct sim_inode *inode, uint64_t offset,
                      const uint8_t *bytes, size_t size)
 {
+	mark_dirty(inode, offset, offset + size);
 	if (!bytes) {
 		write_zeros(inode, offset, size);
 		return;
@@ -145,6 +175,7 @@ void sim_inode_read(const struct sim_inode *inode, uint64_t offset,
 
 void sim_inode_set_size(struct sim_inode *inode, uint64_t size)
 {
+	mark_dirty(inode, size, inode->size);
 	if (ftruncate(inode->memory, (off_t)size)) {
 		perror("sim: ftruncate");
 		abort();
@@ -152,21 +183,89 @@ void sim_inode_set_size(struct sim_inode *inode, uint64_t size)
 	inode->size = size;
 }
 
-/* Runs of pages go out in one call each. */
-void sim_inode_from_image(struct sim_inode *inode,
-                          const struct sim_image *image, uint64_t size)
+static bool take_spare(struct sim_pool *pool, uint32_t number,
+                       struct sim_inode *inode)
+{
+	for (size_t i = pool->count; i-- > 0;) {
+		const struct sim_spare *spare = &pool->spares[i];
+
+		if (spare->inode != number)
+			continue;
+		inode->memory = spare->memory;
+		inode->size = spare->size;
+		inode->shown = spare->shown;
+		inode->dirty = spare->dirty;
+		inode->dirty_count = spare->dirty_count;
+		pool->spares[i] = pool->spares[--pool->count];
+		return true;
+	}
+	return false;
+}
+
+/* A file that was mapped writable may hold anything: it is not kept. */
+static void keep_spare(struct sim_pool *pool, uint32_t number,
+                       struct sim_inode *inode)
+{
+	if (inode->memory < 0 || inode->mapped ||
+	    pool->count == SIM_SPARES_MAX)
+		return;
+	pool->spares[pool->count++] = (struct sim_spare){
+		.inode = number,
+		.memory = inode->memory,
+		.size = inode->size,
+		.shown = inode->shown,
+		.dirty = inode->dirty,
+		.dirty_count = inode->dirty_count,
+	};
+	inode->memory = -1;
+	inode->shown = (struct sim_image){ 0 };
+	inode->dirty = NULL;
+}
+
+static void release_pool(struct sim_pool *pool)
+{
+	if (--pool->references)
+		return;
+	for (size_t i = 0; i < pool->count; i++) {
+		close(pool->spares[i].memory);
+		sim_image_free(&pool->spares[i].shown);
+		free(pool->spares[i].dirty);
+	}
+	free(pool);
+}
+
+static const struct sim_page *page_of(const struct sim_image *image, size_t i)
+{
+	return i < image->count ? image->pages[i] : NULL;
+}
+
+static bool shows(const struct sim_inode *inode, const struct sim_image *image,
+                  size_t i)
+{
+	return page_of(&inode->shown, i) == page_of(image, i) &&
+	       (i >= inode->dirty_count || !inode->dirty[i]);
+}
+
+/* Writes the pages that differ, runs of them in one call each. */
+static void write_differences(struct sim_inode *inode,
+                              const struct sim_image *image, size_t count)
 {
 	struct iovec vectors[VECTORS_AT_ONCE];
 	size_t i = 0;
 
-	while (i < image->count) {
+	while (i < count) {
 		size_t start = i;
 		int run = 0;
 
-		for (; i < image->count && image->pages[i] &&
-		       run < VECTORS_AT_ONCE; i++)
-			vectors[run++] = (struct iovec){ image->pages[i]->bytes,
-				                         SIM_PAGE_SIZE };
+		for (; i < count && run < VECTORS_AT_ONCE &&
+		       !shows(inode, image, i); i++) {
+			const struct sim_page *page = page_of(image, i);
+
+			vectors[run++] = (struct iovec){
+				(void *)(uintptr_t)(page ? page->bytes : zeros),
+				SIM_PAGE_SIZE
+			};
+		}
 		if (run == 0)
 			i++;
 		else if (pwritev(inode->memory, vectors, run,
@@ -174,7 +273,23 @@ void sim_inode_from_image(struct sim_inode *inode,
 		         (ssize_t)run * SIM_PAGE_SIZE)
 			abort();
 	}
+}
+
+void sim_inode_fill(struct sim_disk *disk, uint32_t number,
+                    const struct sim_image *image, uint64_t size)
+{
+	struct sim_inode *inode = &disk->inodes[number];
+
+	if (!take_spare(disk->pool, number, inode))
+		inode->memory = make_memory();
+	if (inode->size > size)
+		sim_inode_set_size(inode, size);
+	write_differences(inode, image, (size_t)((size + SIM_PAGE_SIZE - 1) /
+	                                         SIM_PAGE_SIZE));
+	forget_shown(inode);
 	sim_inode_set_size(inode, size);
+	forget_shown(inode);
+	sim_image_copy(&inode->shown, image);
 }
 
 bool sim_inode_extent(const struct sim_inode *inode, uint64_t *start,
@@ -242,10 +357,13 @@ uint32_t sim_link_make(struct sim_disk *disk, uint32_t directory,
 
 /* Disks */
 
-struct sim_disk *sim_disk_create(const struct sim_options *options)
+static struct sim_disk *make_disk(const struct sim_options *options,
+                                  struct sim_pool *pool)
 {
 	struct sim_disk *disk = sim_allocate(sizeof *disk);
 
+	disk->pool = pool;
+	pool->references++;
 	pthread_mutex_init(&disk->mutex, NULL);
 	if (options)
 		disk->options = *options;
@@ -259,10 +377,21 @@ struct sim_disk *sim_disk_create(const struct sim_options *options)
 	return disk;
 }
 
+struct sim_disk *sim_disk_create(const struct sim_options *options)
+{
+	return make_disk(options, sim_allocate(sizeof(struct sim_pool)));
+}
+
+struct sim_disk *sim_disk_relative(const struct sim_disk *parent)
+{
+	return make_disk(&parent->options, parent->pool);
+}
+
 static void free_inode(struct sim_inode *inode)
 {
 	if (inode->memory >= 0)
 		close(inode->memory);
+	forget_shown(inode);
 	sim_image_free(&inode->first);
 	sim_image_free(&inode->seen);
 	free(inode->locks);
@@ -276,8 +405,11 @@ void sim_disk_close(struct sim_disk *disk)
 	while (disk->processes)
 		sim_process_close((struct os *)disk->processes);
 	sim_trace_clear(disk);
-	for (size_t i = 0; i < disk->inode_count; i++)
+	for (size_t i = 0; i < disk->inode_count; i++) {
+		keep_spare(disk->pool, (uint32_t)i, &disk->inodes[i]);
 		free_inode(&disk->inodes[i]);
+	}
+	release_pool(disk->pool);
 	for (size_t i = 0; i < disk->link_count; i++)
 		free(disk->links[i].name);
 	free(disk->inodes);
@@ -288,7 +420,7 @@ void sim_disk_close(struct sim_disk *disk)
 
 struct sim_disk *sim_disk_branch(struct sim_disk *disk)
 {
-	struct sim_disk *copy = sim_disk_create(&disk->options);
+	struct sim_disk *copy = sim_disk_relative(disk);
 
 	pthread_mutex_lock(&disk->mutex);
 	copy->read_only = disk->read_only;
@@ -296,18 +428,21 @@ struct sim_disk *sim_disk_branch(struct sim_disk *disk)
 	copy->clock_us = disk->clock_us;
 	for (size_t i = SIM_ROOT + 1; i < disk->inode_count; i++) {
 		const struct sim_inode *from = &disk->inodes[i];
+		bool has_bytes = from->linked && from->memory >= 0;
 		struct sim_inode *to;
 
-		sim_inode_make(copy, from->linked ? from->kind : OS_NODE_MISSING,
-		               from->mode, from->path ? from->path : "");
+		sim_inode_make(copy, OS_NODE_MISSING, from->mode,
+		               from->path ? from->path : "");
 		to = &copy->inodes[i];
 		to->linked = from->linked;
-		if (to->memory < 0)
+		if (to->linked)
+			to->kind = from->kind;
+		if (!has_bytes)
 			continue;
 		sim_image_from_inode(&to->first, from);
 		to->first_size = from->size;
 		to->charged = from->charged;
-		sim_inode_from_image(to, &to->first, from->size);
+		sim_inode_fill(copy, (uint32_t)i, &to->first, from->size);
 	}
 	for (size_t i = 0; i < disk->link_count; i++) {
 		const struct sim_link *from = &disk->links[i];

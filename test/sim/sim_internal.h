@@ -22,7 +22,7 @@
 #include "test/sim/sim.h"
 
 enum { SIM_PAGE_SIZE = 4096, SIM_SECTOR_SIZE = 512, SIM_ROOT = 1,
-       SIM_FAULTS_MAX = 8 };
+       SIM_FAULTS_MAX = 8, SIM_SPARES_MAX = 256 };
 
 /* --- images ------------------------------------------------------------------ */
 
@@ -82,6 +82,9 @@ struct sim_inode {
 	bool linked;
 	unsigned opens;
 	char *path;
+	struct sim_image shown; /* what filled the memory file, but for ...   */
+	uint8_t *dirty;         /* ... the pages written since, one byte each */
+	size_t dirty_count;
 	struct sim_image first; /* when the trace began                       */
 	uint64_t first_size;
 	bool mapped;            /* writable, at some time                     */
@@ -164,11 +167,30 @@ struct sim_trace {
 	struct sim_shadow shadow;
 };
 
+/* Memory files of closed disks, with what they hold. A crashed disk takes over
+ * those of the one before it and writes only the pages that differ. Shared by
+ * all disks that come from one. */
+struct sim_spare {
+	uint32_t inode;
+	int memory;
+	uint64_t size;
+	struct sim_image shown;
+	uint8_t *dirty;
+	size_t dirty_count;
+};
+
+struct sim_pool {
+	unsigned references;
+	struct sim_spare spares[SIM_SPARES_MAX];
+	size_t count;
+};
+
 struct sim_process;
 
 struct sim_disk {
 	pthread_mutex_t mutex;
 	struct sim_options options;
+	struct sim_pool *pool;
 	bool read_only;
 	struct sim_inode *inodes; /* by number; 0 is none, 1 is "/"            */
 	size_t inode_count, inode_capacity;
@@ -188,7 +210,8 @@ struct sim_disk {
 
 uint64_t sim_random(uint64_t *state);
 
-int sim_memory_make(void);
+/* A disk with nothing on it that shares the spare memory of `parent`. */
+struct sim_disk *sim_disk_relative(const struct sim_disk *parent);
 
 /* Under the mutex from here on. */
 uint32_t sim_inode_make(struct sim_disk *disk, enum os_node_kind kind,
@@ -207,9 +230,9 @@ void sim_inode_set_size(struct sim_inode *inode, uint64_t size);
 /* Moves to the next run of whole pages that may not be zero, from *end on. */
 bool sim_inode_extent(const struct sim_inode *inode, uint64_t *start,
                       uint64_t *end);
-/* Fills the memory file from an image and the other way round. */
-void sim_inode_from_image(struct sim_inode *inode,
-                          const struct sim_image *image, uint64_t size);
+/* Gives a file without memory this content, and the other way round. */
+void sim_inode_fill(struct sim_disk *disk, uint32_t number,
+                    const struct sim_image *image, uint64_t size);
 void sim_image_from_inode(struct sim_image *image,
                           const struct sim_inode *inode);
 /* -1 = none. Live or not: one link per name for ever. */
