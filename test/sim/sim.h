@@ -82,6 +82,9 @@ void sim_disk_close(struct sim_disk *disk);
 /* A copy of the disk as its processes see it now, everything on it durable, its
  * trace empty, without processes, locks or faults. */
 struct sim_disk *sim_disk_branch(struct sim_disk *disk);
+/* In a forked child that goes on using the disk to crash or branch it: gives up
+ * memory that it would share with its parent. */
+void sim_disk_forked(struct sim_disk *disk);
 void sim_disk_set_read_only(struct sim_disk *disk, bool read_only);
 void sim_disk_set_capacity(struct sim_disk *disk, uint64_t bytes);
 uint64_t sim_disk_used(struct sim_disk *disk);

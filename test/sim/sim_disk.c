@@ -222,15 +222,21 @@ static void keep_spare(struct sim_pool *pool, uint32_t number,
 	inode->dirty = NULL;
 }
 
-static void release_pool(struct sim_pool *pool)
+static void empty_pool(struct sim_pool *pool)
 {
-	if (--pool->references)
-		return;
 	for (size_t i = 0; i < pool->count; i++) {
 		close(pool->spares[i].memory);
 		sim_image_free(&pool->spares[i].shown);
 		free(pool->spares[i].dirty);
 	}
+	pool->count = 0;
+}
+
+static void release_pool(struct sim_pool *pool)
+{
+	if (--pool->references)
+		return;
+	empty_pool(pool);
 	free(pool);
 }
 
@@ -456,6 +462,11 @@ struct sim_disk *sim_disk_branch(struct sim_disk *disk)
 	}
 	pthread_mutex_unlock(&disk->mutex);
 	return copy;
+}
+
+void sim_disk_forked(struct sim_disk *disk)
+{
+	empty_pool(disk->pool);
 }
 
 void sim_disk_set_read_only(struct sim_disk *disk, bool read_only)
