@@ -76,19 +76,15 @@ void btree_scratch_free(struct btree_scratch *scratch);
  */
 struct btree_cursor {
 	struct btree *tree;
-	uint64_t view_epoch, edits;      /* when `page_no`/`slot` were true     */
-	uint32_t page_no;
-	uint32_t slot;
-	const uint8_t *page;             /* valid only while epoch/edits match  */
+	uint64_t view_epoch, edits;      /* when `page` was read               */
+	uint32_t page_no, slot;
+	const uint8_t *page;             /* valid only while epoch/edits match */
 	enum { CURSOR_UNSET, CURSOR_ON, CURSOR_GONE, CURSOR_END } where;
-	uint8_t *key;                    /* the remembered key                  */
+	uint8_t *key;                    /* the remembered key                 */
 	uint32_t key_size, key_room;
-	uint8_t key_inline[64];          /* short keys need no allocation       */
-	struct btree_scratch scratch;    /* an overflow value                   */
-	uint32_t stack_page[12];         /* path, for neighbours and prefetch   */
-	uint16_t stack_slot[12];
-	uint32_t depth;
-	uint64_t reserved[4];
+	uint32_t prefix_size;            /* of `key`: also the page's prefix   */
+	uint8_t key_inline[64];          /* short keys need no allocation      */
+	struct btree_scratch scratch;    /* an overflow value                  */
 };
 
 enum btree_seek {

@@ -1,0 +1,433 @@
+/*
+ * cursor.c - a position that survives everything.
+ *
+ * While neither the view nor the tree has changed, a cursor owns a page pointer
+ * and a slot, and a step is a handful of instructions. It keeps a copy of its
+ * key too: when a counter has moved, the key is sought again before any page is
+ * touched.
+ *
+ * (C1) ON: page[slot] has the remembered key. (C2) GONE: the entry is no longer
+ * there and (page, slot) is where it would be. (C3) Following `next` links ends,
+ * also in damaged trees: the first key of a page must be greater than the last
+ * one left behind.
+ */
+#include "btree/overflow.h"
+#include "btree/search.h"
+
+#include <string.h>
+
+void btree_cursor_init(struct btree_cursor *cursor, struct btree *tree)
+{
+	memset(cursor, 0, sizeof *cursor);
+	cursor->tree = tree;
+	cursor->where = CURSOR_UNSET;
+	cursor->key = cursor->key_inline;
+	cursor->key_room = sizeof cursor->key_inline;
+	cursor->scratch.heap = tree->pager->heap;
+}
+
+void btree_cursor_close(struct btree_cursor *cursor)
+{
+	if (cursor->key != cursor->key_inline)
+		heap_free(cursor->tree->pager->heap, cursor->key);
+	btree_scratch_free(&cursor->scratch);
+	cursor->key = cursor->key_inline;
+	cursor->key_room = sizeof cursor->key_inline;
+	cursor->where = CURSOR_UNSET;
+}
+
+static inline bool cursor_is_fresh(const struct btree_cursor *cursor)
+{
+	const struct pager *pager = cursor->tree->pager;
+
+	return cursor->view_epoch == *pager->view_epoch &&
+	       cursor->edits == pager->edits;
+}
+
+static inline void node_of_cursor(const struct btree_cursor *cursor,
+                                  struct node *node)
+{
+	node_parse(node, cursor->page, cursor->tree->pager->usable_size,
+	           cursor->tree->keys);
+}
+
+static int damaged(struct btree_cursor *cursor, const char *reason,
+                   struct err *err)
+{
+	cursor->where = CURSOR_UNSET;
+	return tree_corrupt(cursor->tree, cursor->page_no, reason, err);
+}
+
+static int key_reserve(struct btree_cursor *cursor, uint32_t size,
+                       struct err *err)
+{
+	struct heap *heap = cursor->tree->pager->heap;
+	uint32_t room = size + size / 2;
+	uint8_t *key;
+
+	if (size <= cursor->key_room)
+		return ERR_NONE;
+	key = heap_allocate(heap, room);
+	if (!key)
+		return err_set(err, ERR_NOMEM, "remember key in",
+		               cursor->tree->pager->name,
+		               "no memory for %u bytes", room);
+	memcpy(key, cursor->key, cursor->key_size);
+	if (cursor->key != cursor->key_inline)
+		heap_free(heap, cursor->key);
+	cursor->key = key;
+	cursor->key_room = room;
+	return ERR_NONE;
+}
+
+/* The cursor moves to `page`, on no entry yet. */
+static int page_enter(struct btree_cursor *cursor, uint32_t page_no,
+                      const struct node *node, struct err *err)
+{
+	int rc;
+
+	rc = key_reserve(cursor, node->prefix_size + NODE_HEAD_SIZE, err);
+	if (rc)
+		return rc;
+	cursor->page_no = page_no;
+	cursor->page = node->page;
+	cursor->prefix_size = node->prefix_size;
+	memcpy(cursor->key, node->page + NODE_HEADER_SIZE, node->prefix_size);
+	cursor->view_epoch = *cursor->tree->pager->view_epoch;
+	cursor->edits = cursor->tree->pager->edits;
+	return ERR_NONE;
+}
+
+/* Stands on an entry of the page entered last, and remembers its key: its
+ * prefix is there already. */
+static inline int slot_enter(struct btree_cursor *cursor,
+                             const struct node *node, uint32_t slot,
+                             struct err *err)
+{
+	uint8_t *behind = cursor->key + cursor->prefix_size;
+	struct leaf_cell cell;
+	int rc;
+
+	if (node->rowid) {
+		store_be64(behind, node_head(node, slot));
+		cursor->key_size = NODE_HEAD_SIZE;
+		goto stand;
+	}
+	if (!leaf_cell_read(node, slot, &cell))
+		return damaged(cursor, "a cell leaves the page", err);
+	cursor->key_size = cursor->prefix_size;
+	rc = key_reserve(cursor, cursor->prefix_size + cell.key_size +
+	                 NODE_HEAD_SIZE, err);
+	if (rc) {
+		cursor->where = CURSOR_UNSET;
+		return rc;
+	}
+	behind = cursor->key + cursor->prefix_size;
+	store_be64(behind, node_head(node, slot));
+	if (cell.key_size > NODE_HEAD_SIZE)
+		memcpy(behind + NODE_HEAD_SIZE, cell.rest,
+		       cell.key_size - NODE_HEAD_SIZE);
+	cursor->key_size = cursor->prefix_size + cell.key_size;
+stand:
+	cursor->slot = slot;
+	cursor->where = CURSOR_ON;
+	return ERR_NONE;
+}
+
+/* Stands before `slot` because the remembered entry is gone. */
+static void slot_stand_before(struct btree_cursor *cursor, uint32_t page_no,
+                              const struct node *node, uint32_t slot)
+{
+	cursor->page_no = page_no;
+	cursor->page = node->page;
+	cursor->slot = slot;
+	cursor->where = CURSOR_GONE;
+	cursor->view_epoch = *cursor->tree->pager->view_epoch;
+	cursor->edits = cursor->tree->pager->edits;
+}
+
+static int leave_tree(struct btree_cursor *cursor, bool *on)
+{
+	cursor->where = CURSOR_END;
+	*on = false;
+	return ERR_NONE;
+}
+
+/* The first entry of the leaves that follow `node`. */
+static int next_leaf_enter(struct btree_cursor *cursor, struct node *node,
+                           bool *on, struct err *err)
+{
+	struct btree *tree = cursor->tree;
+	struct tree_state state;
+	struct probe last = { 0 };
+	uint32_t page_no, steps, slot;
+	bool found;
+	int rc;
+
+	rc = tree_state_read(tree, &state, err);
+	if (rc)
+		return rc;
+	last = probe_of(span_of(cursor->key, cursor->key_size));
+	for (steps = 0; (page_no = node_next(node)) != 0; steps++) {
+		if (steps > state.leaf_pages)
+			return damaged(cursor, "its next leaf leads in a circle",
+			               err);
+		rc = tree_node_read(tree, page_no, 0, node, err);
+		if (rc)
+			return rc;
+		if (!node->count)
+			continue;
+		if (node_next(node))
+			pager_prefetch(tree->pager, node_next(node));
+		if (cursor->where != CURSOR_UNSET) {
+			if (!leaf_search(node, &last, &slot, &found))
+				return tree_corrupt(tree, page_no, "a cell "
+				                    "leaves the page", err);
+			if (slot || found)
+				return tree_corrupt(tree, page_no, "it follows "
+				                    "a leaf with greater keys",
+				                    err);
+		}
+		rc = page_enter(cursor, page_no, node, err);
+		if (!rc)
+			rc = slot_enter(cursor, node, 0, err);
+		if (!rc)
+			*on = true;
+		return rc;
+	}
+	return leave_tree(cursor, on);
+}
+
+/* The last entry before path->at[0].slot, in this leaf or one before it. */
+static int previous_enter(struct btree_cursor *cursor, struct path *path,
+                          bool *on, struct err *err)
+{
+	struct path_step *leaf = &path->at[0];
+	uint32_t level;
+	int rc;
+
+	while (leaf->slot == 0) {
+		for (level = 1; level < path->height; level++)
+			if (path->at[level].slot)
+				break;
+		if (level >= path->height)
+			return leave_tree(cursor, on);
+		path->at[level].slot--;
+		while (level-- > 0) {
+			struct path_step *step = &path->at[level];
+
+			step->page_no = node_child(&path->at[level + 1].node,
+			                           path->at[level + 1].slot);
+			rc = tree_node_read(cursor->tree, step->page_no,
+			                    (uint8_t)level, &step->node, err);
+			if (rc)
+				return rc;
+			step->slot = step->node.count - (level ? 1 : 0);
+		}
+	}
+	rc = page_enter(cursor, leaf->page_no, &leaf->node, err);
+	if (!rc)
+		rc = slot_enter(cursor, &leaf->node, leaf->slot - 1, err);
+	if (!rc)
+		*on = true;
+	return rc;
+}
+
+static int enter_at(struct btree_cursor *cursor, struct path *path, bool *on,
+                    struct err *err)
+{
+	struct path_step *leaf = &path->at[0];
+	int rc;
+
+	if (leaf->slot >= leaf->node.count) {
+		cursor->where = CURSOR_UNSET;
+		return next_leaf_enter(cursor, &leaf->node, on, err);
+	}
+	rc = page_enter(cursor, leaf->page_no, &leaf->node, err);
+	if (!rc)
+		rc = slot_enter(cursor, &leaf->node, leaf->slot, err);
+	if (!rc)
+		*on = true;
+	return rc;
+}
+
+/* ERR_ABORT is what a cursor meets whose tree is gone. */
+static int descend(struct btree_cursor *cursor, struct span key,
+                   struct path *path, bool *found, struct err *err)
+{
+	struct probe probe = probe_of(key);
+	struct tree_state state;
+	int rc;
+
+	if (cursor->tree->keys == BTREE_KEYS_ROWID && key.size != 8)
+		return tree_key_check(cursor->tree, key, err);
+	rc = tree_state_read(cursor->tree, &state, err);
+	if (rc)
+		return rc;
+	return tree_descend(cursor->tree, &state, &probe, path, found, err);
+}
+
+int btree_cursor_seek(struct btree_cursor *cursor, struct span key,
+                      enum btree_seek how, bool *on, struct err *err)
+{
+	struct path path;
+	bool found;
+	int rc;
+
+	rc = descend(cursor, key, &path, &found, err);
+	if (rc)
+		return rc;
+	switch (how) {
+	case BTREE_SEEK_EQ:
+		if (!found)
+			return leave_tree(cursor, on);
+		return enter_at(cursor, &path, on, err);
+	case BTREE_SEEK_GE:
+		return enter_at(cursor, &path, on, err);
+	case BTREE_SEEK_GT:
+		path.at[0].slot += found;
+		return enter_at(cursor, &path, on, err);
+	case BTREE_SEEK_LE:
+		path.at[0].slot += found;
+		return previous_enter(cursor, &path, on, err);
+	case BTREE_SEEK_LT:
+		break;
+	}
+	return previous_enter(cursor, &path, on, err);
+}
+
+int btree_cursor_first(struct btree_cursor *cursor, bool *on, struct err *err)
+{
+	static const uint8_t lowest[8];
+	size_t size = cursor->tree->keys == BTREE_KEYS_ROWID ? 8 : 0;
+
+	return btree_cursor_seek(cursor, span_of(lowest, size), BTREE_SEEK_GE,
+	                         on, err);
+}
+
+int btree_cursor_last(struct btree_cursor *cursor, bool *on, struct err *err)
+{
+	struct tree_state state;
+	struct path path;
+	int rc;
+
+	rc = tree_state_read(cursor->tree, &state, err);
+	if (!rc)
+		rc = tree_descend_last(cursor->tree, &state, &path, err);
+	if (rc)
+		return rc;
+	return previous_enter(cursor, &path, on, err);
+}
+
+/* Finds the remembered key again after something has changed. */
+static int refresh(struct btree_cursor *cursor, struct err *err)
+{
+	struct path path;
+	struct path_step *leaf = &path.at[0];
+	bool found;
+	int rc;
+
+	rc = descend(cursor, span_of(cursor->key, cursor->key_size), &path,
+	             &found, err);
+	if (rc)
+		return rc;
+	if (!found) {
+		slot_stand_before(cursor, leaf->page_no, &leaf->node,
+		                  leaf->slot);
+		return ERR_NONE;
+	}
+	rc = page_enter(cursor, leaf->page_no, &leaf->node, err);
+	if (!rc)
+		rc = slot_enter(cursor, &leaf->node, leaf->slot, err);
+	return rc;
+}
+
+int btree_cursor_next(struct btree_cursor *cursor, bool *on, struct err *err)
+{
+	struct node node;
+	uint32_t slot;
+	int rc;
+
+	if (cursor->where != CURSOR_ON && cursor->where != CURSOR_GONE) {
+		*on = false;
+		return ERR_NONE;
+	}
+	if (!cursor_is_fresh(cursor)) {
+		rc = refresh(cursor, err);
+		if (rc)
+			return rc;
+	}
+	node_of_cursor(cursor, &node);
+	slot = cursor->slot + (cursor->where == CURSOR_ON);
+	if (slot >= node.count)
+		return next_leaf_enter(cursor, &node, on, err);
+	if (cursor->where == CURSOR_GONE)
+		rc = page_enter(cursor, cursor->page_no, &node, err);
+	else
+		rc = ERR_NONE;
+	if (!rc)
+		rc = slot_enter(cursor, &node, slot, err);
+	if (!rc)
+		*on = true;
+	return rc;
+}
+
+int btree_cursor_previous(struct btree_cursor *cursor, bool *on,
+                          struct err *err)
+{
+	struct path path;
+	struct node node;
+	bool found;
+	int rc;
+
+	if (cursor->where != CURSOR_ON && cursor->where != CURSOR_GONE) {
+		*on = false;
+		return ERR_NONE;
+	}
+	if (cursor_is_fresh(cursor) && cursor->where == CURSOR_ON &&
+	    cursor->slot > 0) {
+		node_of_cursor(cursor, &node);
+		rc = slot_enter(cursor, &node, cursor->slot - 1, err);
+		if (!rc)
+			*on = true;
+		return rc;
+	}
+	rc = descend(cursor, span_of(cursor->key, cursor->key_size), &path,
+	             &found, err);
+	if (rc)
+		return rc;
+	return previous_enter(cursor, &path, on, err);
+}
+
+int btree_cursor_read(struct btree_cursor *cursor, struct span *key,
+                      struct span *value, bool *deleted, struct err *err)
+{
+	struct leaf_cell cell;
+	struct node node;
+	int rc;
+
+	if (cursor->where == CURSOR_UNSET || cursor->where == CURSOR_END)
+		return err_set(err, ERR_INVALID, "read cursor of",
+		               cursor->tree->pager->name,
+		               "it stands on no entry");
+	if (!cursor_is_fresh(cursor)) {
+		rc = refresh(cursor, err);
+		if (rc)
+			return rc;
+	}
+	*key = span_of(cursor->key, cursor->key_size);
+	*deleted = cursor->where == CURSOR_GONE;
+	if (!value)
+		return ERR_NONE;
+	*value = span_of(cursor->key, 0);
+	if (*deleted)
+		return ERR_NONE;
+	node_of_cursor(cursor, &node);
+	if (!leaf_cell_read(&node, cursor->slot, &cell))
+		return damaged(cursor, "a cell leaves the page", err);
+	if (cell.overflow)
+		return overflow_read(cursor->tree, &cell, &cursor->scratch,
+		                     value, err);
+	*value = span_of(cell.value, cell.value_size);
+	return ERR_NONE;
+}

@@ -1,0 +1,278 @@
+/*
+ * merge.c - nodes below a third full join or even out with a neighbour.
+ *
+ * One step concerns two neighbours under one parent. The plan, made on pages as
+ * they are read, says whether all entries fit the left page (then the right one
+ * is freed and the parent loses a child) or how they are divided anew (then the
+ * parent's separator changes). Then its pages are acquired and the plan is carried out: a
+ * step fails before it changes a byte.
+ */
+#include "btree/merge.h"
+
+#include <string.h>
+
+#include "btree/change.h"
+#include "btree/search.h"
+#include "btree/split.h"
+
+enum {
+	UNDERFULL_DIVISOR = 3, /* a node below this part of a page is evened out */
+	MERGED_FULL_DIVISOR = 8, /* a merged page keeps this part free         */
+};
+
+enum merge_how { MERGE_NOTHING, MERGE_JOIN, MERGE_DIVIDE };
+
+struct merge {
+	struct btree *tree;
+	uint32_t level;
+	const struct path_step *parent;
+	uint32_t right_slot; /* of the right neighbour in the parent */
+	uint32_t left_no, right_no;
+	struct node left, right;
+	struct entry between;
+	struct sequence sequence;
+	enum merge_how how;
+	uint32_t left_count, left_prefix, right_prefix;
+	uint32_t separator_cell_size; /* the parent's present one */
+	struct entry separator;       /* and what replaces it     */
+	struct sequence parent_sequence;
+	uint32_t parent_prefix;
+	uint8_t separator_key[BTREE_KEY_SIZE_MAX];
+	uint8_t between_key[BTREE_KEY_SIZE_MAX];
+};
+
+static bool underfull(const struct node *node)
+{
+	return node_used(node) < node->usable_size / UNDERFULL_DIVISOR ||
+	       node->count == 0;
+}
+
+/* Reads the two neighbours and lays their entries in a row. */
+static bool merge_read(struct merge *merge)
+{
+	const struct node *parent = &merge->parent->node;
+	struct btree *tree = merge->tree;
+	uint8_t level = (uint8_t)merge->level;
+
+	merge->left_no = node_child(parent, merge->right_slot - 1);
+	merge->right_no = node_child(parent, merge->right_slot);
+	if (merge->left_no == merge->right_no ||
+	    tree_node_read(tree, merge->left_no, level, &merge->left, NULL) ||
+	    tree_node_read(tree, merge->right_no, level, &merge->right, NULL) ||
+	    !node_entry(parent, merge->right_slot, &merge->between) ||
+	    !node_cell_size(parent, merge->right_slot,
+	                    &merge->separator_cell_size))
+		return false;
+	/* The parent's page changes last, but its key must outlive that. */
+	entry_key_copy(&merge->between, merge->between_key);
+	merge->between = entry_of_key(
+		span_of(merge->between_key, entry_key_size(&merge->between)),
+		0);
+	merge->sequence = (struct sequence){
+		.left = &merge->left,
+		.right = &merge->right,
+		.between = level ? &merge->between : NULL,
+	};
+	return true;
+}
+
+static bool plan_join(struct merge *merge)
+{
+	uint32_t usable_size = merge->left.usable_size;
+	struct layout layout;
+
+	if (!sequence_layout(&merge->sequence, 0,
+	                     sequence_count(&merge->sequence), 0, &layout))
+		return false;
+	merge->left_prefix = layout.prefix_size;
+	if (!merge->left.count || !merge->right.count)
+		return layout.fits;
+	return layout.bytes <= usable_size - usable_size / MERGED_FULL_DIVISOR;
+}
+
+/* How the entries are divided anew. */
+static bool plan_halves(struct merge *merge)
+{
+	struct division division;
+	struct layout left, right;
+
+	if (!sequence_divide(&merge->sequence, &division) ||
+	    division.left_count == merge->left.count ||
+	    !sequence_layout(&merge->sequence, 0, division.left_count,
+	                     division.prefix_size, &left) ||
+	    !sequence_layout(&merge->sequence, division.left_count,
+	                     sequence_count(&merge->sequence),
+	                     division.prefix_size, &right))
+		return false;
+	merge->left_count = division.left_count;
+	merge->left_prefix = left.prefix_size;
+	merge->right_prefix = right.prefix_size;
+	return left.fits && right.fits;
+}
+
+/* The new separator must fit the parent where the old one was; a parent that
+ * would have to be divided for it is not worth it. */
+static bool plan_divide(struct merge *merge)
+{
+	struct layout parent;
+	uint32_t key_size;
+
+	if (!plan_halves(merge) ||
+	    !sequence_separator(&merge->sequence, merge->left_count,
+	                        merge->separator_key, &key_size))
+		return false;
+	merge->separator = entry_of_key(
+		span_of(merge->separator_key, key_size), 0);
+	merge->separator.child = merge->right_no;
+	merge->parent_sequence = (struct sequence){
+		.left = &merge->parent->node,
+		.inserted = &merge->separator,
+		.insert_at = merge->right_slot,
+		.replaces = true,
+	};
+	if (!sequence_layout(&merge->parent_sequence, 0,
+	                     merge->parent->node.count,
+	                     merge->parent->node.prefix_size, &parent))
+		return false;
+	merge->parent_prefix = parent.prefix_size;
+	return parent.fits;
+}
+
+static void merge_plan(struct merge *merge)
+{
+	merge->how = MERGE_NOTHING;
+	if (!merge_read(merge))
+		return;
+	if (plan_join(merge))
+		merge->how = MERGE_JOIN;
+	else if (plan_divide(merge))
+		merge->how = MERGE_DIVIDE;
+}
+
+static void join_apply(struct merge *merge, struct change *change,
+                       uint8_t *left, uint8_t *parent)
+{
+	uint32_t next = node_next(&merge->right);
+
+	node_rewrite(&merge->sequence, 0, sequence_count(&merge->sequence),
+	             merge->left_prefix, left);
+	store_le32(left + NODE_NEXT_AT, next);
+	node_remove(parent, &merge->parent->node, merge->right_slot,
+	            merge->separator_cell_size);
+	if (merge->level)
+		change->state.interior_pages--;
+	else
+		change->state.leaf_pages--;
+}
+
+static void divide_apply(struct merge *merge, uint8_t *left, uint8_t *right,
+                         uint8_t *parent)
+{
+	uint32_t usable_size = merge->left.usable_size;
+	uint8_t whole[BTREE_USABLE_SIZE_MAX];
+
+	/* The right page anew beside its old bytes, then the left one. */
+	sequence_write(&merge->sequence, merge->left_count,
+	               sequence_count(&merge->sequence), merge->right_prefix,
+	               node_next(&merge->right), whole);
+	node_rewrite(&merge->sequence, 0, merge->left_count,
+	             merge->left_prefix, left);
+	memcpy(right, whole, usable_size);
+	node_rewrite(&merge->parent_sequence, 0, merge->parent->node.count,
+	             merge->parent_prefix, parent);
+}
+
+static int merge_carry_out(struct merge *merge, struct tree_state *state)
+{
+	struct pager *pager = merge->tree->pager;
+	uint8_t *left, *right = NULL, *parent;
+	struct change change;
+	int rc;
+
+	rc = change_begin(&change, merge->tree, state, NULL);
+	if (rc)
+		return rc;
+	rc = pager_edit(pager, merge->left_no, &left, NULL);
+	if (!rc)
+		rc = pager_edit(pager, merge->parent->page_no, &parent, NULL);
+	if (!rc && merge->how == MERGE_DIVIDE)
+		rc = pager_edit(pager, merge->right_no, &right, NULL);
+	if (!rc && merge->how == MERGE_JOIN)
+		rc = change_discard(&change, merge->right_no, NULL);
+	if (rc) {
+		change_abandon(&change);
+		return rc;
+	}
+	if (merge->how == MERGE_JOIN)
+		join_apply(merge, &change, left, parent);
+	else
+		divide_apply(merge, left, right, parent);
+	*state = change.state;
+	change_finish(&change);
+	return ERR_NONE;
+}
+
+/* A root with one child gives way to it. */
+static bool root_shorten(struct btree *tree, struct tree_state *state)
+{
+	struct change change;
+	struct node root;
+
+	if (state->height == 1 ||
+	    tree_node_read(tree, state->root, (uint8_t)(state->height - 1),
+	                   &root, NULL) ||
+	    root.count != 1)
+		return false;
+	if (change_begin(&change, tree, state, NULL))
+		return false;
+	if (change_discard(&change, state->root, NULL)) {
+		change_abandon(&change);
+		return false;
+	}
+	change.state.root = node_child(&root, 0);
+	change.state.height--;
+	change.state.interior_pages--;
+	*state = change.state;
+	change_finish(&change);
+	return true;
+}
+
+/* One level: true when something changed, so that the level above may have to
+ * be looked at. */
+static bool level_even_out(struct btree *tree, struct tree_state *state,
+                           const struct path *path, uint32_t level)
+{
+	struct merge merge = { .tree = tree, .level = level,
+	                       .parent = &path->at[level + 1] };
+	uint32_t slot = merge.parent->slot;
+	uint32_t count = merge.parent->node.count;
+
+	if (count < 2)
+		return false;
+	merge.right_slot = slot + 1 < count ? slot + 1 : slot;
+	merge_plan(&merge);
+	return merge.how != MERGE_NOTHING && !merge_carry_out(&merge, state) &&
+	       merge.how == MERGE_JOIN;
+}
+
+void tree_even_out(struct btree *tree, const struct probe *probe,
+                   const struct path *path)
+{
+	struct tree_state state;
+	struct path now;
+	struct node node;
+	bool found;
+
+	if (path->height == 1 ||
+	    tree_node_read(tree, path->at[0].page_no, 0, &node, NULL) ||
+	    !underfull(&node) || tree_state_read(tree, &state, NULL))
+		return;
+	for (uint32_t level = 0; level + 1 < state.height; level++) {
+		if (tree_descend(tree, &state, probe, &now, &found, NULL) ||
+		    !underfull(&now.at[level].node) ||
+		    !level_even_out(tree, &state, &now, level))
+			break;
+	}
+	while (root_shorten(tree, &state))
+		;
+}

@@ -1,0 +1,64 @@
+/*
+ * node_build.h - sequences of entries, measured and written as whole pages.
+ *
+ * Splits, merges and rebuilds look at a sequence: the entries of one node or
+ * of two neighbours, with one entry put in or over another. A sequence is first
+ * measured, which checks every cell in it; a measured sequence is written
+ * without any further failure. Private to btree/.
+ */
+#ifndef TURDB_BTREE_NODE_BUILD_H
+#define TURDB_BTREE_NODE_BUILD_H
+
+#include "btree/node.h"
+
+struct sequence {
+	const struct node *left, *right; /* `right` may be NULL              */
+	/* Interior neighbours: the parent's separator between them, which
+	 * becomes the key of the right node's first child. */
+	const struct entry *between;
+	const struct entry *inserted;    /* NULL = none                      */
+	uint32_t insert_at;              /* its index in the sequence        */
+	bool replaces;                   /* ... where it takes the place of
+	                                    the entry that was there         */
+};
+
+uint32_t sequence_count(const struct sequence *sequence);
+
+/* False when the entry's cell leaves its page. */
+bool sequence_entry(const struct sequence *sequence, uint32_t index,
+                    struct entry *entry);
+
+/* The longest prefix that the keys of a page of entries [from, to) share: 0 with
+ * fewer than two keys (the first entry of an interior page has none). */
+bool sequence_prefix(const struct sequence *sequence, uint32_t from,
+                     uint32_t to, uint32_t *prefix_size);
+
+/* Bytes that the page needs; false when an entry is damaged or shorter than the
+ * prefix. */
+bool sequence_measure(const struct sequence *sequence, uint32_t from,
+                      uint32_t to, uint32_t prefix_size, uint32_t *bytes);
+
+/* How entries [from, to) would lie in a page of their own. */
+struct layout {
+	uint32_t prefix_size, bytes;
+	bool fits;
+};
+
+/* With the longest prefix; or, because a prefix in front of short keys costs
+ * more than it saves, with one of `prefix_shorter` bytes or none if the page
+ * cannot hold them else. False when an entry is damaged. */
+bool sequence_layout(const struct sequence *sequence, uint32_t from,
+                     uint32_t to, uint32_t prefix_shorter,
+                     struct layout *layout);
+
+/* Writes a page of entries [from, to), measured with this prefix. `page` is
+ * none of the sequence's own. */
+void sequence_write(const struct sequence *sequence, uint32_t from,
+                    uint32_t to, uint32_t prefix_size, uint32_t next,
+                    uint8_t *page);
+
+/* An empty node. */
+void node_init(uint8_t *page, uint32_t usable_size, enum btree_keys keys,
+               uint8_t level);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * search.h - finds a key's place in one page. Private to btree/.
+ */
+#ifndef TURDB_BTREE_SEARCH_H
+#define TURDB_BTREE_SEARCH_H
+
+#include "btree/tree.h"
+
+/* The first slot whose entry is not smaller than the key; *found whether it is
+ * the key. False when a cell leaves the page. */
+bool leaf_search(const struct node *node, const struct probe *probe,
+                 uint32_t *slot, bool *found);
+
+/* The child that a key belongs to: the last whose separator is not greater. */
+bool interior_search(const struct node *node, const struct probe *probe,
+                     uint32_t *slot);
+
+/* The first of `count` ascending heads that is not smaller than `head`. */
+uint32_t heads_search(const uint8_t *heads, uint32_t count, uint64_t head);
+
+#endif

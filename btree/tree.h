@@ -1,0 +1,87 @@
+/*
+ * tree.h - what the operations of a tree share: its state, reading a node with
+ * its checks, and the path from the root to a leaf. Private to btree/.
+ */
+#ifndef TURDB_BTREE_TREE_H
+#define TURDB_BTREE_TREE_H
+
+#include "btree/btree.h"
+#include "btree/node.h"
+
+struct tree_state {
+	uint32_t root, leaf_pages, interior_pages, garbage;
+	uint64_t entries;
+	uint8_t height;
+};
+
+/* A key being looked for. */
+struct probe {
+	const uint8_t *key;
+	uint32_t size;
+	uint64_t head; /* of the whole key */
+};
+
+/* From leaf (0) to root (height - 1): where a key belongs. The pages are
+ * borrowed until the operation ends. */
+struct path {
+	uint32_t height;
+	struct path_step {
+		uint32_t page_no;
+		uint32_t slot;
+		struct node node;
+	} at[NODE_DEPTH_MAX];
+};
+
+/* Reads and checks the state. ERR_ABORT when no tree of this kind is there (any
+ * more), ERR_VERSION, ERR_CORRUPT. */
+int tree_state_read(struct btree *tree, struct tree_state *state,
+                    struct err *err);
+void tree_state_write(uint8_t *bytes, enum btree_keys keys,
+                      const struct tree_state *state);
+
+/* "read page 7 of root/2-users.tbd: ..." */
+int tree_corrupt(struct btree *tree, uint32_t page_no, const char *reason,
+                 struct err *err);
+
+/* The sentence for a page that node_parse() refused or whose level is wrong. */
+int tree_node_refuse(struct btree *tree, uint32_t page_no, const uint8_t *page,
+                     uint8_t level, struct err *err);
+
+static inline int tree_node_read(struct btree *tree, uint32_t page_no,
+                                 uint8_t level, struct node *node,
+                                 struct err *err)
+{
+	const uint8_t *page;
+	int rc = pager_read(tree->pager, page_no, &page, err);
+
+	if (__builtin_expect(rc, 0))
+		return rc;
+	if (__builtin_expect(!node_parse(node, page, tree->pager->usable_size,
+	                                 tree->keys) || node->level != level, 0))
+		return tree_node_refuse(tree, page_no, page, level, err);
+	return ERR_NONE;
+}
+
+static inline struct probe probe_of(struct span key)
+{
+	return (struct probe){ .key = key.data, .size = (uint32_t)key.size,
+	                       .head = key_head(key.data, key.size) };
+}
+
+/* ERR_INVALID, ERR_TOOBIG for keys that the tree cannot hold. */
+int tree_key_check(struct btree *tree, struct span key, struct err *err);
+
+/* The longest key for pages of this size. */
+uint32_t tree_key_size_max(uint32_t usable_size);
+
+/* Where a key belongs on every level; in the leaf at[0].slot is the first entry
+ * that is not smaller, *found whether that is the key. */
+int tree_descend(struct btree *tree, const struct tree_state *state,
+                 const struct probe *probe, struct path *path, bool *found,
+                 struct err *err);
+
+/* The path to the last entry; at[0].slot is the leaf's count. */
+int tree_descend_last(struct btree *tree, const struct tree_state *state,
+                      struct path *path, struct err *err);
+
+#endif
