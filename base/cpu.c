@@ -4,20 +4,32 @@
 #include "base/cpu.h"
 
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* clang 14 cannot ask for it by name. */
+static int has_f16c(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+#endif
 
 static enum cpu_level best_level(void)
 {
 #if defined(__x86_64__)
 	__builtin_cpu_init();
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+	    !has_f16c())
+		return CPU_C;
 	if (__builtin_cpu_supports("avx512f") &&
 	    __builtin_cpu_supports("avx512bw") &&
 	    __builtin_cpu_supports("avx512dq") &&
 	    __builtin_cpu_supports("avx512vl") &&
 	    __builtin_cpu_supports("avx512vnni"))
 		return CPU_AVX512;
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-		return CPU_AVX2;
-	return CPU_C;
+	return CPU_AVX2;
 #elif defined(__aarch64__)
 	return CPU_NEON;
 #else
