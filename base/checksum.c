@@ -3,7 +3,13 @@
  */
 #include "base/checksum.h"
 
+#include <string.h>
+
+#define XXH_STATIC_LINKING_ONLY /* for the size of its state */
 #include <xxhash.h>
+
+_Static_assert(sizeof(struct checksum_stream) >= sizeof(XXH3_state_t),
+               "a stream holds the library's state");
 
 uint64_t checksum64(const void *data, size_t size, uint64_t seed)
 {
@@ -20,4 +26,21 @@ uint64_t checksum_seed(uint64_t a, uint64_t b, uint64_t c)
 	h ^= c + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
 	h *= UINT64_C(0x94d049bb133111eb);
 	return h ^ (h >> 31);
+}
+
+void checksum_stream_init(struct checksum_stream *stream, uint64_t seed)
+{
+	memset(stream, 0, sizeof *stream); /* reset looks at the old seed */
+	XXH3_64bits_reset_withSeed((XXH3_state_t *)(void *)stream, seed);
+}
+
+void checksum_stream_add(struct checksum_stream *stream, const void *data,
+                         size_t size)
+{
+	XXH3_64bits_update((XXH3_state_t *)(void *)stream, data, size);
+}
+
+uint64_t checksum_stream_end(const struct checksum_stream *stream)
+{
+	return XXH3_64bits_digest((const XXH3_state_t *)(const void *)stream);
 }

@@ -16,4 +16,15 @@ uint64_t checksum64(const void *data, size_t size, uint64_t seed);
 /* Mixes three numbers into a seed: file, page and birth. */
 uint64_t checksum_seed(uint64_t a, uint64_t b, uint64_t c);
 
+/* The same checksum over bytes that do not lie together. The caller's
+ * storage; nothing to close. */
+struct checksum_stream {
+	_Alignas(64) uint8_t state[640];
+};
+
+void checksum_stream_init(struct checksum_stream *stream, uint64_t seed);
+void checksum_stream_add(struct checksum_stream *stream, const void *data,
+                         size_t size);
+uint64_t checksum_stream_end(const struct checksum_stream *stream);
+
 #endif
