@@ -34,7 +34,7 @@ struct space_memory {
 /* The allocator's root, at a fixed spot of shared memory, zeroed at first. */
 struct space_root {
 	uint32_t directory_chunk; /* 0 = none yet: see space.c */
-	uint32_t free_chunk;      /* list of given-back chunks */
+	uint32_t unused;
 	uint64_t reserved[6];
 };
 
@@ -44,8 +44,8 @@ struct space {
 	struct space_memory memory;
 };
 
-/* Forgets what is free in every file (after a writer died): all files are not
- * built. Notes (placed, logged) are kept unless `notes_too` (at start-up, when a
+/* Forgets what is free in every file (after a writer died, wherever it was in
+ * these functions): all files are not built. Notes (placed, logged) are kept unless `notes_too` (at start-up, when a
  * durable checkpoint covers all records). */
 void space_reset(struct space *space, bool notes_too);
 
@@ -66,8 +66,9 @@ enum space_use {
 	SPACE_PLACED, /* a spilled or PLACED page           */
 };
 
-/* Takes a place of `units` (1 or 4, aligned to itself), the most recently freed
- * first; grows the file when none is left. The file must be built. */
+/* Takes a place of `units` (1 or 4, aligned to itself), for SPACE_LOGGED the most
+ * recently freed first, for SPACE_PLACED in rising order as far as it goes; grows
+ * the file when none is left. ERR_INVALID when the file is not built. */
 int space_take(struct space *space, struct page_file *file, uint32_t units,
                enum space_use use, uint32_t *place, struct err *err);
 /* Gives a place back. On a file that is not built: nothing to do. ERR_CORRUPT
@@ -85,7 +86,9 @@ void space_generation_begin(struct space *space);
 /* The candidate is durable: the older generation is forgotten. */
 void space_generation_end(struct space *space);
 
-/* For reports, checks and the last closer's truncation. */
+/* For reports, checks and the last closer's truncation. Without the writer lock
+ * the answers may be out of date, the figures also among themselves. ERR_MISSING
+ * when the file is not built. */
 struct space_figures {
 	uint64_t capacity;   /* units in the file          */
 	uint64_t free;       /* units free                 */
@@ -96,5 +99,8 @@ int space_file_figures(const struct space *space, uint32_t file_id,
                        struct space_figures *figures);
 bool space_is_free(const struct space *space, uint32_t file_id,
                    uint32_t place);
+/* Whether a note forbids to take that unit for this use, were it free. */
+bool space_is_held(const struct space *space, uint32_t file_id, uint32_t place,
+                   enum space_use use);
 
 #endif
