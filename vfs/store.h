@@ -34,7 +34,7 @@ struct store_view;        /* one connection's sight of it                  */
 
 struct store_options {
 	bool create;              /* make the directory when it is not there    */
-	bool read_only;           /* never become the writer                    */
+	bool read_only;           /* advice only: the connection will not write */
 	bool immutable;           /* nobody writes: no locks, no shared memory  */
 	uint32_t cache_kb;        /* private page copies before spilling; 0 = default */
 	uint32_t checkpoint_mb;   /* log size that starts a checkpoint; 0 = default   */

@@ -1,0 +1,109 @@
+/*
+ * shm_format.h - turdb.shm: what the processes of one database share.
+ *
+ * Never unlinked; worthless unless `built` holds SHM_BUILT. Whoever is first in
+ * (exclusive LOCK_OPEN_AT) clears it, recovers, fills it and marks it. Native
+ * layout; `layout` refuses a process built differently.
+ *
+ * Words by who writes them:
+ *   the writer (holds `writer`): ring, published, retained, space, generation flags
+ *   the checkpointer (holds `checkpointer`): candidate, durable
+ *   each view: its slot; each process: its entry
+ *   the log: struct wal_shared by its own rules
+ */
+#ifndef TURDB_VFS_SHM_FORMAT_H
+#define TURDB_VFS_SHM_FORMAT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "vfs/page_format.h"
+#include "vfs/space.h"
+#include "wal/wal.h"
+
+enum {
+	SHM_LAYOUT = 1,
+	SHM_RING = 64,        /* snapshots remembered by txid       */
+	SHM_SLOTS = 2048,     /* connections that are open at once  */
+	SHM_PROCESSES = 1024,
+	SHM_RETAINED = SHM_SLOTS + 8,
+};
+
+#define SHM_MAGIC UINT64_C(0x314d485342445254) /* 'TRDBSHM1' */
+#define SHM_BUILT UINT64_C(0x544c495542)       /* 'BUILT'    */
+
+/* One snapshot: a txid, its catalog and where the log stood behind it. */
+struct store_root {
+	uint64_t txid;
+	struct page_table catalog;
+	uint64_t lsn;       /* end of the record that made it */
+};
+
+struct shm_slot {
+	_Atomic uint64_t owner;     /* process owner word; 0 = free             */
+	_Atomic uint64_t txid;      /* what it reads; 0 = nothing               */
+	_Atomic uint64_t since_ms;  /* when it began                            */
+	uint64_t reserved[5];
+};
+
+struct shm_process {
+	_Atomic uint64_t generation; /* grows with every process that takes it  */
+	_Atomic uint32_t pid;
+	_Atomic uint32_t in_use;
+	_Atomic uint64_t since_ms;
+	uint64_t reserved[5];
+};
+
+/* A lock word: 0, or who holds it: process index + 1 in the high half, the low
+ * half of that process's generation in the low one. */
+struct shm_lock {
+	_Atomic uint64_t owner;
+	_Atomic uint32_t sequence; /* futex: grows at each release */
+	_Atomic uint32_t waiters;
+	_Atomic uint64_t since_ms;
+};
+
+struct shm_head {
+	_Atomic uint64_t magic;
+	_Atomic uint64_t built;
+	uint32_t layout;
+	uint32_t head_size;
+	uint64_t database[2];
+	_Atomic uint32_t poisoned;      /* a sync failed: no writes (rule 9)    */
+	_Atomic uint32_t log_started;   /* wal_start was called                 */
+	_Atomic uint32_t chunks;        /* 32 KB chunks behind the head         */
+	_Atomic uint32_t slots_used;    /* highest slot ever taken + 1          */
+	_Atomic uint32_t drops_pending; /* files may be waiting for removal     */
+	_Atomic uint32_t generation_end_pending;
+	_Atomic uint32_t takeover;      /* the last writer died: finish first   */
+	uint32_t zero;
+
+	_Atomic uint64_t published;     /* newest txid                          */
+	struct store_root ring[SHM_RING];
+
+	struct shm_lock writer;
+	struct shm_lock checkpointer;
+
+	_Atomic uint64_t candidate_txid; /* 0 = none; its root in `candidate`   */
+	struct store_root candidate;
+	_Atomic uint64_t durable_txid;
+	struct store_root durable;
+	_Atomic uint64_t super_sequence;
+	_Atomic uint64_t checkpoint_ms;  /* when the last one ended             */
+
+	_Atomic uint32_t retained_count; /* ascending by txid                   */
+	uint32_t zero2;
+	struct store_root retained[SHM_RETAINED];
+
+	struct space_root space;
+	struct wal_shared wal;
+
+	_Atomic uint64_t commits, checkpoints, spilled_pages, log_bytes;
+
+	struct shm_process processes[SHM_PROCESSES];
+	struct shm_slot slots[SHM_SLOTS];
+};
+
+enum { SHM_HEAD_SIZE = (sizeof(struct shm_head) + 65535) / 65536 * 65536 };
+
+#endif
