@@ -1,0 +1,225 @@
+/*
+ * files.c - the page files that this process has open, by file id.
+ *
+ * A file is opened when a view first needs it and stays open until the store is
+ * closed or the file removed: pointers that views keep stay good. Ids are never
+ * used twice, so an entry is never wrong, only no longer needed.
+ */
+#include "vfs/store_private.h"
+
+#include <stdio.h>
+
+static uint32_t slot_of(const struct store *store, uint32_t file_id)
+{
+	uint32_t mask = store->files_room - 1;
+	uint32_t i = file_id * 2654435761u & mask;
+
+	while (store->files[i] &&
+	       page_file_identity_of(store->files[i])->file_id != file_id)
+		i = (i + 1) & mask;
+	return i;
+}
+
+static int room_for_one(struct store *store, struct err *err)
+{
+	struct page_file **old = store->files;
+	uint32_t old_room = store->files_room;
+	uint32_t room = old_room ? old_room * 2 : 16;
+	struct page_file **larger;
+
+	if (store->files_count * 2 + 2 <= old_room)
+		return ERR_NONE;
+	larger = heap_zeroed(store->heap, room * sizeof *larger);
+	if (!larger)
+		return err_set(err, ERR_NOMEM, "open", store->path,
+		               "table of %u files", room);
+	store->files = larger;
+	store->files_room = room;
+	for (uint32_t i = 0; i < old_room; i++)
+		if (old[i])
+			larger[slot_of(store,
+				page_file_identity_of(old[i])->file_id)] = old[i];
+	heap_free(store->heap, old);
+	return ERR_NONE;
+}
+
+static int open_or_make(struct store *store, const struct catalog_entry *entry,
+                        bool make, struct page_file **file, struct err *err)
+{
+	struct page_file_identity identity;
+	struct os_identity meta;
+	int rc;
+
+	store_entry_identity(store, entry, &identity);
+	if (!make)
+		return page_file_open(store->dir, store->heap, &identity,
+		                      !store->options.immutable, file, err);
+	rc = store->os->methods->identity(store->meta, &meta, err);
+	if (rc)
+		return rc;
+	return page_file_create(store->dir, store->heap, &identity, meta.mode,
+	                        file, err);
+}
+
+static int get(struct store *store, const struct catalog_entry *entry,
+               bool make, struct page_file **file, struct err *err)
+{
+	uint32_t file_id = load_le32(entry->bytes + CATALOG_ID_AT), slot;
+	int rc;
+
+	lock_take(&store->files_lock);
+	rc = room_for_one(store, err);
+	if (rc)
+		goto release;
+	slot = slot_of(store, file_id);
+	if (!store->files[slot]) {
+		rc = open_or_make(store, entry, make, &store->files[slot], err);
+		if (rc) {
+			store->files[slot] = NULL;
+			goto release;
+		}
+		store->files_count++;
+	}
+	*file = store->files[slot];
+release:
+	lock_release(&store->files_lock);
+	return rc;
+}
+
+int store_files_get(struct store *store, const struct catalog_entry *entry,
+                    struct page_file **file, struct err *err)
+{
+	return get(store, entry, false, file, err);
+}
+
+int store_files_make(struct store *store, const struct catalog_entry *entry,
+                     struct page_file **file, struct err *err)
+{
+	return get(store, entry, true, file, err);
+}
+
+/* Deletion under open addressing: what follows is entered again. */
+void store_files_close(struct store *store, uint32_t file_id)
+{
+	uint32_t mask = store->files_room - 1, i;
+
+	lock_take(&store->files_lock);
+	i = store->files_room ? slot_of(store, file_id) : 0;
+	if (store->files_room && store->files[i]) {
+		page_file_close(store->files[i]);
+		store->files[i] = NULL;
+		store->files_count--;
+		for (i = (i + 1) & mask; store->files[i]; i = (i + 1) & mask) {
+			struct page_file *moved = store->files[i];
+
+			store->files[i] = NULL;
+			store->files[slot_of(store,
+				page_file_identity_of(moved)->file_id)] = moved;
+		}
+	}
+	lock_release(&store->files_lock);
+}
+
+void store_files_close_all(struct store *store)
+{
+	for (uint32_t i = 0; i < store->files_room; i++)
+		if (store->files[i])
+			page_file_close(store->files[i]);
+	heap_free(store->heap, store->files);
+	store->files = NULL;
+	store->files_room = store->files_count = 0;
+}
+
+/* Other processes may still have the file open, though no snapshot needs it:
+ * truncating first gives the space back at once. */
+int store_files_remove(struct store *store, uint32_t file_id, const char *name,
+                       struct err *err)
+{
+	struct os_file *file;
+	int rc;
+
+	space_file_forget(&store->space, file_id);
+	rc = os_open(store->dir, name, OS_OPEN_WRITE, 0, &file, err);
+	if (rc == ERR_MISSING)
+		return ERR_NONE;
+	if (rc)
+		return rc;
+	rc = store->os->methods->truncate(file, 0, err);
+	os_close(file);
+	if (!rc)
+		rc = store->os->methods->unlink(store->dir, name, err);
+	return rc == ERR_MISSING ? ERR_NONE : rc;
+}
+
+struct orphan_search {
+	struct store *store;
+	const struct store_root *durable;
+	uint32_t next_file_id;
+	uint32_t found[64];
+	char names[64][96];
+	uint32_t count;
+};
+
+static int note_orphan(void *context, const char *name)
+{
+	struct orphan_search *search = context;
+	unsigned file_id;
+	int used = 0;
+
+	if (sscanf(name, "%9u-%n", &file_id, &used) != 1 || used == 0 ||
+	    strlen(name) > 80 || file_id < STORE_DICTIONARY_FILE_ID ||
+	    file_id >= search->next_file_id || search->count == 64)
+		return 0;
+	search->found[search->count] = file_id;
+	snprintf(search->names[search->count++], 96, "root/%s", name);
+	return 0;
+}
+
+static int known(struct store *store, const struct store_root *root,
+                 uint32_t file_id, bool *is_known, struct err *err)
+{
+	struct catalog_entry entry;
+	int rc = store_catalog_read(store, &root->catalog, file_id, &entry, err);
+
+	if (!rc && store_entry_live(&entry))
+		*is_known = true;
+	return rc;
+}
+
+int store_files_remove_orphans(struct store *store,
+                               const struct store_root *durable,
+                               bool alone, struct err *err)
+{
+	struct shm_head *head = store->shm.head;
+	struct orphan_search search = { .store = store, .durable = durable };
+	struct store_root newest;
+	struct catalog_entry own;
+	int rc = store_catalog_read(store, &durable->catalog,
+	                            STORE_CATALOG_FILE_ID, &own, err);
+
+	if (rc)
+		return rc;
+	search.next_file_id = alone ? UINT32_MAX
+	                            : load_le32(own.bytes +
+	                                        CATALOG_PAGE_COUNT_AT);
+	rc = store->os->methods->directory_list(store->dir, "root", note_orphan,
+	                                        &search, err);
+	store_newest_root(store, &newest);
+	for (uint32_t i = 0; !rc && i < search.count; i++) {
+		uint32_t retained = atomic_load(&head->retained_count);
+		bool is_known = false;
+
+		rc = known(store, durable, search.found[i], &is_known, err);
+		if (!rc && newest.txid)
+			rc = known(store, &newest, search.found[i], &is_known,
+			           err);
+		for (uint32_t j = 0; !rc && !is_known && j < retained; j++)
+			rc = known(store, &head->retained[j], search.found[i],
+			           &is_known, err);
+		if (rc || is_known)
+			continue;
+		rc = store_files_remove(store, search.found[i],
+		                        search.names[i], err);
+	}
+	return rc;
+}

@@ -1,0 +1,273 @@
+/*
+ * recovery.c - brings a database up to its last commit, and makes a new one.
+ *
+ * Purpose       Runs once, in the first process that opens the directory, before
+ *               any snapshot exists; holds LOCK_OPEN_AT exclusively.
+ * Architecture  Superblock, then the log records after it through replay.c; ends in
+ *               a superblock of its own. Knows pages, never keys or vectors.
+ * Safety        (Y1) turdb.meta is synced before its superblock is believed: what
+ *               the page cache shows may not be on disk.
+ *               (Y2) Running twice equals running once: nothing that the superblock
+ *               reaches is written, and the superblock is written last.
+ *               (Y3) The log goes on in a new segment with a new salt, made when
+ *               the first writer comes: readers alone never write a byte.
+ */
+#include "vfs/store_private.h"
+
+#include <inttypes.h>
+
+static const char readme[] =
+	"This directory is one TurDB database: a file per table under root/, a write-ahead\n"
+	"log under wal/, and turdb.meta, which ties them together. Open it with SQLite and\n"
+	"the TurDB extension as file:NAME?vfs=turdb. Copy or move it only as a whole, while\n"
+	"nobody has it open; turdb.shm alone is worthless and may be left behind.\n";
+
+static int write_readme(struct store *store, uint32_t mode, struct err *err)
+{
+	struct os_file *file;
+	int rc = os_open(store->dir, "README.txt",
+	                 OS_OPEN_WRITE | OS_OPEN_CREATE, mode, &file, err);
+
+	if (rc)
+		return rc;
+	rc = os_write(file, 0, readme, sizeof readme - 1, err);
+	os_close(file);
+	return rc;
+}
+
+static int make_directory(struct store *store, const char *name,
+                          struct err *err)
+{
+	int rc = store->os->methods->directory_make(store->os, store->dir, name,
+	                                            err);
+
+	return rc == ERR_EXISTS ? ERR_NONE : rc;
+}
+
+/* The first catalog page: entry 0, the catalog's own. */
+static int first_catalog(struct store *store, struct page_table *catalog,
+                         struct err *err)
+{
+	uint8_t page[PLACE_SIZE] __attribute__((aligned(16))) = { 0 };
+	uint8_t *entry = page + CATALOG_PAGE_HEAD;
+	struct page_ref ref = { .place = META_FIRST_PLACE, .length = PLACE_SIZE,
+	                        .birth = 1 };
+	uint64_t capacity;
+	int rc;
+
+	store_le32(page + CATALOG_PAGE_MAGIC_AT, CATALOG_PAGE_MAGIC);
+	store_le32(entry + CATALOG_PAGE_SIZE_AT, PLACE_SIZE);
+	store_le32(entry + CATALOG_PAGE_COUNT_AT, STORE_FIRST_FREE_FILE_ID);
+	store_le64(entry + CATALOG_BIRTH_AT, 1);
+	ref.checksum = page_file_checksum(STORE_CATALOG_FILE_ID, 0, ref.birth,
+	                                  page, PLACE_SIZE);
+	rc = page_file_reserve(store->catalog_file, META_FIRST_PLACE + 1,
+	                       &capacity, err);
+	if (!rc)
+		rc = page_file_write(store->catalog_file, &ref, page, err);
+	*catalog = (struct page_table){ .root = ref, .depth = 0 };
+	return rc;
+}
+
+/* turdb.meta is empty: nothing was ever committed here. The superblocks come last,
+ * so a creation that dies is simply begun again. */
+int store_create_files(struct store *store, struct err *err)
+{
+	const struct os_methods *os = store->os->methods;
+	struct superblock super = { .sequence = 1, .txid = 1 };
+	struct os_identity identity;
+	int rc = os->identity(store->meta, &identity, err);
+
+	os->random(store->os, super.database, sizeof super.database);
+	super.created_ms = os->wall_ms(store->os);
+	super.segment_size = store->segment_size;
+	store->database[0] = super.database[0];
+	store->database[1] = super.database[1];
+	if (!rc)
+		rc = make_directory(store, "root", err);
+	if (!rc)
+		rc = make_directory(store, "wal", err);
+	if (!rc)
+		rc = write_readme(store, identity.mode, err);
+	if (!rc)
+		rc = first_catalog(store, &super.catalog, err);
+	if (!rc)
+		rc = os_sync(store->meta, err);
+	if (!rc)
+		rc = os->directory_sync(store->dir, NULL, err);
+	if (!rc)
+		rc = store_superblock_write(store, &super, err);
+	if (!rc)
+		rc = os_sync(store->meta, err);
+	return rc;
+}
+
+static void shm_fill(struct store *store, const struct store_root *root,
+                     const struct superblock *super)
+{
+	struct shm_head *head = store->shm.head;
+
+	head->durable = *root;
+	atomic_store(&head->durable_txid, root->txid);
+	atomic_store(&head->super_sequence, super->sequence);
+	atomic_store(&head->checkpoint_ms,
+	             store->os->methods->monotonic_us(store->os) / 1000);
+	store_publish(store, root);
+}
+
+static int each_record(void *context, uint64_t lsn, struct span payload,
+                       struct err *err)
+{
+	return store_replay_record(context, lsn, payload, err);
+}
+
+static int replay_log(struct store *store, struct superblock *super,
+                      struct store_root *root, struct err *err)
+{
+	struct replay *replay;
+	struct store_root base = *root;
+	uint64_t end = super->lsn;
+	bool changed;
+	int rc = store_replay_open(store, &base, true, &replay, err);
+
+	if (rc)
+		return rc;
+	rc = wal_replay(store->wal, super->lsn, each_record, replay, &end, err);
+	if (!rc)
+		rc = store_replay_finish(replay, root, &changed, err);
+	if (!rc && changed) {
+		root->lsn = end;
+		if (store->options.immutable)
+			rc = err_set(err, ERR_READONLY, "open", store->path,
+			             "the log holds commits that are not in the data files yet: open it for writing once");
+	}
+	if (!rc && changed)
+		rc = store_replay_sync(replay, err);
+	if (!rc && changed) {
+		super->sequence++;
+		super->txid = root->txid;
+		super->lsn = root->lsn;
+		super->catalog = root->catalog;
+		rc = store_superblock_write(store, super, err);
+		if (!rc)
+			rc = os_sync(store->meta, err);
+	}
+	store_replay_close(replay);
+	return rc;
+}
+
+int store_recover(struct store *store, struct err *err)
+{
+	struct superblock super;
+	struct store_root root;
+	bool fresh;
+	int rc = ERR_NONE;
+
+	if (!store->options.immutable &&
+	    !PLANTED(store->environment, PLANT_SUPERBLOCK_UNSYNCED))
+		rc = os_sync(store->meta, err);
+	if (!rc)
+		rc = store_superblock_read(store, &super, &fresh, err);
+	if (!rc && fresh)
+		return err_set(err, ERR_CORRUPT, "open", store->path,
+		               "turdb.meta is empty: the directory was never completely made");
+	if (rc)
+		return rc;
+	root = (struct store_root){ .txid = super.txid, .lsn = super.lsn,
+	                            .catalog = super.catalog };
+	rc = replay_log(store, &super, &root, err);
+	if (rc)
+		return rc;
+	space_reset(&store->space, true);
+	shm_fill(store, &root, &super);
+	if (store->options.immutable)
+		return ERR_NONE;
+	return store_files_remove_orphans(store, &root, true, err);
+}
+
+int store_log_start(struct store *store, struct err *err)
+{
+	struct shm_head *head = store->shm.head;
+	struct store_root newest;
+	int rc;
+
+	if (atomic_load(&head->log_started))
+		return ERR_NONE;
+	store_newest_root(store, &newest);
+	rc = wal_start(store->wal, newest.lsn, err);
+	if (!rc)
+		atomic_store(&head->log_started, 1);
+	return rc;
+}
+
+static int account_only(void *context, uint64_t lsn, struct span payload,
+                        struct err *err)
+{
+	(void)context, (void)lsn, (void)payload, (void)err;
+	return ERR_NONE;
+}
+
+/* A dead writer's record that is whole counts: it is replayed and published. */
+static int finish_dead_writer(struct store *store, struct err *err)
+{
+	struct store_root newest, root;
+	struct replay *replay;
+	uint64_t end;
+	bool changed;
+	int rc;
+
+	if (!atomic_load(&store->shm.head->log_started))
+		return ERR_NONE;
+	store_newest_root(store, &newest);
+	rc = wal_scan_tail(store->wal, account_only, NULL, err);
+	if (rc || atomic_load(&store->shm.head->wal.appended) == newest.lsn)
+		return rc;
+	rc = store_replay_open(store, &newest, false, &replay, err);
+	if (rc)
+		return rc;
+	rc = wal_replay(store->wal, newest.lsn, each_record, replay, &end, err);
+	if (!rc)
+		rc = store_replay_finish(replay, &root, &changed, err);
+	store_replay_close(replay);
+	if (rc || !changed)
+		return rc;
+	root.lsn = end;
+	store_publish(store, &root);
+	return store_retained_rebuild(store, err);
+}
+
+int store_writer_entered(struct store *store, bool died, struct err *err)
+{
+	struct shm_head *head = store->shm.head;
+	int rc;
+
+	if (died)
+		atomic_store(&head->takeover, 1);
+	if (atomic_load(&head->takeover)) {
+		rc = store_retained_rebuild(store, err);
+		if (!rc)
+			rc = finish_dead_writer(store, err);
+		if (rc)
+			return rc;
+		atomic_store(&head->takeover, 0);
+	}
+	if (atomic_load(&head->generation_end_pending)) {
+		space_generation_end(&store->space);
+		atomic_store(&head->generation_end_pending, 0);
+	}
+	return store_log_start(store, err);
+}
+
+void store_poison(struct store *store)
+{
+	atomic_store(&store->shm.head->poisoned, 1);
+}
+
+int store_poisoned(const struct store *store, struct err *err)
+{
+	if (!atomic_load_explicit(&store->shm.head->poisoned,
+	                          memory_order_relaxed))
+		return ERR_NONE;
+	return err_set(err, ERR_POISONED, "write", store->path,
+	               "an earlier sync failed: close it in every process and open it again");
+}

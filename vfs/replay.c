@@ -1,0 +1,572 @@
+/*
+ * replay.c - applies log records to a snapshot: in recovery, and when a writer died
+ * after its record was whole.
+ *
+ * Records are applied in order. A page's new image goes to the place its record
+ * names; where pages are is kept in memory, file by file, and becomes page tables
+ * and catalog pages at the end, on places that neither the base snapshot reaches
+ * nor any record named.
+ *
+ * (R1) Only what the base snapshot reaches and what this replay made is read; every
+ *      page is rewritten, "already there" is not known (rule 3). PLACED pages are
+ *      read to verify them.
+ * (R2) Nothing is written over what the base reaches, so a replay that dies is
+ *      repaired by the next one.
+ */
+#include "vfs/record_format.h"
+#include "vfs/store_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct replay_page {
+	uint32_t page_no;
+	bool used;
+	struct page_ref ref;
+};
+
+struct replay_file {
+	uint32_t file_id;
+	bool exists, existed, entry_changed, gone;
+	struct catalog_entry entry;
+	struct page_table table;
+	struct page_file *file;
+	struct replay_page *pages; /* open addressing */
+	uint32_t room, count;
+	struct taken *places;      /* every place any record named */
+	uint32_t place_count, place_room;
+	struct replay_file *next;
+};
+
+struct replay {
+	struct store *store;
+	struct store_root base;
+	bool alone;
+	uint64_t txid;
+	uint64_t records;
+	struct replay_file *files;
+	uint8_t *image;
+	uint32_t file_count;
+};
+
+int store_replay_open(struct store *store, const struct store_root *base,
+                      bool alone, struct replay **opened, struct err *err)
+{
+	struct replay *replay = heap_zeroed(store->heap, sizeof *replay);
+
+	if (!replay)
+		goto no_memory;
+	replay->image = heap_allocate(store->heap, STORE_PAGE_SIZE);
+	if (!replay->image)
+		goto free_replay;
+	replay->store = store;
+	replay->base = *base;
+	replay->alone = alone;
+	replay->txid = base->txid;
+	*opened = replay;
+	return ERR_NONE;
+
+free_replay:
+	heap_free(store->heap, replay);
+no_memory:
+	return err_set(err, ERR_NOMEM, "replay log of", store->path,
+	               "working memory");
+}
+
+void store_replay_close(struct replay *replay)
+{
+	struct heap *heap = replay->store->heap;
+
+	while (replay->files) {
+		struct replay_file *next = replay->files->next;
+
+		heap_free(heap, replay->files->pages);
+		heap_free(heap, replay->files->places);
+		heap_free(heap, replay->files);
+		replay->files = next;
+	}
+	heap_free(heap, replay->image);
+	heap_free(heap, replay);
+}
+
+/* --- files -------------------------------------------------------------------------- */
+
+static int bad(const struct replay *replay, struct err *err, const char *what,
+               uint32_t file_id, uint32_t page_no)
+{
+	return err_set(err, ERR_CORRUPT, "replay log of", replay->store->path,
+	               "commit %" PRIu64 ": %s (file %u, page %u)",
+	               replay->txid, what, file_id, page_no);
+}
+
+static int file_find(struct replay *replay, uint32_t file_id,
+                     struct replay_file **found, struct err *err)
+{
+	struct store *store = replay->store;
+	struct replay_file *file = replay->files;
+	int rc;
+
+	while (file && file->file_id != file_id)
+		file = file->next;
+	if (file) {
+		*found = file;
+		return ERR_NONE;
+	}
+	file = heap_zeroed(store->heap, sizeof *file);
+	if (!file)
+		return err_set(err, ERR_NOMEM, "replay log of", store->path,
+		               "file %u", file_id);
+	file->file_id = file_id;
+	rc = store_catalog_read(store, &replay->base.catalog, file_id,
+	                        &file->entry, err);
+	file->exists = file->existed = !rc && store_entry_live(&file->entry);
+	if (file->exists) {
+		store_entry_table(&file->entry, &file->table);
+		if (file_id == STORE_CATALOG_FILE_ID)
+			file->file = store->catalog_file;
+		else
+			rc = store_files_get(store, &file->entry, &file->file,
+			                     err);
+	}
+	if (rc) {
+		heap_free(store->heap, file);
+		return rc;
+	}
+	file->next = replay->files;
+	replay->files = file;
+	replay->file_count++;
+	*found = file;
+	return ERR_NONE;
+}
+
+/* A file whose creation or header had not reached the disk is made again; one whose
+ * header is there is kept, for a PLACED page may lie in it. */
+static int file_appear(struct replay *replay, struct replay_file *file,
+                       struct err *err)
+{
+	struct store *store = replay->store;
+	struct err ignored;
+	int rc;
+
+	if (file->file)
+		return ERR_NONE;
+	rc = store_files_get(store, &file->entry, &file->file, &ignored);
+	if (rc == ERR_MISSING || rc == ERR_CORRUPT)
+		rc = store_files_make(store, &file->entry, &file->file, err);
+	else if (rc && err)
+		*err = ignored;
+	return rc;
+}
+
+static int apply_entry(struct replay *replay, struct replay_file *file,
+                       const struct record_item *item, struct err *err)
+{
+	int rc;
+
+	if (file->gone)
+		return bad(replay, err, "a dropped file changes", item->file_id,
+		           0);
+	rc = store_ranges_apply(item->ranges, file->entry.bytes,
+	                        CATALOG_ENTRY_LOGGED, err);
+	if (!rc)
+		rc = store_entry_check(&file->entry, file->file_id, err);
+	if (rc)
+		return rc;
+	file->entry_changed = true;
+	file->exists = true;
+	if (file->file_id == STORE_CATALOG_FILE_ID)
+		return ERR_NONE;
+	return file_appear(replay, file, err);
+}
+
+/* --- pages -------------------------------------------------------------------------- */
+
+static struct replay_page *page_slot(const struct replay_file *file,
+                                     uint32_t page_no)
+{
+	uint32_t mask = file->room - 1;
+	uint32_t i = page_no * 2654435761u & mask;
+
+	while (file->pages[i].used && file->pages[i].page_no != page_no)
+		i = (i + 1) & mask;
+	return &file->pages[i];
+}
+
+static int page_room(struct replay *replay, struct replay_file *file,
+                     struct err *err)
+{
+	uint32_t old_room = file->room, room = old_room ? old_room * 2 : 64;
+	struct replay_page *old = file->pages;
+
+	if (file->count * 2 + 2 <= old_room)
+		return ERR_NONE;
+	file->pages = heap_zeroed(replay->store->heap,
+	                          room * sizeof *file->pages);
+	if (!file->pages) {
+		file->pages = old;
+		return err_set(err, ERR_NOMEM, "replay log of",
+		               replay->store->path, "table of %u pages", room);
+	}
+	file->room = room;
+	for (uint32_t i = 0; i < old_room; i++)
+		if (old[i].used)
+			*page_slot(file, old[i].page_no) = old[i];
+	heap_free(replay->store->heap, old);
+	return ERR_NONE;
+}
+
+static int page_set(struct replay *replay, struct replay_file *file,
+                    uint32_t page_no, const struct page_ref *ref,
+                    struct err *err)
+{
+	int rc = page_room(replay, file, err);
+	struct replay_page *page;
+
+	if (rc)
+		return rc;
+	page = page_slot(file, page_no);
+	file->count += !page->used;
+	*page = (struct replay_page){ .page_no = page_no, .used = true,
+	                              .ref = *ref };
+	return ERR_NONE;
+}
+
+static int page_now(struct replay_file *file, uint32_t page_no,
+                    struct page_ref *ref, struct err *err)
+{
+	if (file->room) {
+		const struct replay_page *page = page_slot(file, page_no);
+
+		if (page->used) {
+			*ref = page->ref;
+			return ERR_NONE;
+		}
+	}
+	*ref = (struct page_ref){ .length = 0 };
+	if (!file->existed)
+		return ERR_NONE;
+	return page_table_find(file->file, &file->table, page_no, ref, err);
+}
+
+static int place_note(struct replay *replay, struct replay_file *file,
+                      uint32_t place, uint32_t units, struct err *err)
+{
+	uint32_t room = file->place_room ? file->place_room * 2 : 64;
+	struct taken *larger;
+
+	if (file->place_count == file->place_room) {
+		larger = heap_resize(replay->store->heap, file->places,
+		                     room * sizeof *larger);
+		if (!larger)
+			return err_set(err, ERR_NOMEM, "replay log of",
+			               replay->store->path,
+			               "list of %u places", room);
+		file->places = larger;
+		file->place_room = room;
+	}
+	file->places[file->place_count++] = (struct taken){
+		.file_id = file->file_id, .place = place, .units = units,
+	};
+	return ERR_NONE;
+}
+
+static int place_check(const struct replay *replay,
+                       const struct replay_file *file,
+                       const struct record_item *item, uint32_t units,
+                       struct err *err)
+{
+	if (item->place < FILE_FIRST_PLACE || item->place % units != 0 ||
+	    item->place > UINT32_MAX - units)
+		return bad(replay, err, "a page at an impossible place",
+		           file->file_id, item->page_no);
+	return ERR_NONE;
+}
+
+static int rewrite(struct replay *replay, struct replay_file *file,
+                   const struct record_item *item, struct page_ref *ref,
+                   struct err *err)
+{
+	struct page_ref before;
+	const uint8_t *bytes;
+	uint64_t checksum, capacity;
+	int rc = ERR_NONE;
+
+	memset(replay->image, 0, ref->length);
+	if (item->kind == RECORD_DIFF) {
+		rc = page_now(file, item->page_no, &before, err);
+		if (!rc && (before.length == 0 ||
+		            (before.flags & REF_FLAG_FREE)))
+			rc = bad(replay, err, "a change to a page that is not there",
+			         file->file_id, item->page_no);
+		if (!rc)
+			rc = page_file_borrow(file->file, &before,
+			                      item->page_no, &bytes, err);
+		if (rc)
+			return rc;
+		memcpy(replay->image, bytes, ref->length);
+	}
+	rc = store_ranges_apply(item->ranges, replay->image, ref->length, err);
+	if (rc)
+		return rc;
+	checksum = page_file_checksum(file->file_id, item->page_no, ref->birth,
+	                              replay->image, ref->length);
+	if (checksum != ref->checksum)
+		return bad(replay, err, "the changed page has another checksum",
+		           file->file_id, item->page_no);
+	rc = page_file_reserve(file->file,
+	                       (uint64_t)ref->place + store_units(ref->length),
+	                       &capacity, err);
+	if (rc)
+		return rc;
+	return page_file_write(file->file, ref, replay->image, err);
+}
+
+static int apply_image(struct replay *replay, struct replay_file *file,
+                       const struct record_item *item, struct err *err)
+{
+	uint32_t page_size = load_le32(file->entry.bytes + CATALOG_PAGE_SIZE_AT);
+	struct page_ref ref = { .place = item->place, .length = page_size,
+	                        .birth = replay->txid,
+	                        .checksum = item->checksum };
+	uint32_t units = store_units(page_size);
+	const uint8_t *bytes;
+	int rc = place_check(replay, file, item, units, err);
+
+	if (rc)
+		return rc;
+	if (item->kind != RECORD_PLACED)
+		rc = rewrite(replay, file, item, &ref, err);
+	else if (!PLANTED(replay->store->environment, PLANT_CHECKSUM_UNCHECKED))
+		rc = page_file_verify(file->file, &ref, item->page_no, &bytes,
+		                      err);
+	if (!rc)
+		rc = place_note(replay, file, ref.place, units, err);
+	if (!rc && !replay->alone)
+		rc = space_note(&replay->store->space, file->file_id, ref.place,
+		                units,
+		                item->kind == RECORD_PLACED ? SPACE_PLACED
+		                                            : SPACE_LOGGED,
+		                err);
+	return rc ? rc : page_set(replay, file, item->page_no, &ref, err);
+}
+
+static int apply_item(struct replay *replay, const struct record_item *item,
+                      struct err *err)
+{
+	struct page_ref ref = { .length = 0 };
+	struct replay_file *file = NULL;
+	int rc = file_find(replay, item->file_id, &file, err);
+
+	if (rc)
+		return rc;
+	if (item->kind == RECORD_ENTRY)
+		return apply_entry(replay, file, item, err);
+	if (!file->exists || !file->file)
+		return bad(replay, err, "a page of a file that is not there",
+		           item->file_id, item->page_no);
+	switch (item->kind) {
+	case RECORD_GONE:
+		file->gone = true;
+		file->exists = false;
+		return ERR_NONE;
+	case RECORD_FREE:
+		ref.flags = REF_FLAG_FREE;
+		ref.place = item->next;
+		ref.birth = replay->txid;
+		return page_set(replay, file, item->page_no, &ref, err);
+	case RECORD_REMOVE:
+		return page_set(replay, file, item->page_no, &ref, err);
+	default:
+		return apply_image(replay, file, item, err);
+	}
+}
+
+int store_replay_record(struct replay *replay, uint64_t lsn,
+                        struct span payload, struct err *err)
+{
+	struct record_item item;
+	size_t at = RECORD_HEAD_SIZE;
+	uint64_t txid;
+	uint32_t items;
+	int rc = store_record_head(payload, &txid, &items, err);
+
+	if (rc)
+		return rc;
+	if (txid != replay->txid + 1)
+		return err_set(err, ERR_CORRUPT, "replay log of",
+		               replay->store->path,
+		               "the record at %" PRIu64 " is commit %" PRIu64
+		               ", %" PRIu64 " was expected",
+		               lsn, txid, replay->txid + 1);
+	replay->txid = txid;
+	for (; !rc && items; items--) {
+		rc = store_record_next(payload, &at, &item, err);
+		if (!rc)
+			rc = apply_item(replay, &item, err);
+	}
+	if (!rc && at != payload.size)
+		rc = bad(replay, err, "bytes after the last item", 0, 0);
+	replay->records++;
+	return rc;
+}
+
+/* --- the end -------------------------------------------------------------------------- */
+
+struct finishing {
+	struct replay *replay;
+	struct page_file *file;
+	uint32_t file_id;
+};
+
+static int take(void *context, uint32_t *place, struct err *err)
+{
+	struct finishing *finishing = context;
+
+	return space_take(&finishing->replay->store->space, finishing->file, 1,
+	                  SPACE_LOGGED, place, err);
+}
+
+static int superseded(void *context, uint32_t place, uint32_t units,
+                      uint64_t birth, struct err *err)
+{
+	(void)context, (void)place, (void)units, (void)birth, (void)err;
+	return ERR_NONE;
+}
+
+static int by_page(const void *left, const void *right)
+{
+	const struct page_change *a = left, *b = right;
+
+	return a->page_no < b->page_no ? -1 : a->page_no > b->page_no;
+}
+
+static int space_ready(struct replay *replay, struct replay_file *file,
+                       struct err *err)
+{
+	struct store *store = replay->store;
+	int rc = store_space_ensure(store, file->file_id, file->file,
+	                            &replay->base, err);
+
+	for (uint32_t i = 0; !rc && i < file->place_count; i++)
+		rc = space_mark_used(&store->space, file->file_id,
+		                     file->places[i].place,
+		                     file->places[i].units, err);
+	return rc;
+}
+
+static int finish_file(struct replay *replay, struct replay_file *file,
+                       struct err *err)
+{
+	struct finishing finishing = { .replay = replay, .file = file->file,
+	                               .file_id = file->file_id };
+	struct page_table_sink sink = { .take = take, .superseded = superseded,
+	                                .context = &finishing };
+	struct page_change *changes;
+	struct page_table table;
+	size_t count = 0;
+	int rc;
+
+	if (file->file_id == STORE_CATALOG_FILE_ID || !file->count)
+		return ERR_NONE;
+	changes = heap_allocate(replay->store->heap,
+	                        file->count * sizeof *changes);
+	if (!changes)
+		return err_set(err, ERR_NOMEM, "replay log of",
+		               replay->store->path, "%u pages", file->count);
+	for (uint32_t i = 0; i < file->room; i++)
+		if (file->pages[i].used)
+			changes[count++] = (struct page_change){
+				.page_no = file->pages[i].page_no,
+				.ref = file->pages[i].ref,
+			};
+	qsort(changes, count, sizeof *changes, by_page);
+	rc = space_ready(replay, file, err);
+	if (!rc)
+		rc = page_table_apply(file->file, &file->table, changes, count,
+		                      replay->txid, &sink, &table, err);
+	if (!rc) {
+		store_entry_table_set(&file->entry, &table);
+		file->entry_changed = true;
+	}
+	heap_free(replay->store->heap, changes);
+	return rc;
+}
+
+static int by_file(const void *left, const void *right)
+{
+	const struct catalog_change *a = left, *b = right;
+
+	return a->file_id < b->file_id ? -1 : a->file_id > b->file_id;
+}
+
+static int finish_catalog(struct replay *replay, struct store_root *root,
+                          struct err *err)
+{
+	struct store *store = replay->store;
+	struct finishing finishing = { .replay = replay,
+	                               .file = store->catalog_file };
+	struct page_table_sink sink = { .take = take, .superseded = superseded,
+	                                .context = &finishing };
+	struct catalog_change *changes;
+	size_t count = 0;
+	int rc;
+
+	changes = heap_allocate(store->heap,
+	                        (replay->file_count + 1) * sizeof *changes);
+	if (!changes)
+		return err_set(err, ERR_NOMEM, "replay log of", store->path,
+		               "%u files", replay->file_count);
+	for (struct replay_file *file = replay->files; file; file = file->next)
+		if ((file->gone && file->existed) ||
+		    (!file->gone && file->entry_changed))
+			changes[count++] = (struct catalog_change){
+				.file_id = file->file_id,
+				.entry = file->gone ? NULL : &file->entry,
+			};
+	qsort(changes, count, sizeof *changes, by_file);
+	rc = store_space_ensure(store, STORE_CATALOG_FILE_ID,
+	                        store->catalog_file, &replay->base, err);
+	if (!rc)
+		rc = store_catalog_apply(store, &replay->base.catalog, changes,
+		                         count, replay->txid, &sink,
+		                         &root->catalog, err);
+	heap_free(store->heap, changes);
+	return rc;
+}
+
+int store_replay_finish(struct replay *replay, struct store_root *root,
+                        bool *changed, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	*root = replay->base;
+	*changed = replay->records != 0;
+	if (!*changed)
+		return ERR_NONE;
+	for (struct replay_file *file = replay->files; !rc && file;
+	     file = file->next)
+		if (!file->gone)
+			rc = finish_file(replay, file, err);
+	if (!rc)
+		rc = finish_catalog(replay, root, err);
+	root->txid = replay->txid;
+	return rc;
+}
+
+int store_replay_sync(struct replay *replay, struct err *err)
+{
+	struct store *store = replay->store;
+	int rc = ERR_NONE;
+
+	for (struct replay_file *file = replay->files; !rc && file;
+	     file = file->next)
+		if (!file->gone && file->file &&
+		    file->file_id != STORE_CATALOG_FILE_ID)
+			rc = page_file_sync(file->file, err);
+	if (!rc)
+		rc = page_file_sync(store->catalog_file, err);
+	if (!rc)
+		rc = store->os->methods->directory_sync(store->dir, "root", err);
+	return rc;
+}

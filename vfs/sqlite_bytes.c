@@ -1,0 +1,198 @@
+/*
+ * sqlite_bytes.c - SQLite's own file as flat bytes over pages of 16 KB.
+ *
+ * Logical page p holds bytes [p * 16384, (p + 1) * 16384); the length in bytes is
+ * in the file's state. The file is made by the first write.
+ */
+#include "vfs/store_private.h"
+
+static int sqlite_file(struct store_view *view, struct view_file **file,
+                       struct err *err)
+{
+	if (view->sqlite) {
+		*file = view->sqlite;
+		return store_view_file_load(view->sqlite, err);
+	}
+	return store_view_file(view, STORE_SQLITE_FILE_ID, file, err);
+}
+
+static uint64_t size_of(const struct view_file *file)
+{
+	if (!file->exists)
+		return 0;
+	return load_le64(store_view_file_entry(file)->bytes + CATALOG_STATE_AT +
+	                 SQLITE_STATE_SIZE_AT);
+}
+
+int store_sqlite_size(struct store_view *view, uint64_t *bytes,
+                      struct err *err)
+{
+	struct view_file *file;
+	int rc = sqlite_file(view, &file, err);
+
+	if (!rc)
+		*bytes = size_of(file);
+	return rc;
+}
+
+int store_sqlite_read(struct store_view *view, uint64_t offset, void *bytes,
+                      size_t size, size_t *got, struct err *err)
+{
+	struct view_file *file;
+	uint8_t *to = bytes;
+	uint64_t end;
+	int rc = sqlite_file(view, &file, err);
+
+	*got = 0;
+	if (rc)
+		return rc;
+	end = size_of(file);
+	if (offset >= end)
+		return ERR_NONE;
+	if (size > end - offset)
+		size = (size_t)(end - offset);
+	while (*got < size) {
+		uint64_t at = offset + *got;
+		uint32_t inside = (uint32_t)(at % STORE_PAGE_SIZE);
+		size_t part = STORE_PAGE_SIZE - inside;
+		const uint8_t *page;
+
+		if (part > size - *got)
+			part = size - *got;
+		rc = store_view_file_read(file, (uint32_t)(at / STORE_PAGE_SIZE),
+		                          &page, err);
+		if (rc)
+			return rc;
+		if (page)
+			memcpy(to + *got, page + inside, part);
+		else
+			memset(to + *got, 0, part);
+		*got += part;
+	}
+	return ERR_NONE;
+}
+
+int store_sqlite_fetch(struct store_view *view, uint64_t offset, size_t size,
+                       const uint8_t **bytes, struct err *err)
+{
+	struct view_file *file;
+	uint32_t inside = (uint32_t)(offset % STORE_PAGE_SIZE);
+	int rc = sqlite_file(view, &file, err);
+
+	*bytes = NULL;
+	if (rc || offset + size > size_of(file) ||
+	    inside + size > STORE_PAGE_SIZE)
+		return rc;
+	rc = store_view_file_read(file, (uint32_t)(offset / STORE_PAGE_SIZE),
+	                          bytes, err);
+	if (!rc && *bytes)
+		*bytes += inside;
+	return rc;
+}
+
+static int size_set(struct view_file *file, uint64_t bytes, struct err *err)
+{
+	struct catalog_entry *entry;
+	int rc = store_view_file_entry_edit(file, &entry, err);
+
+	if (rc)
+		return rc;
+	store_le64(entry->bytes + CATALOG_STATE_AT + SQLITE_STATE_SIZE_AT,
+	           bytes);
+	store_le32(entry->bytes + CATALOG_PAGE_COUNT_AT,
+	           (uint32_t)((bytes + STORE_PAGE_SIZE - 1) / STORE_PAGE_SIZE));
+	return ERR_NONE;
+}
+
+static int ready_to_write(struct store_view *view, struct view_file **file,
+                          struct err *err)
+{
+	uint32_t file_id;
+	int rc = sqlite_file(view, file, err);
+
+	if (rc)
+		return rc;
+	if (!view->writing)
+		return err_set(err, ERR_READONLY, "write", "root/sqlite.tbd",
+		               "the transaction is not a write transaction");
+	if ((*file)->exists)
+		return ERR_NONE;
+	return store_file_create(view, STORE_FILE_SQLITE, "sqlite",
+	                         STORE_PAGE_SIZE, &file_id, err);
+}
+
+static int write_part(struct view_file *file, uint64_t at, const uint8_t *bytes,
+                      size_t part, struct err *err)
+{
+	uint32_t page_no = (uint32_t)(at / STORE_PAGE_SIZE);
+	struct edit *edit;
+	int rc = store_edit_begin(file, page_no, &edit, err);
+
+	if (!rc)
+		rc = store_edit_image(edit, err);
+	if (rc)
+		return rc;
+	memcpy(edit->now.image + at % STORE_PAGE_SIZE, bytes, part);
+	return ERR_NONE;
+}
+
+int store_sqlite_write(struct store_view *view, uint64_t offset,
+                       const void *bytes, size_t size, struct err *err)
+{
+	struct view_file *file;
+	size_t done = 0;
+	int rc = ready_to_write(view, &file, err);
+
+	if (rc)
+		return rc;
+	if (offset + size > (uint64_t)ENTRY_PAGE * STORE_PAGE_SIZE)
+		return err_set(err, ERR_TOOBIG, "write", file->name,
+		               "offset %llu is beyond the largest file",
+		               (unsigned long long)offset);
+	while (done < size) {
+		uint64_t at = offset + done;
+		size_t part = STORE_PAGE_SIZE - (size_t)(at % STORE_PAGE_SIZE);
+
+		if (part > size - done)
+			part = size - done;
+		rc = write_part(file, at, (const uint8_t *)bytes + done, part,
+		                err);
+		if (rc)
+			return rc;
+		done += part;
+	}
+	if (offset + size > size_of(file))
+		rc = size_set(file, offset + size, err);
+	return rc;
+}
+
+int store_sqlite_truncate(struct store_view *view, uint64_t bytes,
+                          struct err *err)
+{
+	struct view_file *file;
+	uint64_t old_pages, pages = (bytes + STORE_PAGE_SIZE - 1) / STORE_PAGE_SIZE;
+	int rc = ready_to_write(view, &file, err);
+
+	if (rc)
+		return rc;
+	old_pages = (size_of(file) + STORE_PAGE_SIZE - 1) / STORE_PAGE_SIZE;
+	for (uint64_t page_no = pages; page_no < old_pages; page_no++) {
+		struct edit *edit;
+
+		rc = store_edit_begin(file, (uint32_t)page_no, &edit, err);
+		if (!rc)
+			rc = store_edit_state(edit, EDIT_REMOVED, err);
+		if (rc)
+			return rc;
+	}
+	if (bytes < size_of(file) && bytes % STORE_PAGE_SIZE) {
+		static const uint8_t zeros[STORE_PAGE_SIZE];
+
+		rc = write_part(file, bytes, zeros,
+		                STORE_PAGE_SIZE - (size_t)(bytes % STORE_PAGE_SIZE),
+		                err);
+		if (rc)
+			return rc;
+	}
+	return size_set(file, bytes, err);
+}

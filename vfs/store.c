@@ -1,0 +1,466 @@
+/*
+ * store.c - opening and closing a database directory.
+ *
+ * (O1) The first process in holds LOCK_OPEN_AT exclusively while it recovers and
+ *      fills the shared memory, then keeps it shared. Who gets the shared lock and
+ *      finds the memory not marked as built starts over.
+ * (O2) The last one out gets the lock exclusively: it checkpoints and clears the
+ *      mark. A process that dies leaves the mark, but its lock is gone with it: the
+ *      next one in gets the exclusive lock and rebuilds.
+ */
+#include "vfs/store_private.h"
+
+#include <stdio.h>
+
+int store_environment_open(struct os *os, struct heap *heap,
+                           struct store_environment **environment,
+                           struct err *err)
+{
+	struct store_environment *made = heap_zeroed(heap, sizeof *made);
+
+	if (!made)
+		return err_set(err, ERR_NOMEM, "start", "store", "no memory");
+	made->os = os;
+	made->heap = heap;
+	lock_init(&made->lock, LOCK_ENVIRONMENT);
+	*environment = made;
+	return ERR_NONE;
+}
+
+void store_environment_close(struct store_environment *environment)
+{
+	if (!environment)
+		return;
+	lock_close(&environment->lock);
+	heap_free(environment->heap, environment);
+}
+
+void store_environment_plant(struct store_environment *environment,
+                             uint32_t bugs)
+{
+	environment->plants = bugs;
+}
+
+const char *store_path(const struct store *store)
+{
+	return store->path;
+}
+
+void store_configure(struct store *store, uint32_t cache_kb,
+                     uint32_t checkpoint_mb)
+{
+	if (cache_kb)
+		atomic_store(&store->cache_kb, cache_kb);
+	if (checkpoint_mb)
+		atomic_store(&store->checkpoint_mb, checkpoint_mb);
+}
+
+/* --- what a path is -------------------------------------------------------------- */
+
+static int note_entry(void *context, const char *entry)
+{
+	(void)entry;
+	*(bool *)context = true;
+	return 1;
+}
+
+int store_path_kind(struct store_environment *environment, const char *path,
+                    enum store_path_kind *kind, struct err *err)
+{
+	const struct os_methods *os = environment->os->methods;
+	struct os_identity identity;
+	struct os_file *dir;
+	bool any = false;
+	int rc = os->identify(environment->os, NULL, path, &identity, err);
+
+	if (rc)
+		return rc;
+	if (identity.kind != OS_NODE_DIRECTORY) {
+		*kind = identity.kind == OS_NODE_MISSING ? STORE_PATH_MISSING
+		                                         : STORE_PATH_FILE;
+		return ERR_NONE;
+	}
+	rc = os->directory_open(environment->os, path, &dir, err);
+	if (rc)
+		return rc;
+	rc = os->identify(environment->os, dir, "turdb.meta", &identity, err);
+	if (!rc && identity.kind == OS_NODE_FILE) {
+		*kind = STORE_PATH_DATABASE;
+	} else if (!rc) {
+		rc = os->directory_list(dir, NULL, note_entry, &any, err);
+		if (rc == 1)
+			rc = ERR_NONE;
+		*kind = any ? STORE_PATH_OTHER_DIRECTORY
+		            : STORE_PATH_EMPTY_DIRECTORY;
+	}
+	os_close(dir);
+	return rc;
+}
+
+/* --- opening --------------------------------------------------------------------- */
+
+static int open_directory(struct store *store, struct err *err)
+{
+	const struct os_methods *os = store->os->methods;
+	int rc = os->directory_open(store->os, store->path, &store->dir, err);
+
+	if (rc != ERR_MISSING || !store->options.create)
+		return rc;
+	rc = os->directory_make(store->os, NULL, store->path, err);
+	if (rc && rc != ERR_EXISTS)
+		return rc;
+	return os->directory_open(store->os, store->path, &store->dir, err);
+}
+
+static int open_meta(struct store *store, struct err *err)
+{
+	unsigned flags = store->options.immutable ? OS_OPEN_READ : OS_OPEN_WRITE;
+	uint32_t mode = store->options.file_mode ? store->options.file_mode
+	                                         : 0644;
+	int rc;
+
+	if (store->options.create && !store->options.immutable)
+		flags |= OS_OPEN_CREATE;
+	if (!store->options.immutable &&
+	    store->os->methods->is_network(store->dir))
+		return err_set(err, ERR_UNSUPPORTED, "open", store->path,
+		               "it is on a network file system, whose locks and maps cannot be relied on; copy it to a local disk, or open it with immutable=1");
+	rc = os_open(store->dir, "turdb.meta", flags, mode, &store->meta, err);
+	if (rc == ERR_MISSING)
+		return err_set(err, ERR_CANTOPEN, "open", store->path,
+		               "it has no turdb.meta: not a TurDB directory");
+	if (rc == ERR_READONLY || rc == ERR_CANTOPEN) {
+		struct err why = *err;
+
+		return err_set(err, ERR_CANTOPEN, "open", store->path,
+		               "turdb.meta cannot be written (%s); a database that nobody writes opens with immutable=1",
+		               why.text);
+	}
+	return rc;
+}
+
+static int open_catalog(struct store *store, struct err *err)
+{
+	struct page_file_identity identity = {
+		.file_id = STORE_CATALOG_FILE_ID,
+		.kind = STORE_FILE_CATALOG,
+		.page_size = PLACE_SIZE,
+		.name = "turdb.meta",
+		.header = false,
+	};
+
+	return page_file_open(store->dir, store->heap, &identity,
+	                      !store->options.immutable, &store->catalog_file,
+	                      err);
+}
+
+/* The database's identity is needed before anything else is opened. */
+static int read_identity(struct store *store, struct err *err)
+{
+	struct superblock super;
+	bool fresh;
+	int rc = store_superblock_read(store, &super, &fresh, err);
+
+	if (rc || fresh)
+		return rc;
+	store->database[0] = super.database[0];
+	store->database[1] = super.database[1];
+	store->segment_size = super.segment_size;
+	return ERR_NONE;
+}
+
+static int open_log(struct store *store, struct err *err)
+{
+	struct wal_options options = {
+		.segment_size = store->segment_size,
+		.database = store->database[0],
+		.process = store->process,
+		.process_lives = store_process_index_lives,
+		.context = store,
+	};
+	struct os_identity identity;
+	int rc = store->os->methods->identity(store->meta, &identity, err);
+
+	if (rc)
+		return rc;
+	options.mode = identity.mode;
+	return wal_open(store->dir, store->heap, &store->shm.head->wal, &options,
+	                &store->wal, err);
+}
+
+/* Alone: makes or recovers the database and marks the shared memory as built. */
+static int enter_first(struct store *store, struct err *err)
+{
+	struct superblock super;
+	bool fresh;
+	int rc = store_superblock_read(store, &super, &fresh, err);
+
+	if (!rc && fresh && !store->options.create)
+		rc = err_set(err, ERR_CANTOPEN, "open", store->path,
+		             "turdb.meta is empty: the database was never completely made");
+	if (!rc && fresh)
+		rc = store_create_files(store, err);
+	if (!rc && !fresh)
+		rc = read_identity(store, err);
+	if (!rc)
+		rc = store_shm_clear(store, err);
+	if (!rc)
+		rc = store_process_register(store, err);
+	if (!rc)
+		rc = open_log(store, err);
+	if (!rc)
+		rc = store_recover(store, err);
+	if (!rc)
+		atomic_store(&store->shm.head->built, SHM_BUILT);
+	return rc;
+}
+
+static int enter_next(struct store *store, struct err *err)
+{
+	struct shm_head *head = store->shm.head;
+	int rc = read_identity(store, err);
+
+	if (!rc && (head->layout != SHM_LAYOUT ||
+	            head->head_size != sizeof *head ||
+	            head->database[0] != store->database[0] ||
+	            head->database[1] != store->database[1]))
+		rc = err_set(err, ERR_VERSION, "open", store->path,
+		             "the processes that have it open use another build of TurDB, or turdb.shm is another database's");
+	if (!rc)
+		rc = store_process_register(store, err);
+	return rc ? rc : open_log(store, err);
+}
+
+static int set_open_lock(struct store *store, enum os_lock_kind kind,
+                         bool *held, struct err *err)
+{
+	return store->os->methods->lock(store->meta, LOCK_OPEN_AT, kind, held,
+	                                err);
+}
+
+static int enter(struct store *store, struct err *err)
+{
+	struct os *os = store->os;
+	uint64_t started = os->methods->monotonic_us(os);
+	bool held;
+
+	for (;;) {
+		int rc = set_open_lock(store, OS_LOCK_EXCLUSIVE, &held, err);
+
+		if (rc)
+			return rc;
+		if (held) {
+			rc = enter_first(store, err);
+			if (!rc)
+				rc = set_open_lock(store, OS_LOCK_SHARED, &held,
+				                   err);
+			return rc;
+		}
+		rc = set_open_lock(store, OS_LOCK_SHARED, &held, err);
+		if (rc)
+			return rc;
+		if (held && atomic_load(&store->shm.head->built) == SHM_BUILT)
+			return enter_next(store, err);
+		if (held)
+			set_open_lock(store, OS_LOCK_NONE, &held, err);
+		if (os->methods->monotonic_us(os) - started >
+		    OPEN_WAIT_MS * UINT64_C(1000))
+			return err_set(err, ERR_BUSY, "open", store->path,
+			               "another process has been recovering or closing it for %d s",
+			               OPEN_WAIT_MS / 1000);
+		os->methods->sleep_us(os, 1000);
+	}
+}
+
+static int enter_immutable(struct store *store, struct err *err)
+{
+	int rc = read_identity(store, err);
+
+	store->owner = UINT64_C(1) << 32 | 1;
+	if (!rc)
+		rc = store_shm_clear(store, err);
+	if (!rc)
+		rc = open_log(store, err);
+	if (!rc)
+		rc = store_recover(store, err);
+	return rc;
+}
+
+static void release_all(struct store *store)
+{
+	if (store->wal)
+		wal_close(store->wal);
+	store_files_close_all(store);
+	if (store->catalog_file)
+		page_file_close(store->catalog_file);
+	if (store->shm.head && !store->options.immutable)
+		store_process_leave(store);
+	store_shm_close(store);
+	os_close(store->meta); /* and with it all locks */
+	os_close(store->dir);
+	lock_close(&store->files_lock);
+	lock_close(&store->shm_lock);
+	heap_free(store->heap, store->path);
+	heap_free(store->heap, store);
+}
+
+static int open_new(struct store_environment *environment, const char *path,
+                    const struct store_options *options,
+                    const struct os_identity *identity, struct store **opened,
+                    struct err *err)
+{
+	struct store *store = heap_zeroed(environment->heap, sizeof *store);
+	size_t path_size = strlen(path) + 1;
+	struct os_identity found = *identity;
+	int rc;
+
+	if (!store)
+		return err_set(err, ERR_NOMEM, "open", path, "no memory");
+	store->environment = environment;
+	store->os = environment->os;
+	store->heap = environment->heap;
+	store->options = *options;
+	store->users = 1;
+	store->cache_kb = options->cache_kb ? options->cache_kb
+	                                    : DEFAULT_CACHE_KB;
+	store->checkpoint_mb = options->checkpoint_mb ? options->checkpoint_mb
+	                                              : DEFAULT_CHECKPOINT_MB;
+	store->segment_size = options->log_segment_size
+	                              ? options->log_segment_size
+	                              : DEFAULT_SEGMENT_SIZE;
+	lock_init(&store->files_lock, LOCK_FILES);
+	lock_init(&store->shm_lock, LOCK_MAPPING);
+	store->path = heap_allocate(store->heap, path_size);
+	rc = store->path ? ERR_NONE
+	                 : err_set(err, ERR_NOMEM, "open", path, "no memory");
+	if (!rc) {
+		memcpy(store->path, path, path_size);
+		rc = open_directory(store, err);
+	}
+	if (!rc)
+		rc = store->os->methods->identity(store->dir, &found, err);
+	store->device = found.device;
+	store->inode = found.inode;
+	if (!rc)
+		rc = open_meta(store, err);
+	if (!rc)
+		rc = open_catalog(store, err);
+	if (!rc)
+		rc = store_shm_open(store, err);
+	if (!rc)
+		rc = options->immutable ? enter_immutable(store, err)
+		                        : enter(store, err);
+	if (rc) {
+		release_all(store);
+		return rc;
+	}
+	store->canary = store->os->methods->fork_canary(store->os);
+	*opened = store;
+	return ERR_NONE;
+}
+
+static struct store *find_open(const struct store_environment *environment,
+                               const struct os_identity *identity,
+                               bool immutable)
+{
+	struct store *store = environment->first;
+
+	while (store && (store->device != identity->device ||
+	                 store->inode != identity->inode ||
+	                 store->options.immutable != immutable))
+		store = store->next;
+	return store;
+}
+
+int store_open(struct store_environment *environment, const char *path,
+               const struct store_options *options, struct store **opened,
+               struct err *err)
+{
+	struct os_identity identity;
+	struct store *store = NULL;
+	int rc;
+
+	lock_take(&environment->lock);
+	rc = environment->os->methods->identify(environment->os, NULL, path,
+	                                        &identity, err);
+	if (!rc && identity.kind == OS_NODE_DIRECTORY)
+		store = find_open(environment, &identity, options->immutable);
+	if (!rc && store)
+		rc = store_forked(store, err);
+	if (!rc && store) {
+		store->users++;
+		*opened = store;
+	} else if (!rc) {
+		rc = open_new(environment, path, options, &identity, &store,
+		              err);
+		if (!rc) {
+			store->next = environment->first;
+			environment->first = store;
+			*opened = store;
+		}
+	}
+	lock_release(&environment->lock);
+	return rc;
+}
+
+/* --- closing --------------------------------------------------------------------- */
+
+static int truncate_file(void *context, uint32_t file_id,
+                         const struct catalog_entry *entry, struct err *err)
+{
+	struct store *store = context;
+	struct space_figures figures;
+	struct page_file *file;
+	int rc;
+
+	if (!space_file_built(&store->space, file_id) ||
+	    space_file_figures(&store->space, file_id, &figures) ||
+	    figures.end + 64 >= figures.capacity)
+		return ERR_NONE;
+	rc = store_files_get(store, entry, &file, err);
+	return rc ? rc : page_file_truncate(file, figures.end, err);
+}
+
+/* Alone: everything into the data files, the log emptied, spare room given back. */
+static int leave_last(struct store *store, struct err *err)
+{
+	struct shm_head *head = store->shm.head;
+	struct store_root newest;
+	bool done;
+	int rc = ERR_NONE;
+
+	if (!atomic_load(&head->poisoned)) {
+		rc = store_checkpoint(store, &done, err);
+		store_newest_root(store, &newest);
+		if (!rc && atomic_load(&head->candidate_txid) == 0 &&
+		    atomic_load(&head->durable_txid) == newest.txid)
+			store_catalog_each(store, &newest.catalog,
+			                   truncate_file, store, NULL);
+	}
+	atomic_store(&head->built, 0);
+	return rc;
+}
+
+int store_close(struct store *store, struct err *err)
+{
+	struct store_environment *environment = store->environment;
+	struct store **link = &environment->first;
+	bool held = false;
+	int rc = ERR_NONE;
+
+	lock_take(&environment->lock);
+	if (--store->users) {
+		lock_release(&environment->lock);
+		return ERR_NONE;
+	}
+	while (*link != store)
+		link = &(*link)->next;
+	*link = store->next;
+	if (!store->options.immutable && !store_forked(store, NULL))
+		rc = set_open_lock(store, OS_LOCK_EXCLUSIVE, &held, err);
+	if (!rc && held)
+		rc = leave_last(store, err);
+	release_all(store);
+	lock_release(&environment->lock);
+	return rc;
+}

@@ -1,0 +1,408 @@
+/*
+ * store_private.h - the structs that the files of the store share.
+ *
+ * A store is one directory in one process. What all processes share is in
+ * `shm->head` (shm_format.h). A view is one connection's; see store.h.
+ */
+#ifndef TURDB_VFS_STORE_PRIVATE_H
+#define TURDB_VFS_STORE_PRIVATE_H
+
+#include "base/arena.h"
+#include "base/lock.h"
+#include "vfs/meta_format.h"
+#include "vfs/page_file.h"
+#include "vfs/page_table.h"
+#include "vfs/plant.h"
+#include "vfs/shm_format.h"
+#include "vfs/space.h"
+#include "vfs/store.h"
+#include "wal/wal.h"
+
+enum {
+	DEFAULT_CACHE_KB = 16384,
+	DEFAULT_CHECKPOINT_MB = 64,
+	DEFAULT_SEGMENT_SIZE = 4 << 20,
+	OPEN_WAIT_MS = 30000,     /* how long an opener waits for a recovery */
+};
+
+struct store_environment {
+	struct os *os;
+	struct heap *heap;
+	struct lock lock;         /* LOCK_ENVIRONMENT: `first` and use counts */
+	struct store *first;
+	uint32_t plants;
+};
+
+/* Shared memory of one process (shm.c). */
+struct shm {
+	struct os *os;
+	struct os_file *file;     /* NULL: private memory (immutable) */
+	uint8_t *base;
+	size_t reserved;
+	_Atomic size_t mapped;
+	struct lock *lock;        /* guards mapping more */
+	struct shm_head *head;
+};
+
+/* A catalog entry in memory is its bytes: CATALOG_ENTRY_SIZE, little-endian. */
+struct catalog_entry {
+	uint8_t bytes[CATALOG_ENTRY_SIZE];
+};
+
+struct superblock {
+	uint64_t database[2];
+	uint64_t sequence, txid, lsn, created_ms;
+	struct page_table catalog;
+	uint64_t segment_size;
+};
+
+struct store {
+	struct store_environment *environment;
+	struct store *next;
+	uint32_t users;
+	struct store_options options;
+	struct os *os;
+	struct heap *heap;
+	char *path;
+	uint64_t device, inode;
+	uint64_t database[2];
+	uint64_t segment_size;
+	struct os_file *dir;
+	struct os_file *meta;             /* locks; superblocks          */
+	struct page_file *catalog_file;   /* turdb.meta as a page file   */
+	struct shm shm;
+	struct lock shm_lock;             /* LOCK_MAPPING                */
+	struct space space;
+	struct wal *wal;
+	uint32_t process;                 /* index in shm processes      */
+	uint64_t owner;                   /* this process's owner word   */
+	const volatile uint8_t *canary;
+	_Atomic uint32_t cache_kb, checkpoint_mb;
+
+	struct lock files_lock;           /* LOCK_FILES */
+	struct page_file **files;         /* open addressing by file id  */
+	uint32_t files_room, files_count;
+};
+
+/* --- views --------------------------------------------------------------------- */
+
+enum edit_state {
+	EDIT_ABSENT,  /* only in undo records: was not edited before          */
+	EDIT_IMAGE,   /* a private copy in memory                             */
+	EDIT_SPILLED, /* a private version at `ref` in the data file          */
+	EDIT_FREED,   /* the logical page is free; `next_free` chains         */
+	EDIT_REMOVED, /* the page number is gone (truncation)                 */
+};
+
+enum { ENTRY_PAGE = 0xffffffffu }; /* the file's catalog entry, as an edit */
+
+/* What a page is now, inside a transaction. */
+struct edit_value {
+	enum edit_state state;
+	bool from_zero;          /* the content does not build on the base      */
+	uint8_t *image;          /* IMAGE: page_size bytes (entries: their size) */
+	struct page_ref ref;     /* SPILLED */
+	uint32_t next_free;      /* FREED   */
+};
+
+struct edit {
+	uint32_t file_id, page_no;
+	struct view_file *file;
+	struct page_ref base;    /* the committed version; length 0 = none      */
+	struct edit_value now;
+	uint64_t saved_serial;   /* newest mark that has this page's pre-image  */
+	bool used;               /* touched since the spiller came by           */
+	struct edit *next;       /* all edits, in order of their making         */
+};
+
+struct undo {
+	struct edit *edit;
+	struct edit_value before;
+	uint64_t before_serial;  /* edit->saved_serial before this record       */
+	struct undo *next;
+};
+
+struct mark {
+	uint64_t serial;
+	struct undo *undo;       /* newest first */
+	struct mark *below;
+	int number;
+};
+
+struct taken {
+	uint32_t file_id, place, units;
+	uint64_t birth;
+};
+
+struct taken_list {
+	struct taken *items;
+	uint32_t count, room;
+};
+
+enum { BORROW_CACHE = 128 };
+
+struct view_file {
+	struct pager pager;      /* first: pager calls cast back                */
+	struct store_view *view;
+	uint32_t file_id;
+	uint64_t loaded_txid;    /* `entry` is the committed one of this txid   */
+	uint64_t loaded_epoch;
+	bool exists;             /* in the view, edits included                 */
+	bool committed;          /* in the snapshot                             */
+	struct catalog_entry entry;   /* committed; zero when new               */
+	struct edit *entry_edit;      /* or NULL                                */
+	struct page_table table;      /* committed                              */
+	uint32_t page_size, units;
+	struct page_file *file;
+	uint32_t edit_count;
+	struct view_file *next;
+	char name[96];
+	struct {
+		uint64_t txid;
+		uint32_t page_no;
+		const uint8_t *bytes;
+	} borrowed[BORROW_CACHE];
+};
+
+struct store_view {
+	struct store *store;
+	struct shm_slot *slot;
+	bool reading, writing;
+	bool read_others;        /* something but sqlite.tbd was read           */
+	struct store_root root;  /* the snapshot                                */
+	uint64_t epoch;
+	uint64_t ended_txid;     /* of the last snapshot, for keeping the epoch */
+	struct view_file *files;
+	struct view_file *sqlite; /* shortcut, may be NULL                      */
+
+	/* The write transaction. */
+	struct edit **table;     /* open addressing by (file, page)             */
+	uint32_t table_room, edit_count;
+	struct edit *first_edit, *last_edit, *spare_edits;
+	struct mark *marks;      /* newest first                                */
+	uint64_t mark_serial;
+	struct undo *spare_undos;
+	size_t image_bytes;      /* private copies in memory, undo included     */
+	struct edit *spill_hand;
+	bool spilled;
+	uint8_t **spare_images;  /* STORE_PAGE_SIZE each                        */
+	uint32_t spare_image_count;
+	struct edit **sorted;    /* the edits by file and page, for the commit  */
+	uint32_t sorted_room;
+	struct page_change *changes; /* of one file */
+	uint32_t changes_room;
+	struct taken_list taken;      /* places that this commit has taken      */
+	struct taken_list superseded; /* what it replaces                       */
+	uint32_t next_file_id;   /* 0 = not read yet                            */
+	uint32_t first_new_file_id; /* files from here on are this transaction's */
+	bool drops;              /* a file was dropped                          */
+	uint8_t *record;         /* the log record being built                  */
+	size_t record_size, record_room;
+};
+
+/* --- shm.c ----------------------------------------------------------------------- */
+
+int store_shm_open(struct store *store, struct err *err);
+void store_shm_close(struct store *store);
+int store_shm_clear(struct store *store, struct err *err);
+uint64_t store_shm_chunk_count(const struct store *store);
+
+/* --- process.c: who lives; lock words --------------------------------------------- */
+
+int store_process_register(struct store *store, struct err *err);
+void store_process_leave(struct store *store);
+bool store_process_lives(struct store *store, uint64_t owner);
+bool store_process_index_lives(void *context, uint32_t index);
+uint32_t store_owner_pid(const struct store *store, uint64_t owner);
+/* Takes a lock word. *died: the one before died holding it. ERR_BUSY after
+ * timeout_us, naming `what` and the holder. */
+int store_lock_take(struct store *store, struct shm_lock *lock,
+                    const char *what, uint64_t timeout_us, bool *died,
+                    struct err *err);
+void store_lock_release(struct store *store, struct shm_lock *lock);
+int store_forked(const struct store *store, struct err *err);
+
+/* --- slot.c: readers -------------------------------------------------------------- */
+
+int store_slot_take(struct store_view *view, struct err *err);
+void store_slot_release(struct store_view *view);
+/* Pins the newest snapshot (rule 4). */
+void store_slot_pin(struct store_view *view, struct store_root *root);
+void store_slot_move(struct store_view *view, const struct store_root *root);
+void store_slot_unpin(struct store_view *view);
+void store_newest_root(const struct store *store, struct store_root *root);
+/* Gives the slots of dead processes back; caller holds the writer lock. */
+void store_slots_sweep(struct store *store);
+
+/* --- retained.c: which snapshots keep places (writer lock held) --------------------- */
+
+/* True when a retained root lies in [birth, before). Scan first. */
+struct retained_set {
+	uint32_t count;
+	uint64_t txids[SHM_RETAINED];
+};
+int store_retained_update(struct store *store, const struct store_root *newest,
+                          const struct store_root *previous, struct err *err);
+bool store_retained_between(const struct store *store, uint64_t birth,
+                            uint64_t before);
+/* Builds a file's part of the allocator from all retained roots and `base`. */
+int store_space_ensure(struct store *store, uint32_t file_id,
+                       struct page_file *file, const struct store_root *base,
+                       struct err *err);
+/* After a writer's death or at start-up. */
+int store_retained_rebuild(struct store *store, struct err *err);
+
+/* --- catalog.c ---------------------------------------------------------------------- */
+
+uint32_t store_units(uint32_t page_size);
+bool store_entry_live(const struct catalog_entry *entry);
+void store_entry_table(const struct catalog_entry *entry,
+                       struct page_table *table);
+void store_entry_table_set(struct catalog_entry *entry,
+                           const struct page_table *table);
+void store_entry_name(const struct catalog_entry *entry, char name[96]);
+void store_entry_identity(const struct store *store,
+                          const struct catalog_entry *entry,
+                          struct page_file_identity *identity);
+int store_entry_check(const struct catalog_entry *entry, uint32_t file_id,
+                      struct err *err);
+/* Reads a committed entry; all zero when there is none. */
+int store_catalog_read(struct store *store, const struct page_table *catalog,
+                       uint32_t file_id, struct catalog_entry *entry,
+                       struct err *err);
+/* Calls `each` for every live entry. */
+int store_catalog_each(struct store *store, const struct page_table *catalog,
+                       int (*each)(void *context, uint32_t file_id,
+                                   const struct catalog_entry *entry,
+                                   struct err *err),
+                       void *context, struct err *err);
+
+struct catalog_change {
+	uint32_t file_id;
+	const struct catalog_entry *entry; /* NULL = gone */
+};
+/* Writes new catalog pages; `changes` sorted by file id. */
+int store_catalog_apply(struct store *store, const struct page_table *old,
+                        const struct catalog_change *changes, size_t count,
+                        uint64_t birth, const struct page_table_sink *sink,
+                        struct page_table *new_table, struct err *err);
+
+/* --- files.c: open page files ------------------------------------------------------- */
+
+int store_files_get(struct store *store, const struct catalog_entry *entry,
+                    struct page_file **file, struct err *err);
+/* Makes it (or remakes it in a replay) and enters it. */
+int store_files_make(struct store *store, const struct catalog_entry *entry,
+                     struct page_file **file, struct err *err);
+void store_files_close(struct store *store, uint32_t file_id);
+void store_files_close_all(struct store *store);
+/* Truncates and unlinks a file by its entry's name. */
+int store_files_remove(struct store *store, uint32_t file_id, const char *name,
+                       struct err *err);
+/* Removes files under root/ that neither `durable` nor the newest nor a retained
+ * root knows. With the writer lock held only those whose id was given out before
+ * the durable snapshot (a replay would make the others again); alone, all. */
+int store_files_remove_orphans(struct store *store,
+                               const struct store_root *durable, bool alone,
+                               struct err *err);
+
+/* --- edit.c: private copies ----------------------------------------------------------- */
+
+struct edit *store_edit_find(const struct store_view *view, uint32_t file_id,
+                             uint32_t page_no);
+/* Finds or makes the edit and saves its pre-image for the top mark. */
+int store_edit_begin(struct view_file *file, uint32_t page_no,
+                     struct edit **edit, struct err *err);
+/* Makes sure that edit->now is an IMAGE with the page's present content. */
+int store_edit_image(struct edit *edit, struct err *err);
+int store_edit_state(struct edit *edit, enum edit_state state, struct err *err);
+void store_edits_discard(struct store_view *view);
+uint8_t *store_image_take(struct store_view *view, uint32_t size);
+void store_image_give(struct store_view *view, uint8_t *image, uint32_t size);
+uint32_t store_edit_size(const struct edit *edit);
+int store_place_take(struct store_view *view, uint32_t file_id,
+                     struct page_file *file, uint32_t units,
+                     enum space_use use, uint32_t *place, struct err *err);
+int store_taken_add(struct store_view *view, struct taken_list *list,
+                    const struct taken *item, struct err *err);
+void store_value_drop(const struct edit *edit, struct edit_value *value);
+
+/* --- view_file.c ------------------------------------------------------------------------ */
+
+int store_view_file(struct store_view *view, uint32_t file_id,
+                    struct view_file **file, struct err *err);
+int store_view_file_load(struct view_file *file, struct err *err);
+/* The committed or edited bytes of a page; NULL bytes when it does not exist. */
+int store_view_file_read(struct view_file *file, uint32_t page_no,
+                         const uint8_t **bytes, struct err *err);
+/* The entry as the transaction has it; writable copy for the caller to edit. */
+const struct catalog_entry *store_view_file_entry(const struct view_file *file);
+int store_view_file_entry_edit(struct view_file *file,
+                               struct catalog_entry **entry, struct err *err);
+extern const struct pager_methods store_pager_methods;
+
+/* --- record.c ------------------------------------------------------------------------------ */
+
+struct record_item {
+	uint8_t kind;
+	uint32_t file_id, page_no, place, next;
+	uint64_t checksum;
+	struct span ranges; /* undecoded */
+};
+int store_record_begin(struct store_view *view, uint64_t txid, struct err *err);
+int store_record_item(struct store_view *view, const struct record_item *item,
+                      struct err *err);
+/* Appends ranges where `now` differs from `base` (NULL = zeros); *any tells. */
+int store_record_ranges(struct store_view *view, const uint8_t *base,
+                        const uint8_t *now, uint32_t size, bool *any,
+                        struct err *err);
+void store_record_end(struct store_view *view, uint32_t items);
+int store_record_head(struct span payload, uint64_t *txid, uint32_t *items,
+                      struct err *err);
+/* Decodes the item at *at and moves on. Everything is checked. */
+int store_record_next(struct span payload, size_t *at,
+                      struct record_item *item, struct err *err);
+/* Applies decoded ranges to `bytes`. */
+int store_ranges_apply(struct span ranges, uint8_t *bytes, uint32_t size,
+                       struct err *err);
+
+/* --- replay.c --------------------------------------------------------------------------------- */
+
+struct replay;
+int store_replay_open(struct store *store, const struct store_root *base,
+                      bool alone, struct replay **replay, struct err *err);
+int store_replay_record(struct replay *replay, uint64_t lsn,
+                        struct span payload, struct err *err);
+/* Builds page tables and the catalog for what was replayed. *changed false when no
+ * record came. */
+int store_replay_finish(struct replay *replay, struct store_root *root,
+                        bool *changed, struct err *err);
+int store_replay_sync(struct replay *replay, struct err *err);
+void store_replay_close(struct replay *replay);
+
+/* --- commit.c, spill.c, mark.c ------------------------------------------------------------------ */
+
+int store_spill(struct store_view *view, size_t keep_bytes, struct err *err);
+void store_marks_discard(struct store_view *view);
+int store_mark_save(struct edit *edit, struct err *err);
+void store_publish(struct store *store, const struct store_root *root);
+
+/* --- checkpoint.c, superblock.c, recovery.c ----------------------------------------------------- */
+
+int store_superblock_read(struct store *store, struct superblock *super,
+                          bool *fresh, struct err *err);
+int store_superblock_write(struct store *store, const struct superblock *super,
+                           struct err *err);
+int store_recover(struct store *store, struct err *err);
+int store_create_files(struct store *store, struct err *err);
+/* What a new writer does first when shared memory says so. */
+int store_writer_entered(struct store *store, bool died, struct err *err);
+int store_log_start(struct store *store, struct err *err);
+void store_poison(struct store *store);
+int store_poisoned(const struct store *store, struct err *err);
+bool store_checkpoint_due(const struct store *store);
+int store_checkpoint_enter(struct store *store, const struct store_root *root,
+                           bool *entered, struct err *err);
+int store_checkpoint_run(struct store *store, struct err *err);
+
+#endif

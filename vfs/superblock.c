@@ -1,0 +1,106 @@
+/*
+ * superblock.c - the two copies in turdb.meta that say where a recovery starts.
+ *
+ * Format: meta_format.h. The copy that is written is always the one that does not
+ * hold the newest valid state, so a torn write leaves the other.
+ */
+#include "base/checksum.h"
+#include "vfs/store_private.h"
+
+#include <inttypes.h>
+
+enum copy_state { COPY_VALID, COPY_ZERO, COPY_BAD, COPY_NEWER };
+
+static enum copy_state decode(const uint8_t *bytes, struct superblock *super)
+{
+	static const uint8_t zeros[SUPER_SIZE];
+
+	if (memcmp(bytes, zeros, SUPER_SIZE) == 0)
+		return COPY_ZERO;
+	if (load_le64(bytes + SUPER_MAGIC_AT) != SUPER_MAGIC ||
+	    load_le64(bytes + SUPER_CHECKSUM_AT) !=
+	            checksum64(bytes, SUPER_CHECKSUM_AT, SUPER_MAGIC))
+		return COPY_BAD;
+	if (load_le32(bytes + SUPER_VERSION_AT) > META_VERSION)
+		return COPY_NEWER;
+	super->database[0] = load_le64(bytes + SUPER_DATABASE_AT);
+	super->database[1] = load_le64(bytes + SUPER_DATABASE_AT + 8);
+	super->sequence = load_le64(bytes + SUPER_SEQUENCE_AT);
+	super->txid = load_le64(bytes + SUPER_TXID_AT);
+	super->lsn = load_le64(bytes + SUPER_LSN_AT);
+	super->created_ms = load_le64(bytes + SUPER_CREATED_AT);
+	page_ref_load(bytes + SUPER_CATALOG_AT, &super->catalog.root);
+	super->catalog.depth = load_le32(bytes + SUPER_DEPTH_AT);
+	super->segment_size =
+		(uint64_t)load_le32(bytes + SUPER_SEGMENT_AT) * PLACE_SIZE;
+	if (super->txid == 0 || super->catalog.depth > MAP_DEPTH_MAX ||
+	    load_le32(bytes + SUPER_PAGE_SIZE_AT) != STORE_PAGE_SIZE)
+		return COPY_BAD;
+	return COPY_VALID;
+}
+
+int store_superblock_read(struct store *store, struct superblock *super,
+                          bool *fresh, struct err *err)
+{
+	struct superblock copy;
+	uint32_t valid = 0, zero = 0;
+	size_t got;
+
+	*fresh = false;
+	for (uint32_t i = 0; i < META_SUPERBLOCKS; i++) {
+		uint8_t bytes[SUPER_SIZE];
+		int rc = os_read_some(store->meta, (uint64_t)i * PLACE_SIZE,
+		                      bytes, sizeof bytes, &got, err);
+
+		if (rc)
+			return rc;
+		memset(bytes + got, 0, sizeof bytes - got);
+		switch (decode(bytes, &copy)) {
+		case COPY_VALID:
+			if (!valid || copy.sequence > super->sequence)
+				*super = copy;
+			valid++;
+			break;
+		case COPY_ZERO:
+			zero++;
+			break;
+		case COPY_NEWER:
+			return err_set(err, ERR_VERSION, "open", store->path,
+			               "turdb.meta has format version %u, this library knows up to %d",
+			               load_le32(bytes + SUPER_VERSION_AT),
+			               META_VERSION);
+		case COPY_BAD:
+			break;
+		}
+	}
+	*fresh = zero == META_SUPERBLOCKS;
+	if (valid || *fresh)
+		return ERR_NONE;
+	return err_set(err, ERR_CORRUPT, "open", store->path,
+	               "turdb.meta has no valid superblock: it is damaged, or not a TurDB file");
+}
+
+int store_superblock_write(struct store *store, const struct superblock *super,
+                           struct err *err)
+{
+	uint8_t bytes[SUPER_SIZE] = { 0 };
+
+	store_le64(bytes + SUPER_MAGIC_AT, SUPER_MAGIC);
+	store_le32(bytes + SUPER_VERSION_AT, META_VERSION);
+	store_le32(bytes + SUPER_PAGE_SIZE_AT, STORE_PAGE_SIZE);
+	store_le64(bytes + SUPER_DATABASE_AT, super->database[0]);
+	store_le64(bytes + SUPER_DATABASE_AT + 8, super->database[1]);
+	store_le64(bytes + SUPER_SEQUENCE_AT, super->sequence);
+	store_le64(bytes + SUPER_TXID_AT, super->txid);
+	store_le64(bytes + SUPER_LSN_AT, super->lsn);
+	page_ref_store(bytes + SUPER_CATALOG_AT, &super->catalog.root);
+	store_le32(bytes + SUPER_DEPTH_AT, super->catalog.depth);
+	store_le32(bytes + SUPER_SEGMENT_AT,
+	           (uint32_t)(super->segment_size / PLACE_SIZE));
+	store_le64(bytes + SUPER_CREATED_AT, super->created_ms);
+	store_le64(bytes + SUPER_CHECKSUM_AT,
+	           checksum64(bytes, SUPER_CHECKSUM_AT, SUPER_MAGIC));
+	return os_write(store->meta,
+	                super->sequence % META_SUPERBLOCKS * PLACE_SIZE, bytes,
+	                sizeof bytes, err);
+}
