@@ -18,7 +18,8 @@ enum lock_rank {
 	LOCK_FILES = 40,       /* a store's table of open page files             */
 	LOCK_MAPPING = 50,     /* growth of one page file's mapping              */
 	LOCK_LOG = 60,         /* a process's open log segments                  */
-	LOCK_REPORT = 90,      /* the text of the last error; nothing below it   */
+	LOCK_NAMES = 61,       /* the names of databases open through the door    */
+	LOCK_REPORT = 62,      /* the text of the last error; nothing below it   */
 };
 
 struct lock {

@@ -181,6 +181,11 @@ int store_sqlite_size(struct store_view *view, uint64_t *bytes,
                       struct err *err);
 int store_sqlite_read(struct store_view *view, uint64_t offset, void *bytes,
                       size_t size, size_t *got, struct err *err);
+/* As read, but what was committed when the write transaction began, whatever it
+ * has written since. */
+int store_sqlite_read_committed(struct store_view *view, uint64_t offset,
+                                void *bytes, size_t size, size_t *got,
+                                struct err *err);
 int store_sqlite_write(struct store_view *view, uint64_t offset,
                        const void *bytes, size_t size, struct err *err);
 int store_sqlite_truncate(struct store_view *view, uint64_t bytes,

@@ -28,6 +28,11 @@
 #include "vfs/store.h"
 
 #define VFS_NAME "turdb"
+/* The same VFS for programs that can name a VFS but write no URI: here every path
+ * that does not exist becomes a directory database. "turdb" asks for
+ * file:PATH?vfs=turdb, because plain paths (ATTACH 'x.db', VACUUM INTO 'x.db')
+ * inherit the connection's VFS and mean ordinary files. */
+#define VFS_NAME_ALWAYS "turdb-always"
 
 /*
  * sqlite3_file_control(db, schema, VFS_FCNTL_VIEW, &view) gives the view of that
@@ -39,6 +44,8 @@
 #define VFS_FCNTL_VIEW 0x54555244
 /* The same for the database directory itself (struct store *). */
 #define VFS_FCNTL_STORE 0x54555245
+
+struct door_names;
 
 /* What all connections of a process share. The caller of vfs_register() fills
  * the first part. */
@@ -53,7 +60,11 @@ struct vfs_environment {
 
 	/* vfs/ fills the rest. */
 	sqlite3_vfs vfs;     /* registered as "turdb"                          */
+	sqlite3_vfs vfs_always; /* registered as "turdb-always"                */
 	sqlite3_vfs *host;   /* the VFS that ordinary files pass through to    */
+	struct door_names *names; /* the journal names of open databases       */
+	_Atomic uintptr_t quiet[16]; /* threads whose busy handler must not sleep */
+	_Atomic uint32_t quiet_count;
 	struct lock report_lock;
 	char report[ERR_TEXT_SIZE];  /* under report_lock: vfs_report()        */
 	_Atomic uint64_t opens;      /* databases opened through the door      */
@@ -65,6 +76,11 @@ int vfs_register(struct vfs_environment *environment, struct err *err);
 /* The environment behind the registered VFS "turdb", whichever copy of the
  * library made it; NULL when there is none or it is somebody else's. */
 struct vfs_environment *vfs_environment_find(void);
+
+/* To be called on each new connection: gives its main database, when it is ours,
+ * zero-copy reads and a rollback journal that needs no memory. (Attached ones
+ * look after themselves.) Cheap and harmless elsewhere. */
+void vfs_connection_prepare(sqlite3 *db);
 
 /* Name, version and build of this library, for `identity`: what two copies in
  * one process must share to use one environment. */

@@ -1,0 +1,49 @@
+/*
+ * check.c - turdb_check() and turdb_problems(): everything that can be verified.
+ */
+#include "ext/ext.h"
+
+#include <stdio.h>
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+struct check {
+	sqlite3 *db;
+	int level;
+	void (*problem)(void *context, const char *sentence);
+	void *context;
+};
+
+static int check_schema(void *context, const char *schema, struct err *err)
+{
+	struct check *check = context;
+	sqlite3_stmt *reading = NULL;
+	struct store_view *view;
+	int rc = ext_read_begin(check->db, schema, &reading, &view, err);
+
+	if (rc)
+		return rc;
+	rc = store_check(view, check->level, check->problem, check->context, err);
+	sqlite3_finalize(reading);
+	return rc;
+}
+
+int ext_check(sqlite3 *db, const char *table, int level,
+              void (*problem)(void *context, const char *sentence),
+              void *context, struct err *err)
+{
+	struct check check = { .db = db, .level = level, .problem = problem,
+		               .context = context };
+	char schema[EXT_SCHEMA_SIZE];
+	struct store *store;
+	int rc;
+
+	if (table)
+		return err_set(err, ERR_MISSING, "check table", table,
+		               "there is no such turdb table");
+	rc = ext_schema_find(db, NULL, schema, &store, err);
+	if (rc)
+		return rc;
+	return ext_schema_each(db, check_schema, &check, err);
+}

@@ -1,0 +1,115 @@
+/*
+ * environment.c - what all connections of a process share, built once.
+ *
+ * It hangs from the registered VFS, not from a variable of ours: a second load, and
+ * a second copy of the library, find it there. Building and finding happen under
+ * one of SQLite's static mutexes, so that two threads may load at once.
+ */
+#include "ext/ext.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+static void *allocate(size_t size)
+{
+	return sqlite3_malloc64(size);
+}
+
+static int connect_all(sqlite3 *db, char **message)
+{
+	struct vfs_environment *environment = vfs_environment_find();
+	int rc = ext_functions_register(db, environment);
+
+	if (!rc)
+		rc = ext_reports_register(db, environment);
+	if (rc && message)
+		*message = sqlite3_mprintf("register the functions of turdb: %s",
+		                           sqlite3_errmsg(db));
+	return rc;
+}
+
+static int build(struct vfs_environment *environment, struct err *err)
+{
+	int rc;
+
+	heap_init(environment->heap);
+	environment->heap->source_allocate = allocate;
+	environment->heap->source_free = sqlite3_free;
+	environment->cpu = cpu_level_pick(getenv("TURDB_SIMD"));
+	environment->connect = connect_all;
+	rc = os_posix_open(environment->heap, &environment->os, err);
+	if (rc)
+		return rc;
+	rc = store_environment_open(environment->os, environment->heap,
+	                            &environment->stores, err);
+	if (rc)
+		goto close_os;
+	rc = vfs_register(environment, err);
+	if (rc)
+		goto close_stores;
+	return ERR_NONE;
+
+close_stores:
+	store_environment_close(environment->stores);
+close_os:
+	os_posix_close(environment->os);
+	return rc;
+}
+
+struct environment_and_heap {
+	struct vfs_environment environment;
+	struct heap heap;
+};
+
+static int make(struct vfs_environment **environment, struct err *err)
+{
+	struct environment_and_heap *made = sqlite3_malloc64(sizeof *made);
+	int rc;
+
+	if (!made)
+		return err_set(err, ERR_NOMEM, "load extension", "turdb",
+		               "no memory for its environment");
+	memset(made, 0, sizeof *made);
+	made->environment.heap = &made->heap;
+	rc = build(&made->environment, err);
+	if (rc)
+		sqlite3_free(made);
+	else
+		*environment = &made->environment;
+	return rc;
+}
+
+/* A VFS "turdb" is there: ours, another copy's, or a stranger. */
+static int check_identity(const struct vfs_environment *environment,
+                          struct err *err)
+{
+	char identity[sizeof environment->identity];
+
+	snprintf(identity, sizeof identity, "%s (%zu)", vfs_identity(),
+	         sizeof *environment);
+	if (environment && strcmp(environment->identity, identity) == 0)
+		return ERR_NONE;
+	return err_set(err, ERR_UNSUPPORTED, "load extension", identity,
+	               "this process already has a VFS named turdb, of %s",
+	               environment ? environment->identity
+	                           : "an unknown library");
+}
+
+int ext_environment_get(struct vfs_environment **environment, struct err *err)
+{
+	sqlite3_mutex *mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_VFS1);
+	int rc;
+
+	sqlite3_mutex_enter(mutex);
+	if (sqlite3_vfs_find(VFS_NAME)) {
+		*environment = vfs_environment_find();
+		rc = check_identity(*environment, err);
+	} else {
+		rc = make(environment, err);
+	}
+	sqlite3_mutex_leave(mutex);
+	return rc;
+}

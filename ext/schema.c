@@ -1,0 +1,120 @@
+/*
+ * schema.c - which of a connection's databases are turdb directories.
+ */
+#include "ext/ext.h"
+
+#include <stdio.h>
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+static struct store *store_of(sqlite3 *db, const char *schema)
+{
+	struct store *store = NULL;
+
+	if (sqlite3_file_control(db, schema, VFS_FCNTL_STORE, &store))
+		return NULL;
+	return store;
+}
+
+static int name_into(char name[EXT_SCHEMA_SIZE], const char *schema,
+                     struct err *err)
+{
+	if (strlen(schema) >= EXT_SCHEMA_SIZE)
+		return err_set(err, ERR_TOOBIG, "find database", "",
+		               "its name is longer than %d bytes",
+		               EXT_SCHEMA_SIZE - 1);
+	strcpy(name, schema);
+	return ERR_NONE;
+}
+
+int ext_schema_each(sqlite3 *db,
+                    int (*each)(void *context, const char *schema,
+                                struct err *err),
+                    void *context, struct err *err)
+{
+	sqlite3_stmt *statement = NULL;
+	char name[EXT_SCHEMA_SIZE];
+	int rc = ERR_NONE;
+
+	if (sqlite3_prepare_v2(db, "PRAGMA database_list", -1, &statement, NULL))
+		return err_set(err, ERR_INVALID, "list databases", "", "%s",
+		               sqlite3_errmsg(db));
+	while (!rc && sqlite3_step(statement) == SQLITE_ROW) {
+		const char *schema =
+			(const char *)sqlite3_column_text(statement, 1);
+
+		if (!schema || !store_of(db, schema))
+			continue;
+		rc = name_into(name, schema, err);
+		if (!rc)
+			rc = each(context, name, err);
+	}
+	sqlite3_finalize(statement);
+	return rc;
+}
+
+struct first {
+	char *name;
+	bool found;
+};
+
+static int take_first(void *context, const char *schema, struct err *err)
+{
+	struct first *first = context;
+
+	(void)err;
+	strcpy(first->name, schema);
+	first->found = true;
+	return -1;
+}
+
+int ext_schema_find(sqlite3 *db, const char *wish, char name[EXT_SCHEMA_SIZE],
+                    struct store **store, struct err *err)
+{
+	struct first first = { .name = name };
+	int rc;
+
+	if (wish) {
+		*store = store_of(db, wish);
+		if (!*store)
+			return err_set(err, ERR_INVALID, "find database", wish,
+			               "it is not a TurDB directory");
+		return name_into(name, wish, err);
+	}
+	rc = ext_schema_each(db, take_first, &first, err);
+	if (!first.found)
+		return rc ? rc : err_set(err, ERR_INVALID, "find database", "",
+		                         "no TurDB directory is open on this connection; "
+		                         "open one as file:PATH?vfs=turdb");
+	*store = store_of(db, name);
+	return ERR_NONE;
+}
+
+int ext_read_begin(sqlite3 *db, const char *schema, sqlite3_stmt **statement,
+                   struct store_view **view, struct err *err)
+{
+	char *sql = sqlite3_mprintf("SELECT count(*) FROM \"%w\".sqlite_schema",
+	                            schema);
+	int rc = sql ? sqlite3_prepare_v2(db, sql, -1, statement, NULL)
+	             : SQLITE_NOMEM;
+
+	sqlite3_free(sql);
+	if (!rc)
+		rc = sqlite3_step(*statement) == SQLITE_ROW ? SQLITE_OK
+		                                            : SQLITE_ERROR;
+	if (!rc)
+		rc = sqlite3_file_control(db, schema, VFS_FCNTL_VIEW, view);
+	if (!rc)
+		return ERR_NONE;
+	err_set(err, ERR_IO, "read", schema, "%s", sqlite3_errmsg(db));
+	sqlite3_finalize(*statement);
+	*statement = NULL;
+	return ERR_IO;
+}
+
+void ext_result_error(sqlite3_context *context, const struct err *err)
+{
+	sqlite3_result_error(context, err->text, -1);
+	sqlite3_result_error_code(context, vfs_result(err->code));
+}

@@ -1,0 +1,88 @@
+/*
+ * turdb.c - how SQLite loads the extension.
+ *
+ * Loading builds the process's environment, registers the VFS, gives this
+ * connection the functions and modules, and asks SQLite to do the same for every
+ * later connection (auto-extension), because a database opened by
+ * file:app?vfs=turdb is a new connection.
+ *
+ * The VFS stays registered, so the library must stay loaded: the entry point says
+ * SQLITE_OK_LOAD_PERMANENTLY. The auto-extension callback says plain SQLITE_OK:
+ * anything else would make sqlite3_open_v2() fail.
+ *
+ * A second copy of the library in the process (another path, the same build) finds
+ * the first one's environment and leaves everything to it.
+ */
+#include "ext/ext.h"
+
+#include <string.h>
+
+SQLITE_EXTENSION_INIT1
+
+enum { OLDEST_SQLITE = 3038000 };
+
+int sqlite3_turdb_init(sqlite3 *db, char **message,
+                       const sqlite3_api_routines *api);
+int sqlite3_extension_init(sqlite3 *db, char **message,
+                           const sqlite3_api_routines *api);
+
+/* Preparing this succeeds when the connection was served when it was opened. */
+static bool is_connected(sqlite3 *db)
+{
+	sqlite3_stmt *statement = NULL;
+	bool found = sqlite3_prepare_v2(db, "SELECT turdb_version()", -1,
+	                                &statement, NULL) == SQLITE_OK;
+
+	sqlite3_finalize(statement);
+	return found;
+}
+
+static int on_new_connection(sqlite3 *db, char **message,
+                             const sqlite3_api_routines *api)
+{
+	struct vfs_environment *environment = vfs_environment_find();
+
+	(void)api;
+	if (!environment)
+		return SQLITE_OK;
+	vfs_connection_prepare(db);
+	return environment->connect(db, message);
+}
+
+static int fail(char **message, const struct err *err)
+{
+	if (message)
+		*message = sqlite3_mprintf("%s", err->text);
+	return SQLITE_ERROR;
+}
+
+__attribute__((visibility("default")))
+int sqlite3_turdb_init(sqlite3 *db, char **message,
+                       const sqlite3_api_routines *api)
+{
+	struct vfs_environment *environment;
+	struct err err;
+	int rc;
+
+	SQLITE_EXTENSION_INIT2(api);
+	if (sqlite3_libversion_number() < OLDEST_SQLITE) {
+		err_set(&err, ERR_UNSUPPORTED, "load extension", "turdb",
+		        "it needs SQLite 3.38.0 or newer, this is %s",
+		        sqlite3_libversion());
+		return fail(message, &err);
+	}
+	if (ext_environment_get(&environment, &err))
+		return fail(message, &err);
+	rc = is_connected(db) ? SQLITE_OK : environment->connect(db, message);
+	if (!rc)
+		rc = sqlite3_auto_extension((void (*)(void))on_new_connection);
+	return rc ? rc : SQLITE_OK_LOAD_PERMANENTLY;
+}
+
+/* SQLite tries this name first: a renamed file loads too. */
+__attribute__((visibility("default")))
+int sqlite3_extension_init(sqlite3 *db, char **message,
+                           const sqlite3_api_routines *api)
+{
+	return sqlite3_turdb_init(db, message, api);
+}
