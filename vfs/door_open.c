@@ -166,16 +166,9 @@ static int open_store(struct door_file *file, int flags, struct err *err)
 		.cache_kb = parameter(file->name, "cache_kb"),
 		.checkpoint_mb = parameter(file->name, "checkpoint_mb"),
 	};
-	struct store_environment *stores = file->environment->stores;
-	int rc = store_open(stores, file->name, &options, &file->store, err);
 
-	/* As SQLite does with a file it may not write. */
-	if (rc == ERR_READONLY && !file->read_only) {
-		options.read_only = file->read_only = true;
-		options.create = false;
-		rc = store_open(stores, file->name, &options, &file->store, err);
-	}
-	return rc;
+	return store_open(file->environment->stores, file->name, &options,
+	                  &file->store, err);
 }
 
 static int open_view(struct door_file *file, struct err *err)

@@ -35,18 +35,13 @@ int store_sqlite_size(struct store_view *view, uint64_t *bytes,
 	return rc;
 }
 
-int store_sqlite_read(struct store_view *view, uint64_t offset, void *bytes,
-                      size_t size, size_t *got, struct err *err)
-{
-	struct view_file *file;
-	uint8_t *to = bytes;
-	uint64_t end;
-	int rc = sqlite_file(view, &file, err);
+typedef int page_reader(struct view_file *file, uint32_t page_no,
+                        const uint8_t **bytes, struct err *err);
 
-	*got = 0;
-	if (rc)
-		return rc;
-	end = size_of(file);
+static int read_range(struct view_file *file, page_reader *read_page,
+                      uint64_t end, uint64_t offset, uint8_t *to, size_t size,
+                      size_t *got, struct err *err)
+{
 	if (offset >= end)
 		return ERR_NONE;
 	if (size > end - offset)
@@ -56,11 +51,12 @@ int store_sqlite_read(struct store_view *view, uint64_t offset, void *bytes,
 		uint32_t inside = (uint32_t)(at % STORE_PAGE_SIZE);
 		size_t part = STORE_PAGE_SIZE - inside;
 		const uint8_t *page;
+		int rc;
 
 		if (part > size - *got)
 			part = size - *got;
-		rc = store_view_file_read(file, (uint32_t)(at / STORE_PAGE_SIZE),
-		                          &page, err);
+		rc = read_page(file, (uint32_t)(at / STORE_PAGE_SIZE), &page,
+		               err);
 		if (rc)
 			return rc;
 		if (page)
@@ -70,6 +66,34 @@ int store_sqlite_read(struct store_view *view, uint64_t offset, void *bytes,
 		*got += part;
 	}
 	return ERR_NONE;
+}
+
+int store_sqlite_read(struct store_view *view, uint64_t offset, void *bytes,
+                      size_t size, size_t *got, struct err *err)
+{
+	struct view_file *file;
+	int rc = sqlite_file(view, &file, err);
+
+	*got = 0;
+	return rc ? rc : read_range(file, store_view_file_read, size_of(file),
+	                            offset, bytes, size, got, err);
+}
+
+int store_sqlite_read_committed(struct store_view *view, uint64_t offset,
+                                void *bytes, size_t size, size_t *got,
+                                struct err *err)
+{
+	struct view_file *file;
+	int rc = sqlite_file(view, &file, err);
+	uint64_t end;
+
+	*got = 0;
+	if (rc || !file->committed)
+		return rc;
+	end = load_le64(file->entry.bytes + CATALOG_STATE_AT +
+	                SQLITE_STATE_SIZE_AT);
+	return read_range(file, store_view_file_read_committed, end, offset,
+	                  bytes, size, got, err);
 }
 
 int store_sqlite_fetch(struct store_view *view, uint64_t offset, size_t size,

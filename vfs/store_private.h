@@ -335,6 +335,9 @@ int store_view_file_load(struct view_file *file, struct err *err);
 /* The committed or edited bytes of a page; NULL bytes when it does not exist. */
 int store_view_file_read(struct view_file *file, uint32_t page_no,
                          const uint8_t **bytes, struct err *err);
+/* Only the committed ones, whatever this transaction has edited. */
+int store_view_file_read_committed(struct view_file *file, uint32_t page_no,
+                                   const uint8_t **bytes, struct err *err);
 /* The entry as the transaction has it; writable copy for the caller to edit. */
 const struct catalog_entry *store_view_file_entry(const struct view_file *file);
 int store_view_file_entry_edit(struct view_file *file,

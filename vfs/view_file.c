@@ -168,20 +168,13 @@ static int edited_bytes(struct edit *edit, const uint8_t **bytes,
 	return ERR_NONE;
 }
 
-int store_view_file_read(struct view_file *file, uint32_t page_no,
-                         const uint8_t **bytes, struct err *err)
+int store_view_file_read_committed(struct view_file *file, uint32_t page_no,
+                                   const uint8_t **bytes, struct err *err)
 {
 	uint32_t slot = page_no % BORROW_CACHE;
 	struct page_ref ref;
 	int rc;
 
-	if (file->edit_count) {
-		struct edit *edit = store_edit_find(file->view, file->file_id,
-		                                    page_no);
-
-		if (edit && edit->now.state != EDIT_ABSENT)
-			return edited_bytes(edit, bytes, err);
-	}
 	if (file->borrowed[slot].txid == file->loaded_txid &&
 	    file->borrowed[slot].page_no == page_no &&
 	    file->borrowed[slot].bytes) {
@@ -201,6 +194,19 @@ int store_view_file_read(struct view_file *file, uint32_t page_no,
 	file->borrowed[slot].page_no = page_no;
 	file->borrowed[slot].bytes = *bytes;
 	return ERR_NONE;
+}
+
+int store_view_file_read(struct view_file *file, uint32_t page_no,
+                         const uint8_t **bytes, struct err *err)
+{
+	if (file->edit_count) {
+		struct edit *edit = store_edit_find(file->view, file->file_id,
+		                                    page_no);
+
+		if (edit && edit->now.state != EDIT_ABSENT)
+			return edited_bytes(edit, bytes, err);
+	}
+	return store_view_file_read_committed(file, page_no, bytes, err);
 }
 
 /* --- the pager ---------------------------------------------------------------------- */

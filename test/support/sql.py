@@ -1,0 +1,136 @@
+"""What Python tests of SQL share: the extension loaded, scratch directories, the harness's output lines.
+
+A test script imports this first. It runs under the variant that TURDB_BUILD names (default build/release); for sanitizer
+builds it starts itself again with the sanitizer's runtime preloaded. Cases are functions whose names are sentences, run by
+main() in the order of their definition; arguments pick some by name. A case fails by an exception, or skips by skip().
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get('TURDB_BUILD', TOP / 'build/release')).resolve()
+LIBRARY = str(pathlib.Path(os.environ.get('TURDB_SO', BUILD / 'turdb.so')).resolve())
+SANITIZER = {'asan': 'libasan.so', 'tsan': 'libtsan.so'}.get(BUILD.name)
+
+
+def start_again_with_sanitizer():
+    if not SANITIZER or os.environ.get('TURDB_PRELOADED'):
+        return
+    runtime = subprocess.check_output(['gcc', '-print-file-name=' + SANITIZER], text=True).strip()
+    os.environ.update(LD_PRELOAD=runtime, TURDB_PRELOADED='1', PYTHONMALLOC='malloc',
+                      ASAN_OPTIONS='detect_leaks=0:abort_on_error=1:' + os.environ.get('ASAN_OPTIONS', ''),
+                      UBSAN_OPTIONS='print_stacktrace=1:' + os.environ.get('UBSAN_OPTIONS', ''),
+                      TSAN_OPTIONS='exitcode=66:ignore_noninstrumented_modules=1:' + os.environ.get('TSAN_OPTIONS', ''))
+    os.execv(sys.executable, [sys.executable] + sys.argv)
+
+
+start_again_with_sanitizer()
+
+import sqlite3  # noqa: E402  (after the sanitizer's runtime)
+
+SHELL = shutil.which('sqlite3')
+
+
+class Skip(Exception):
+    pass
+
+
+def skip(why):
+    raise Skip(why)
+
+
+def scaled(count, least=1):
+    return max(int(count * float(os.environ.get('TEST_SCALE', '1'))), least)
+
+
+def load():
+    """Loads the extension into this process; later connections have it by themselves."""
+    con = sqlite3.connect(':memory:')
+    con.enable_load_extension(True)
+    con.load_extension(LIBRARY)
+    con.close()
+
+
+def connect(path, options='', timeout=5.0, **rest):
+    """A connection in autocommit mode to the directory database `path`."""
+    return sqlite3.connect('file:%s?vfs=turdb%s' % (path, options), uri=True, isolation_level=None, timeout=timeout, **rest)
+
+
+def value(con, sql, *arguments):
+    row = con.execute(sql, arguments).fetchone()
+    return row[0] if row else None
+
+
+def expect(condition, what=''):
+    if not condition:
+        raise AssertionError(what or 'expectation not met')
+
+
+def expect_equal(left, right):
+    if left != right:
+        raise AssertionError('got %r, wanted %r' % (left, right))
+
+
+def expect_error(words, call, *arguments, kind=Exception):
+    try:
+        call(*arguments)
+    except kind as error:
+        if words not in str(error):
+            raise AssertionError('wanted an error with %r, got %r' % (words, str(error))) from error
+        return error
+    raise AssertionError('wanted an error with %r, got none' % words)
+
+
+def shell(commands, *arguments, status=0):
+    """Runs the sqlite3 shell with the extension's path in TURDB_SO; returns what it printed."""
+    done = subprocess.run([SHELL] + list(arguments), input=commands, text=True, capture_output=True, timeout=120)
+    if status is not None and done.returncode != status:
+        raise AssertionError('sqlite3 ended with %d: %s%s' % (done.returncode, done.stdout, done.stderr))
+    return done.stdout + done.stderr
+
+
+def python(code, *arguments, wait=True):
+    """Starts another Python process that has imported this module's names."""
+    head = 'import sys; sys.path.insert(0, %r); from sql import *; load()\n' % str(TOP / 'test/support')
+    child = subprocess.Popen([sys.executable, '-c', head + code] + [str(a) for a in arguments], text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if not wait:
+        return child
+    output = child.communicate(timeout=120)[0]
+    if child.returncode:
+        raise AssertionError('the other process ended with %d: %s' % (child.returncode, output))
+    return output
+
+
+def main(names):
+    cases = [f for name, f in names.items() if callable(f) and getattr(f, '__module__', '') == '__main__'
+             and f.__code__.co_argcount == 1 and f.__code__.co_varnames[0] == 'scratch']
+    counts = {'ok': 0, 'FAIL': 0, 'skip': 0}
+    for case in cases:
+        if len(sys.argv) > 1 and case.__name__ not in sys.argv[1:]:
+            continue
+        scratch = tempfile.mkdtemp(prefix='turdb-test-')
+        before = os.getcwd()
+        os.chdir(scratch)
+        word, why = 'ok', ''
+        try:
+            case(scratch)
+        except Skip as reason:
+            word, why = 'skip', ': %s' % reason
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            frame = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == sys.argv[0]]
+            where = 'line %d: ' % frame[-1].lineno if frame else ''
+            word, why = 'FAIL', ': %s%s: %s' % (where, type(error).__name__, error)
+        os.chdir(before)
+        shutil.rmtree(scratch, ignore_errors=True)
+        counts[word] += 1
+        print('%s %s%s' % (word, case.__name__, why), flush=True)
+    print('total: %d passed, %d failed, %d skipped' % (counts['ok'], counts['FAIL'], counts['skip']))
+    sys.exit(1 if counts['FAIL'] else 0)
