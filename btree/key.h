@@ -29,13 +29,19 @@ struct key_buffer {
 	uint8_t inline_bytes[256];
 	bool shortened; /* a column was cut to fit BTREE_KEY_SIZE_MAX: equal bytes
 	                   then do not prove equal values */
+	size_t sure_size; /* with `shortened`: the bytes before the first cut.
+	                     As the bound of a range only these may be used
+	                     (the key cut to them, or its prefix end), and the
+	                     rows found compared with the real values */
 };
 
 void key_buffer_init(struct key_buffer *key, struct heap *heap);
 void key_buffer_close(struct key_buffer *key);
 void key_buffer_reset(struct key_buffer *key);
 
-/* Appends one column's value. */
+/* Appends one column's value. ERR_TOOBIG when even a shortened one does not fit;
+ * the key is then as it was. NaN sorts above all numbers; VALUE_VECTOR is
+ * ERR_INVALID. */
 int key_append(struct key_buffer *key, const struct value *value,
                const struct key_column *column, struct err *err);
 
@@ -43,7 +49,7 @@ int key_append(struct key_buffer *key, const struct value *value,
 int key_append_rowid(struct key_buffer *key, int64_t rowid, struct err *err);
 
 /* The smallest key greater than every key that starts with these bytes: makes
- * the upper bound of a prefix range. */
+ * the upper bound of a prefix range. An empty key becomes one above all keys. */
 int key_to_prefix_end(struct key_buffer *key, struct err *err);
 
 /* Splits the first column's encoded bytes off `key` (for skipping and reports);
@@ -51,10 +57,18 @@ int key_to_prefix_end(struct key_buffer *key, struct err *err);
 int key_column_skip(struct span key, bool descending, size_t *column_size,
                     struct err *err);
 
-/* Decodes one column where the encoding is lossless (NULL, numbers, BINARY text,
- * blobs, not shortened). *exact false otherwise. Text and blob bytes land in
- * `scratch` (at least key.size bytes). Real or integer comes back as it went in:
- * a real with an integral value stays a real. */
+/*
+ * Decodes one column. Text and blob bytes land in `scratch` (at least key.size
+ * bytes), text with a NUL behind it. *exact tells whether the value is the one
+ * that went in:
+ *   - NULL, blobs, BINARY text not shortened: yes
+ *   - a number that only an integer or only a real can be: yes
+ *   - a whole number that both could be (1 and 1.0 are equal, so they must have
+ *     equal bytes): it comes back as VALUE_INTEGER with *exact false. A column
+ *     whose affinity admits only one of the two knows which it was
+ *   - NOCASE and RTRIM text, shortened values: no, they come back as far as the
+ *     key has them
+ */
 int key_column_decode(struct span key, const struct key_column *column,
                       struct value *value, uint8_t *scratch,
                       size_t *column_size, bool *exact, struct err *err);
