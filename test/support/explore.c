@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WORKERS_MAX = 16, RECRASHES = 4, RUN_LENGTH = 16, CALLS_SHOWN = 16,
+enum { WORKERS_MAX = 16, RECRASHES = 4, RUN_LENGTH = 16, CALLS_SHOWN = 24,
        POLL_US = 5000 };
 
 /* What a worker tells its parent; in shared memory. */
@@ -213,8 +213,11 @@ static void make_state(const struct job *job, uint64_t index,
 {
 	size_t count = 0;
 	const struct sim_mark *marks = sim_marks(job->disk, &count);
+	uint64_t returned = index;
 
-	while (count && marks[count - 1].at > index)
+	if (kind == SIM_CRASH_KILL_CUT && index)
+		returned--; /* the last call was cut: it never returned */
+	while (count && marks[count - 1].at > returned)
 		count--;
 	*state = (struct explore_state){ .index = index, .kind = kind,
 		                         .seed = seed, .marks = marks,
@@ -374,7 +377,8 @@ static void explore_state(struct job *job, struct board *board, uint64_t index,
 	make_state(job, index, kind, seed, &state);
 	announce(job, board, &state, "");
 	disk = sim_crash(job->disk, index, kind, seed, &report);
-	fresh = is_new(job, &state, &report);
+	fresh = (kind != SIM_CRASH_KILL_CUT || report.cut) &&
+	        is_new(job, &state, &report);
 	if (fresh) {
 		sim_trace_stop(disk);
 		judge(job, board, disk, &state);

@@ -28,7 +28,8 @@
 
 /* What the test is told about a disk it judges. */
 struct explore_state {
-	uint64_t index;              /* calls that had happened                */
+	uint64_t index;              /* calls that had begun: all had returned, but
+	                                of a cut one, the last                  */
 	enum sim_crash_kind kind;
 	uint64_t seed;
 	const struct sim_mark *marks; /* the workload's, made before the crash */

@@ -12,6 +12,7 @@
 #include "test/support/explore.h"
 
 enum { RECORD_SIZE = 7000, COMMITS = 12, MARK_COMMITTED = 1, MARK_BEGUN = 2,
+       MARK_WRITTEN = 3,
        READ_WRITE = OS_OPEN_WRITE | OS_OPEN_CREATE };
 
 enum bug {
@@ -19,7 +20,7 @@ enum bug {
 	BUG_NO_SYNC,            /* says committed before the disk has it       */
 	BUG_NO_DIRECTORY_SYNC,  /* the file's name may be lost                 */
 	BUG_NO_CHECKSUM,        /* trusts the number alone: torn records pass  */
-	BUG_LATE_WRITE,         /* says committed before it has written        */
+	BUG_LATE_WRITE,         /* says written and committed before it has    */
 	BUG_REWRITE,            /* recovery copies the records in place, sync
 	                           last: only a crash inside it shows           */
 	BUG_CRASH,              /* dies of what a torn record holds             */
@@ -94,6 +95,8 @@ static int naive_commit(struct naive *naive, struct sim_disk *disk,
 		rc = os_write(naive->log, (number - 1) * RECORD_SIZE +
 		              RECORD_SIZE / 2, record + RECORD_SIZE / 2,
 		              RECORD_SIZE / 2, err);
+	if (!rc)
+		sim_mark(disk, MARK_WRITTEN, number);
 	if (!rc && naive->bug != BUG_NO_SYNC)
 		rc = os_sync(naive->log, err);
 	if (!rc && naive->bug != BUG_LATE_WRITE)
@@ -157,16 +160,17 @@ static int check(void *context, struct sim_disk *disk,
                  const struct explore_state *state, struct err *err)
 {
 	struct naive naive = { .bug = *(enum bug *)context };
+	uint64_t promised = explore_mark_max(state, explore_is_kill(state) ?
+	                                     MARK_WRITTEN : MARK_COMMITTED, 0);
 	uint64_t count = 0;
 	int rc = naive_open(&naive, disk, err);
 
 	if (!rc)
 		rc = count_records(&naive, &count, err);
-	if (!rc && count < explore_mark_max(state, MARK_COMMITTED, 0))
+	if (!rc && count < promised)
 		rc = err_set(err, ERR_ABORT, "check log", "",
 		             "%llu commits were promised, %llu are there",
-		             (unsigned long long)explore_mark_max(
-				     state, MARK_COMMITTED, 0),
+		             (unsigned long long)promised,
 		             (unsigned long long)count);
 	if (!rc && count > explore_mark_max(state, MARK_BEGUN, 0))
 		rc = err_set(err, ERR_ABORT, "check log", "", "too many");
