@@ -159,7 +159,8 @@ const char *sim_file_at(struct sim_disk *disk, size_t n, uint64_t *size);
 uint64_t sim_trace_length(struct sim_disk *disk);
 /* What is on the disk now counts as durable; the trace starts again at 0. */
 void sim_trace_restart(struct sim_disk *disk);
-/* Nothing is remembered from here on; the disk cannot be crashed any more. */
+/* Nothing is remembered from here on; the disk cannot be crashed any more. Tests
+ * that crash nothing do this first: it saves copying writes and looking at maps. */
 void sim_trace_stop(struct sim_disk *disk);
 /* "3 write db/wal/wal.000001: 512 bytes at 4096" */
 void sim_trace_describe(struct sim_disk *disk, uint64_t index, char *text,
