@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -317,6 +319,101 @@ static void no_space_is_said(struct test *t)
 	EXPECT_EQ(t, setrlimit(RLIMIT_FSIZE, &limit), 0);
 	os_close(file);
 	scratch_close(t, &s);
+}
+
+/* Mounts a file system over the scratch directory in a mount namespace of the
+ * child's own; false where that is not allowed. */
+static bool mount_over(const struct scratch *s, const char *type,
+                       const char *options)
+{
+	return unshare(CLONE_NEWNS) == 0 &&
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("none", s->path, type, 0, options) == 0;
+}
+
+enum { CHILD_OK = 0, CHILD_NOT_ALLOWED = 77 };
+
+/* Runs `body` in a child on a file system of this type, in s->dir. */
+static void on_file_system(struct test *t, const char *type,
+                           const char *options,
+                           void (*body)(struct test *t, struct scratch *s))
+{
+	struct scratch s;
+	int status;
+	pid_t child;
+
+	EXPECT(t, scratch_open(t, &s));
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		if (!mount_over(&s, type, options))
+			_exit(CHILD_NOT_ALLOWED);
+		os_close(s.dir);
+		if (s.os->methods->directory_open(s.os, s.path, &s.dir,
+		                                  &t->err))
+			_exit(CHILD_NOT_ALLOWED);
+		body(t, &s);
+		if (t->failed)
+			printf("note %s\n", t->why);
+		fflush(NULL);
+		_exit(t->failed ? 1 : CHILD_OK);
+	}
+	EXPECT_EQ(t, waitpid(child, &status, 0), child);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_NOT_ALLOWED)
+		test_skip(t, "mounting %s is not allowed here", type);
+	else
+		EXPECT_EQ(t, status, 0);
+	scratch_close(t, &s);
+}
+
+static void fill_small_disk(struct test *t, struct scratch *s)
+{
+	static uint8_t bytes[4 * UNIT];
+	struct os_file *file;
+	uint64_t size;
+
+	EXPECT_OK(t, os_open(s->dir, "file", READ_WRITE, 0600, &file, &t->err));
+	EXPECT_OK(t, s->os->methods->allocate(file, 0, 8 * UNIT, &t->err));
+	EXPECT_ERR(t, s->os->methods->allocate(file, 8 * UNIT, 16 * UNIT,
+	                                       &t->err),
+	           ERR_FULL, "allocate space for file: No space left");
+	EXPECT_OK(t, os_write(file, 0, bytes, 4 * UNIT, &t->err));
+	EXPECT_OK(t, s->os->methods->size(file, &size, &t->err));
+	EXPECT_EQ(t, size, 8 * UNIT);
+	for (unsigned i = 0; i < 2; i++)
+		EXPECT_OK(t, os_write(file, (8 + 4 * i) * UNIT, bytes, 4 * UNIT,
+		                      &t->err));
+	EXPECT_ERR(t, os_write(file, 16 * UNIT, bytes, 4 * UNIT, &t->err),
+	           ERR_FULL, "write file: No space left");
+	os_close(file);
+}
+
+static void a_full_disk_is_err_full(struct test *t)
+{
+	on_file_system(t, "tmpfs", "size=1m", fill_small_disk);
+}
+
+static void allocate_without_fallocate(struct test *t, struct scratch *s)
+{
+	struct os_file *file;
+	uint8_t bytes[8];
+	uint64_t size;
+
+	EXPECT_OK(t, os_open(s->dir, "file", READ_WRITE, 0600, &file, &t->err));
+	EXPECT(t, fallocate(open(s->path, O_TMPFILE | O_RDWR, 0600), 0, 0, 1));
+	EXPECT_OK(t, os_write(file, 0, "hello", 5, &t->err));
+	EXPECT_OK(t, s->os->methods->allocate(file, 2, 9 * UNIT + 7, &t->err));
+	EXPECT_OK(t, s->os->methods->size(file, &size, &t->err));
+	EXPECT_EQ(t, size, 9 * UNIT + 9);
+	EXPECT_OK(t, s->os->methods->allocate(file, 0, 5, &t->err));
+	EXPECT_OK(t, os_read(file, 0, bytes, 8, &t->err));
+	EXPECT(t, memcmp(bytes, "hello\0\0\0", 8) == 0);
+	os_close(file);
+}
+
+static void allocation_needs_no_fallocate(struct test *t)
+{
+	on_file_system(t, "ramfs", NULL, allocate_without_fallocate);
 }
 
 static void too_many_open_files_are_said(struct test *t)
@@ -654,6 +751,8 @@ static const struct test_case cases[] = {
 	CASE(a_directory_that_is_none_is_refused),
 	CASE(allocated_space_is_zero_and_keeps_old_bytes),
 	CASE(no_space_is_said),
+	CASE(a_full_disk_is_err_full),
+	CASE(allocation_needs_no_fallocate),
 	CASE(too_many_open_files_are_said),
 	CASE(descriptors_stay_clear_of_the_standard_ones),
 	CASE(a_map_grows_inside_its_reservation),

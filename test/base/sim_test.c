@@ -1036,6 +1036,58 @@ static void threads_really_wait(struct test *t)
 	sim_disk_close(disk);
 }
 
+struct busy {
+	struct os_file *dir;
+	unsigned number;
+	int rc;
+};
+
+static void *keep_busy(void *argument)
+{
+	struct busy *busy = argument;
+	struct os_file *file;
+	char name[32], bytes[3000] = { 0 };
+
+	for (unsigned i = 0; i < 60 && !busy->rc; i++) {
+		snprintf(name, sizeof name, "f%u-%u", busy->number, i % 7);
+		busy->rc = os_open(busy->dir, name, READ_WRITE, 0600, &file,
+		                   NULL);
+		if (busy->rc)
+			break;
+		busy->rc = os_write(file, i * 100, bytes, sizeof bytes, NULL);
+		if (!busy->rc)
+			busy->rc = os_sync(file, NULL);
+		os_close(file);
+		if (!busy->rc && i % 7 == 6)
+			busy->rc = busy->dir->os->methods->unlink(busy->dir,
+			                                          name, NULL);
+	}
+	return NULL;
+}
+
+static void threads_share_a_disk(struct test *t)
+{
+	struct busy busy[4];
+	pthread_t threads[4];
+	struct sim_disk *after;
+	struct bench b;
+
+	EXPECT(t, bench_open(t, &b));
+	for (unsigned i = 0; i < 4; i++) {
+		busy[i] = (struct busy){ .dir = b.dir, .number = i };
+		pthread_create(&threads[i], NULL, keep_busy, &busy[i]);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned i = 0; i < 4; i++)
+		EXPECT_EQ(t, busy[i].rc, 0);
+	after = sim_crash(b.disk, sim_trace_length(b.disk), SIM_CRASH_KILL, 0,
+	                  NULL);
+	EXPECT(t, hash_disk(after) == hash_disk(b.disk));
+	sim_disk_close(after);
+	sim_disk_close(b.disk);
+}
+
 static void a_closed_process_leaves_nothing_open(struct test *t)
 {
 	struct bench b;
@@ -1079,6 +1131,7 @@ static const struct test_case cases[] = {
 	CASE(time_is_virtual_and_randomness_seeded),
 	CASE(the_tree_answers_like_a_real_one),
 	CASE(threads_really_wait),
+	CASE(threads_share_a_disk),
 	CASE(a_closed_process_leaves_nothing_open),
 };
 TEST_MAIN(cases)
