@@ -364,8 +364,9 @@ static int sync_placed(struct commit *commit, uint32_t count, struct err *err)
 {
 	struct store_view *view = commit->view;
 	struct store *store = view->store;
+	uint64_t durable = atomic_load(&store->shm.head->durable_txid);
 	struct page_file *synced = NULL;
-	bool created = false;
+	bool created = false; /* since the durable checkpoint, which syncs names */
 	int rc = ERR_NONE;
 
 	if (!commit->synced_needed ||
@@ -378,7 +379,9 @@ static int sync_placed(struct commit *commit, uint32_t count, struct err *err)
 		    file->file_id == STORE_CATALOG_FILE_ID)
 			continue;
 		synced = file->file;
-		created |= !file->committed;
+		created |= !file->committed ||
+		           load_le64(file->entry.bytes + CATALOG_BIRTH_AT) >
+		                   durable;
 		rc = page_file_sync(file->file, err);
 	}
 	if (!rc && created)

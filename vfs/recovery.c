@@ -69,8 +69,36 @@ static int first_catalog(struct store *store, struct page_table *catalog,
 	return rc;
 }
 
+/* The directory's own name must be on disk before anything in it is promised. */
+static int sync_parent(struct store *store, struct err *err)
+{
+	const char *slash = strrchr(store->path, '/');
+	size_t size = slash ? (size_t)(slash - store->path) : 0;
+	char *parent = heap_allocate(store->heap, size + 2);
+	struct os_file *dir;
+	int rc;
+
+	if (!parent)
+		return err_set(err, ERR_NOMEM, "create", store->path,
+		               "no memory");
+	if (slash)
+		memcpy(parent, store->path, size);
+	else
+		parent[size++] = '.';
+	if (slash && size == 0)
+		parent[size++] = '/';
+	parent[size] = 0;
+	rc = store->os->methods->directory_open(store->os, parent, &dir, err);
+	if (!rc) {
+		rc = store->os->methods->directory_sync(dir, NULL, err);
+		os_close(dir);
+	}
+	heap_free(store->heap, parent);
+	return rc;
+}
+
 /* turdb.meta is empty: nothing was ever committed here. The superblocks come last,
- * so a creation that dies is simply begun again. */
+ * one after the other, so a creation that dies is simply begun again. */
 int store_create_files(struct store *store, struct err *err)
 {
 	const struct os_methods *os = store->os->methods;
@@ -96,9 +124,13 @@ int store_create_files(struct store *store, struct err *err)
 	if (!rc)
 		rc = os->directory_sync(store->dir, NULL, err);
 	if (!rc)
+		rc = sync_parent(store, err);
+	for (uint32_t i = 0; !rc && i < META_SUPERBLOCKS; i++) {
+		super.sequence = i + 1;
 		rc = store_superblock_write(store, &super, err);
-	if (!rc)
-		rc = os_sync(store->meta, err);
+		if (!rc)
+			rc = os_sync(store->meta, err);
+	}
 	return rc;
 }
 

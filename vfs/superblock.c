@@ -39,11 +39,37 @@ static enum copy_state decode(const uint8_t *bytes, struct superblock *super)
 	return COPY_VALID;
 }
 
+static int note_entry(void *context, const char *entry)
+{
+	(void)entry;
+	*(bool *)context = true;
+	return 0;
+}
+
+/* A creation that died leaves at most one torn copy beside zeros, and neither a
+ * data file nor a log segment: those come after both copies are on disk. */
+static int nothing_but_directories(struct store *store, bool *nothing,
+                                   struct err *err)
+{
+	static const char *const names[] = { "root", "wal" };
+	bool any = false;
+	int rc = ERR_NONE;
+
+	for (size_t i = 0; !rc && i < 2; i++) {
+		rc = store->os->methods->directory_list(store->dir, names[i],
+		                                        note_entry, &any, err);
+		if (rc == ERR_MISSING)
+			rc = ERR_NONE;
+	}
+	*nothing = !any;
+	return rc;
+}
+
 int store_superblock_read(struct store *store, struct superblock *super,
                           bool *fresh, struct err *err)
 {
 	struct superblock copy;
-	uint32_t valid = 0, zero = 0;
+	uint32_t valid = 0, zero = 0, bad = 0;
 	size_t got;
 
 	*fresh = false;
@@ -70,12 +96,18 @@ int store_superblock_read(struct store *store, struct superblock *super,
 			               load_le32(bytes + SUPER_VERSION_AT),
 			               META_VERSION);
 		case COPY_BAD:
+			bad++;
 			break;
 		}
 	}
-	*fresh = zero == META_SUPERBLOCKS;
-	if (valid || *fresh)
+	if (valid)
 		return ERR_NONE;
+	if (zero && bad <= 1) {
+		int rc = nothing_but_directories(store, fresh, err);
+
+		if (rc || *fresh)
+			return rc;
+	}
 	return err_set(err, ERR_CORRUPT, "open", store->path,
 	               "turdb.meta has no valid superblock: it is damaged, or not a TurDB file");
 }
