@@ -1,0 +1,798 @@
+/*
+ * graph.c - making, opening and following a graph; its nodes.
+ *
+ * Purpose       Holds one graph's state in memory and keeps it true to the view.
+ * Structures    struct hnsw: options, strips, state, scratch. Nothing in it
+ *               outlives a moved view: graph_begin() reads it again.
+ * Safety        State and meta page are checked field by field when they are
+ *               read; ids, levels and degrees when they are met.
+ */
+#include "hnsw/graph.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "hnsw/pool.h"
+#include "hnsw/quantise.h"
+#include "hnsw/score.h"
+
+/* --- sentences ---------------------------------------------------------------------- */
+
+int graph_corrupt(const struct hnsw *graph, struct err *err,
+                  const char *format, ...)
+{
+	char reason[256];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(reason, sizeof reason, format, arguments);
+	va_end(arguments);
+	return err_set(err, ERR_CORRUPT, "read graph", graph->pager->name, "%s",
+	               reason);
+}
+
+int graph_no_memory(const struct hnsw *graph, struct err *err)
+{
+	return err_set(err, ERR_NOMEM, "use graph", graph->pager->name,
+	               "no memory for its working arrays");
+}
+
+void graph_bad_node(const struct hnsw *graph, uint32_t node, struct err *err)
+{
+	graph_corrupt(graph, err, "node %u is beyond the last, %u", node,
+	              graph->state.high_water);
+}
+
+/* --- options ------------------------------------------------------------------------ */
+
+static int option_refused(struct pager *pager, const char *what, uint32_t given,
+                          const char *expected, struct err *err)
+{
+	return err_set(err, ERR_INVALID, "create graph", pager->name,
+	               "%s is %u, expected %s", what, given, expected);
+}
+
+static int metric_check(struct pager *pager,
+                        const struct hnsw_options *options, struct err *err)
+{
+	bool bits = options->element == HNSW_BIT;
+	bool hamming = options->metric == HNSW_HAMMING;
+
+	if (bits != hamming)
+		return err_set(err, ERR_INVALID, "create graph", pager->name,
+		               "the hamming distance and bit vectors go only together");
+	if (options->quantize == HNSW_SQ8 && options->element != HNSW_F32 &&
+	    options->element != HNSW_F16)
+		return err_set(err, ERR_INVALID, "create graph", pager->name,
+		               "sq8 codes need f32 or f16 vectors");
+	return ERR_NONE;
+}
+
+static int options_check(struct pager *pager,
+                         const struct hnsw_options *options, struct err *err)
+{
+	if (options->dimensions < 1 ||
+	    options->dimensions > VECTOR_DIMENSIONS_MAX)
+		return option_refused(pager, "dimensions", options->dimensions,
+		                      "1 to 65536", err);
+	if (options->m < 2 || options->m > LINKS_MAX / 2)
+		return option_refused(pager, "m", options->m, "2 to 128", err);
+	if (options->ef_construction < 4 ||
+	    options->ef_construction > CANDIDATES_MAX)
+		return option_refused(pager, "ef_construction",
+		                      options->ef_construction, "4 to 4096",
+		                      err);
+	if (options->element < HNSW_F32 || options->element > HNSW_BIT)
+		return option_refused(pager, "element", options->element,
+		                      "1 to 4", err);
+	if (options->metric < HNSW_L2 || options->metric > HNSW_HAMMING)
+		return option_refused(pager, "metric", options->metric, "1 to 5",
+		                      err);
+	if (options->quantize > HNSW_SQ8)
+		return option_refused(pager, "quantize", options->quantize,
+		                      "0 or 1", err);
+	return metric_check(pager, options, err);
+}
+
+static int meta_read(struct pager *pager, uint32_t page_no,
+                     struct hnsw_options *options, struct err *err)
+{
+	const uint8_t *meta;
+	int rc;
+
+	rc = pager_read(pager, page_no, &meta, err);
+	if (rc)
+		return rc;
+	if (load_le32(meta + META_MAGIC_AT) != META_MAGIC)
+		return err_set(err, ERR_CORRUPT, "open graph", pager->name,
+		               "page %u is no meta page", page_no);
+	if (load_le32(meta + META_VERSION_AT) > GRAPH_VERSION)
+		return err_set(err, ERR_VERSION, "open graph", pager->name,
+		               "format version is %u, this library knows %d",
+		               load_le32(meta + META_VERSION_AT),
+		               GRAPH_VERSION);
+	options->dimensions = load_le32(meta + META_DIMENSIONS_AT);
+	options->element = (enum hnsw_element)meta[META_ELEMENT_AT];
+	options->metric = (enum hnsw_metric)meta[META_METRIC_AT];
+	options->quantize = (enum hnsw_quantize)meta[META_QUANTIZE_AT];
+	options->m = load_le32(meta + META_M_AT);
+	options->ef_construction = load_le32(meta + META_EF_AT);
+	rc = options_check(pager, options, err);
+	if (rc && err)
+		err->code = ERR_CORRUPT;
+	return rc ? ERR_CORRUPT : ERR_NONE;
+}
+
+static void meta_write(uint8_t *meta, const struct hnsw_options *options)
+{
+	store_le32(meta + META_MAGIC_AT, META_MAGIC);
+	store_le32(meta + META_VERSION_AT, GRAPH_VERSION);
+	store_le32(meta + META_DIMENSIONS_AT, options->dimensions);
+	meta[META_ELEMENT_AT] = (uint8_t)options->element;
+	meta[META_METRIC_AT] = (uint8_t)options->metric;
+	meta[META_QUANTIZE_AT] = (uint8_t)options->quantize;
+	store_le32(meta + META_M_AT, options->m);
+	store_le32(meta + META_EF_AT, options->ef_construction);
+}
+
+/* --- state -------------------------------------------------------------------------- */
+
+static int state_check(struct hnsw *graph, const struct graph_state *state,
+                       struct err *err)
+{
+	if (state->high_water > NODE_ID_MAX || state->count > state->high_water ||
+	    state->free_head > state->high_water)
+		return graph_corrupt(graph, err,
+		                     "%u nodes of %u ids, first free %u",
+		                     state->count, state->high_water,
+		                     state->free_head);
+	if ((state->count == 0) != (state->entry == NO_NODE) ||
+	    (state->entry != NO_NODE && state->entry >= state->high_water))
+		return graph_corrupt(graph, err, "entry node %u of %u",
+		                     state->entry, state->high_water);
+	if (state->top_level > NODE_LEVEL_MAX)
+		return graph_corrupt(graph, err, "top level %u",
+		                     state->top_level);
+	if (state->upper_count > state->upper_high_water ||
+	    state->upper_free_head > state->upper_high_water)
+		return graph_corrupt(graph, err,
+		                     "%u upper records of %u, first free %u",
+		                     state->upper_count, state->upper_high_water,
+		                     state->upper_free_head);
+	if (state->recode_cursor > state->recode_limit ||
+	    state->recode_limit > state->high_water)
+		return graph_corrupt(graph, err, "recoding stands at %u of %u",
+		                     state->recode_cursor, state->recode_limit);
+	if (state->trained && graph->options.quantize != HNSW_SQ8)
+		return graph_corrupt(graph, err, "codes without quantiser");
+	return ERR_NONE;
+}
+
+static int state_parse(struct hnsw *graph, const uint8_t *bytes,
+                       struct err *err)
+{
+	struct graph_state state = {
+		.top_level = bytes[STATE_TOP_LEVEL_AT],
+		.trained = bytes[STATE_FLAGS_AT] & STATE_TRAINED,
+		.slot = (bytes[STATE_FLAGS_AT] & STATE_SLOT) != 0,
+		.meta_page = load_le32(bytes + STATE_META_AT),
+		.count = load_le32(bytes + STATE_COUNT_AT),
+		.high_water = load_le32(bytes + STATE_HIGH_WATER_AT),
+		.free_head = load_le32(bytes + STATE_FREE_AT),
+		.entry = load_le32(bytes + STATE_ENTRY_AT) - 1,
+		.upper_high_water = load_le32(bytes + STATE_UPPER_HIGH_AT),
+		.upper_free_head = load_le32(bytes + STATE_UPPER_FREE_AT),
+		.upper_count = load_le32(bytes + STATE_UPPER_COUNT_AT),
+		.train_at = load_le32(bytes + STATE_TRAIN_AT),
+		.recode_cursor = load_le32(bytes + STATE_RECODE_CURSOR_AT),
+		.recode_limit = load_le32(bytes + STATE_RECODE_LIMIT_AT),
+	};
+	int rc;
+
+	rc = state_check(graph, &state, err);
+	if (rc)
+		return rc;
+	graph->state = state;
+	return ERR_NONE;
+}
+
+static void state_write(const struct hnsw *graph, uint8_t *bytes)
+{
+	const struct graph_state *state = &graph->state;
+
+	store_le16(bytes + STATE_VERSION_AT, GRAPH_VERSION);
+	bytes[STATE_TOP_LEVEL_AT] = (uint8_t)state->top_level;
+	bytes[STATE_FLAGS_AT] = (uint8_t)((state->trained ? STATE_TRAINED : 0) |
+	                                  (state->slot ? STATE_SLOT : 0));
+	store_le32(bytes + STATE_META_AT, state->meta_page);
+	store_le32(bytes + STATE_COUNT_AT, state->count);
+	store_le32(bytes + STATE_HIGH_WATER_AT, state->high_water);
+	store_le32(bytes + STATE_FREE_AT, state->free_head);
+	store_le32(bytes + STATE_ENTRY_AT, state->entry + 1);
+	store_le32(bytes + STATE_UPPER_HIGH_AT, state->upper_high_water);
+	store_le32(bytes + STATE_UPPER_FREE_AT, state->upper_free_head);
+	store_le32(bytes + STATE_UPPER_COUNT_AT, state->upper_count);
+	store_le32(bytes + STATE_TRAIN_AT, state->train_at);
+	store_le32(bytes + STATE_RECODE_CURSOR_AT, state->recode_cursor);
+	store_le32(bytes + STATE_RECODE_LIMIT_AT, state->recode_limit);
+	store_le32(bytes + STATE_NODES_AT, graph->nodes.root);
+	store_le32(bytes + STATE_PAYLOADS_AT, graph->payloads.root);
+	store_le32(bytes + STATE_VECTORS_AT, graph->vectors.root);
+	store_le32(bytes + STATE_UPPERS_AT, graph->uppers.root);
+	store_le32(bytes + STATE_QUANTISERS_AT, graph->quantisers.root);
+}
+
+static int strips_place(struct hnsw *graph, const uint8_t *bytes,
+                        struct err *err)
+{
+	const struct graph_state *state = &graph->state;
+	bool coded = graph->options.quantize == HNSW_SQ8;
+	uint32_t payloads = graph->payload_inline ? 0 : state->high_water;
+	uint32_t vectors = coded ? state->high_water : 0;
+	uint32_t quantisers = load_le32(bytes + STATE_QUANTISERS_AT) ?
+	                              STRIP_QUANTISERS : 0;
+	int rc;
+
+	if (state->trained && !quantisers)
+		return graph_corrupt(graph, err, "no page of quantisers");
+	rc = strip_place(&graph->nodes, load_le32(bytes + STATE_NODES_AT),
+	                 state->high_water, err);
+	if (!rc)
+		rc = strip_place(&graph->payloads,
+		                 load_le32(bytes + STATE_PAYLOADS_AT), payloads,
+		                 err);
+	if (!rc)
+		rc = strip_place(&graph->vectors,
+		                 load_le32(bytes + STATE_VECTORS_AT), vectors,
+		                 err);
+	if (!rc)
+		rc = strip_place(&graph->uppers,
+		                 load_le32(bytes + STATE_UPPERS_AT),
+		                 state->upper_high_water, err);
+	if (!rc)
+		rc = strip_place(&graph->quantisers,
+		                 load_le32(bytes + STATE_QUANTISERS_AT),
+		                 quantisers, err);
+	return rc;
+}
+
+static int state_version_check(struct pager *pager, const uint8_t *bytes,
+                               struct err *err)
+{
+	uint32_t version = load_le16(bytes + STATE_VERSION_AT);
+
+	if (version == 0)
+		return err_set(err, ERR_CORRUPT, "open graph", pager->name,
+		               "no graph was made in this file");
+	if (version > GRAPH_VERSION)
+		return err_set(err, ERR_VERSION, "open graph", pager->name,
+		               "format version is %u, this library knows %d",
+		               version, GRAPH_VERSION);
+	return ERR_NONE;
+}
+
+/* --- following the view --------------------------------------------------------------- */
+
+static void forget(struct hnsw *graph)
+{
+	strip_forget(&graph->nodes);
+	strip_forget(&graph->payloads);
+	strip_forget(&graph->vectors);
+	strip_forget(&graph->uppers);
+	strip_forget(&graph->quantisers);
+	graph->quantiser[0].loaded = false;
+	graph->quantiser[1].loaded = false;
+}
+
+int graph_begin(struct hnsw *graph, struct err *err)
+{
+	const uint8_t *bytes;
+	int rc;
+
+	if (graph->fresh && graph->view_epoch == *graph->pager->view_epoch &&
+	    graph->edits == graph->pager->edits)
+		return ERR_NONE;
+	graph->fresh = false;
+	forget(graph);
+	rc = pager_state_read(graph->pager, &bytes, err);
+	if (!rc)
+		rc = state_version_check(graph->pager, bytes, err);
+	if (!rc)
+		rc = state_parse(graph, bytes, err);
+	if (!rc)
+		rc = strips_place(graph, bytes, err);
+	if (!rc)
+		rc = visited_room_make(graph, graph->state.high_water, err);
+	if (rc)
+		return rc;
+	graph->fresh = true;
+	graph->view_epoch = *graph->pager->view_epoch;
+	graph->edits = graph->pager->edits;
+	return ERR_NONE;
+}
+
+int graph_end(struct hnsw *graph, int rc, struct err *err)
+{
+	uint8_t *bytes;
+
+	if (!rc)
+		rc = pager_state_edit(graph->pager, &bytes, err);
+	if (rc) {
+		graph->fresh = false;
+		return rc;
+	}
+	state_write(graph, bytes);
+	graph->edits = graph->pager->edits;
+	return ERR_NONE;
+}
+
+/* --- creating, opening ------------------------------------------------------------------ */
+
+int hnsw_create(struct pager *pager, const struct hnsw_options *options,
+                struct err *err)
+{
+	uint8_t *meta, *state;
+	uint32_t page_no;
+	int rc;
+
+	rc = options_check(pager, options, err);
+	if (rc)
+		return rc;
+	if (NODE_LINKS_AT + 2 * options->m * LINK_SIZE + NODE_BIAS_SIZE >
+	            pager->usable_size ||
+	    pager->usable_size < META_SIZE || pager->usable_size % 8 != 0)
+		return err_set(err, ERR_INVALID, "create graph", pager->name,
+		               "pages of %u bytes do not hold %u links",
+		               pager->usable_size, 2 * options->m);
+	rc = pager_allocate(pager, PAGE_GRAPH_META, &page_no, &meta, err);
+	if (rc)
+		return rc;
+	meta_write(meta, options);
+	rc = pager_state_edit(pager, &state, err);
+	if (rc)
+		return rc;
+	memset(state, 0, PAGER_STATE_SIZE);
+	store_le16(state + STATE_VERSION_AT, GRAPH_VERSION);
+	store_le32(state + STATE_META_AT, page_no);
+	store_le32(state + STATE_TRAIN_AT, QUANTISE_FIRST_COUNT);
+	return ERR_NONE;
+}
+
+static uint32_t round_up_4(uint32_t size)
+{
+	return (size + 3) & ~UINT32_C(3);
+}
+
+static void lay_out(struct hnsw *graph)
+{
+	const struct hnsw_options *options = &graph->options;
+	struct pager *pager = graph->pager;
+	uint32_t usable = pager->usable_size;
+	bool coded = options->quantize == HNSW_SQ8;
+	uint32_t block;
+
+	graph->links_max[0] = 2 * options->m;
+	graph->links_max[1] = options->m;
+	graph->vector_size = (uint32_t)vector_size(options->element,
+	                                           options->dimensions);
+	graph->payload_size = coded ? options->dimensions : graph->vector_size;
+	graph->bias_at = NODE_LINKS_AT + graph->links_max[0] * LINK_SIZE;
+	block = round_up_4(graph->bias_at + NODE_BIAS_SIZE +
+	                   graph->payload_size);
+	graph->payload_inline = strip_packs_well(usable, block);
+	if (!graph->payload_inline)
+		block = graph->bias_at + NODE_BIAS_SIZE;
+	strip_init(&graph->nodes, pager, PAGE_GRAPH_NODES, block, true);
+	strip_init(&graph->payloads, pager, PAGE_GRAPH_NODES,
+	           graph->payload_size,
+	           strip_packs_well(usable, graph->payload_size));
+	strip_init(&graph->vectors, pager, PAGE_GRAPH_VECTORS,
+	           graph->vector_size,
+	           strip_packs_well(usable, graph->vector_size));
+	strip_init(&graph->uppers, pager, PAGE_GRAPH_LINKS,
+	           UPPER_LINKS_AT + graph->links_max[1] * LINK_SIZE, true);
+	strip_init(&graph->quantisers, pager, PAGE_GRAPH_META,
+	           quantiser_record_size(options->dimensions), false);
+}
+
+static int open_check(struct pager *pager, struct hnsw_options *options,
+                      struct err *err)
+{
+	const uint8_t *state;
+	int rc;
+
+	rc = pager_state_read(pager, &state, err);
+	if (!rc)
+		rc = state_version_check(pager, state, err);
+	if (!rc)
+		rc = meta_read(pager, load_le32(state + STATE_META_AT), options,
+		               err);
+	if (rc)
+		return rc;
+	if (NODE_LINKS_AT + 2 * options->m * LINK_SIZE + NODE_BIAS_SIZE >
+	    pager->usable_size)
+		return err_set(err, ERR_CORRUPT, "open graph", pager->name,
+		               "pages of %u bytes do not hold %u links",
+		               pager->usable_size, 2 * options->m);
+	return ERR_NONE;
+}
+
+int hnsw_open(struct pager *pager, const struct hnsw_kernels *kernels,
+              struct hnsw **graph, struct err *err)
+{
+	struct hnsw_options options = { 0 };
+	struct hnsw *opened;
+	int rc;
+
+	rc = open_check(pager, &options, err);
+	if (rc)
+		return rc;
+	opened = heap_zeroed(pager->heap, sizeof *opened);
+	if (!opened)
+		return err_set(err, ERR_NOMEM, "open graph", pager->name,
+		               "no memory");
+	opened->pager = pager;
+	opened->kernels = kernels;
+	opened->options = options;
+	lay_out(opened);
+	rc = score_buffers_open(opened, err);
+	if (!rc)
+		rc = graph_begin(opened, err);
+	if (rc) {
+		hnsw_close(opened);
+		return rc;
+	}
+	*graph = opened;
+	return ERR_NONE;
+}
+
+void hnsw_close(struct hnsw *graph)
+{
+	struct heap *heap;
+
+	if (!graph)
+		return;
+	heap = graph->pager->heap;
+	strip_close(&graph->nodes);
+	strip_close(&graph->payloads);
+	strip_close(&graph->vectors);
+	strip_close(&graph->uppers);
+	strip_close(&graph->quantisers);
+	score_buffers_close(graph);
+	quantiser_close(graph);
+	heap_free(heap, graph->visited.words);
+	heap_free(heap, graph->visited.list);
+	heap_free(heap, graph->pool.entries);
+	heap_free(heap, graph->candidates);
+	heap_free(heap, graph->repair_scratch);
+	heap_free(heap, graph);
+}
+
+const struct hnsw_options *hnsw_options_of(const struct hnsw *graph)
+{
+	return &graph->options;
+}
+
+int hnsw_count(struct hnsw *graph, uint64_t *nodes, struct err *err)
+{
+	int rc;
+
+	rc = graph_begin(graph, err);
+	if (!rc)
+		*nodes = graph->state.count;
+	return rc;
+}
+
+static int clear(struct hnsw *graph, struct err *err)
+{
+	int rc;
+
+	rc = strip_clear(&graph->nodes, err);
+	if (!rc)
+		rc = strip_clear(&graph->payloads, err);
+	if (!rc)
+		rc = strip_clear(&graph->vectors, err);
+	if (!rc)
+		rc = strip_clear(&graph->uppers, err);
+	if (!rc)
+		rc = strip_clear(&graph->quantisers, err);
+	if (rc)
+		return rc;
+	graph->quantiser[0].loaded = false;
+	graph->quantiser[1].loaded = false;
+	graph->state = (struct graph_state){
+		.meta_page = graph->state.meta_page,
+		.entry = NO_NODE,
+		.train_at = QUANTISE_FIRST_COUNT,
+	};
+	return ERR_NONE;
+}
+
+int hnsw_clear(struct hnsw *graph, struct err *err)
+{
+	int rc;
+
+	rc = graph_begin(graph, err);
+	if (rc)
+		return rc;
+	return graph_end(graph, clear(graph, err), err);
+}
+
+/* --- nodes --------------------------------------------------------------------------- */
+
+int graph_live_block(struct hnsw *graph, uint32_t node, const uint8_t **block,
+                     struct err *err)
+{
+	int rc;
+
+	rc = graph_block(graph, node, block, err);
+	if (rc)
+		return rc;
+	if ((*block)[NODE_LEVEL_AT] > NODE_LEVEL_MAX)
+		return graph_corrupt(graph, err, "node %u does not exist", node);
+	return ERR_NONE;
+}
+
+int graph_block_edit(struct hnsw *graph, uint32_t node, uint8_t **block,
+                     struct err *err)
+{
+	if (node >= graph->state.high_water) {
+		graph_bad_node(graph, node, err);
+		return ERR_CORRUPT;
+	}
+	return strip_edit(&graph->nodes, node, block, err);
+}
+
+int graph_vector(struct hnsw *graph, uint32_t node, uint8_t *scratch,
+                 const uint8_t **vector, struct err *err)
+{
+	const uint8_t *block;
+	int rc;
+
+	if (graph->options.quantize == HNSW_SQ8)
+		return strip_load(&graph->vectors, node, scratch, vector, err);
+	if (!graph->payload_inline)
+		return strip_load(&graph->payloads, node, scratch, vector, err);
+	rc = graph_block(graph, node, &block, err);
+	if (!rc)
+		*vector = block + graph->bias_at + NODE_BIAS_SIZE;
+	return rc;
+}
+
+static uint64_t mix(uint64_t x)
+{
+	x += UINT64_C(0x9e3779b97f4a7c15);
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return x ^ x >> 31;
+}
+
+/* A node reaches level l with probability m^-l. */
+uint32_t graph_level_of(const struct hnsw *graph, int64_t rowid)
+{
+	uint64_t hash = mix((uint64_t)rowid);
+	uint64_t bound = UINT64_MAX / graph->options.m;
+	uint32_t level = 0;
+
+	while (level < NODE_LEVEL_MAX && hash < bound) {
+		bound /= graph->options.m;
+		level++;
+	}
+	return level;
+}
+
+static int id_pop(struct hnsw *graph, uint32_t *node, struct err *err)
+{
+	uint32_t id = graph->state.free_head - 1;
+	const uint8_t *block;
+	uint32_t next;
+	int rc;
+
+	rc = graph_block(graph, id, &block, err);
+	if (rc)
+		return rc;
+	next = load_le32(block + NODE_UPPER_AT);
+	if (block[NODE_LEVEL_AT] != NODE_FREE || next > graph->state.high_water)
+		return graph_corrupt(graph, err,
+		                     "node %u on the free list is in use", id);
+	graph->state.free_head = next;
+	*node = id;
+	return ERR_NONE;
+}
+
+static int id_append(struct hnsw *graph, uint32_t *node, struct err *err)
+{
+	uint32_t id = graph->state.high_water;
+	int rc;
+
+	if (id > NODE_ID_MAX)
+		return err_set(err, ERR_TOOBIG, "insert into graph",
+		               graph->pager->name, "it has %u nodes already",
+		               id);
+	rc = strip_extend(&graph->nodes, id + 1, err);
+	if (!rc && !graph->payload_inline)
+		rc = strip_extend(&graph->payloads, id + 1, err);
+	if (!rc && graph->options.quantize == HNSW_SQ8)
+		rc = strip_extend(&graph->vectors, id + 1, err);
+	if (!rc)
+		rc = visited_room_make(graph, id + 1, err);
+	if (rc)
+		return rc;
+	graph->state.high_water = id + 1;
+	*node = id;
+	return ERR_NONE;
+}
+
+static int upper_take(struct hnsw *graph, uint32_t *record, struct err *err)
+{
+	struct graph_state *state = &graph->state;
+	const uint8_t *bytes;
+	uint32_t next;
+	int rc;
+
+	if (state->upper_free_head == 0) {
+		rc = strip_extend(&graph->uppers, state->upper_high_water + 1,
+		                  err);
+		if (rc)
+			return rc;
+		*record = state->upper_high_water++;
+	} else {
+		*record = state->upper_free_head - 1;
+		rc = strip_read(&graph->uppers, *record, &bytes, err);
+		if (rc)
+			return rc;
+		next = load_le32(bytes + UPPER_NEXT_AT);
+		if (bytes[UPPER_LEVEL_AT] != 0 || next > state->upper_high_water)
+			return graph_corrupt(graph, err,
+			                     "upper record %u on the free list is in use",
+			                     *record);
+		state->upper_free_head = next;
+	}
+	state->upper_count++;
+	return ERR_NONE;
+}
+
+/* Upper records for levels `level` down to 1, chained upwards. */
+static int uppers_make(struct hnsw *graph, uint32_t node, uint32_t level,
+                       uint32_t *first, struct err *err)
+{
+	uint32_t next = 0, record;
+	uint8_t *bytes;
+	int rc;
+
+	for (; level > 0; level--) {
+		rc = upper_take(graph, &record, err);
+		if (!rc)
+			rc = strip_edit(&graph->uppers, record, &bytes, err);
+		if (rc)
+			return rc;
+		store_le32(bytes + UPPER_NODE_AT, node);
+		store_le32(bytes + UPPER_NEXT_AT, next);
+		store_le16(bytes + UPPER_DEGREE_AT, 0);
+		bytes[UPPER_LEVEL_AT] = (uint8_t)level;
+		next = record + 1;
+	}
+	*first = next;
+	return ERR_NONE;
+}
+
+int graph_node_make(struct hnsw *graph, int64_t rowid, struct span vector,
+                    uint32_t *node, uint32_t *level, struct err *err)
+{
+	uint32_t first_upper = 0;
+	uint8_t *block;
+	int rc;
+
+	*level = graph_level_of(graph, rowid);
+	rc = graph->state.free_head ? id_pop(graph, node, err) :
+	                              id_append(graph, node, err);
+	if (!rc)
+		rc = uppers_make(graph, *node, *level, &first_upper, err);
+	if (!rc)
+		rc = graph_block_edit(graph, *node, &block, err);
+	if (rc)
+		return rc;
+	store_le64(block + NODE_ROWID_AT, (uint64_t)rowid);
+	store_le32(block + NODE_UPPER_AT, first_upper);
+	store_le16(block + NODE_DEGREE_AT, 0);
+	block[NODE_LEVEL_AT] = (uint8_t)*level;
+	if (graph->options.quantize == HNSW_SQ8) {
+		rc = strip_store(&graph->vectors, *node, vector.data, err);
+		if (rc)
+			return rc;
+	}
+	rc = quantise_payload_write(graph, *node, vector.data, err);
+	if (!rc)
+		graph->state.count++;
+	return rc;
+}
+
+static int upper_free(struct hnsw *graph, uint32_t node, uint32_t level,
+                      uint32_t *chain, struct err *err)
+{
+	uint32_t record = *chain - 1;
+	uint8_t *bytes;
+	int rc;
+
+	if (record >= graph->state.upper_high_water)
+		return graph_corrupt(graph, err,
+		                     "node %u has no links on level %u", node,
+		                     level);
+	rc = strip_edit(&graph->uppers, record, &bytes, err);
+	if (rc)
+		return rc;
+	if (load_le32(bytes + UPPER_NODE_AT) != node ||
+	    bytes[UPPER_LEVEL_AT] != level || graph->state.upper_count == 0)
+		return graph_corrupt(graph, err,
+		                     "upper record %u is not that of node %u, level %u",
+		                     record, node, level);
+	*chain = load_le32(bytes + UPPER_NEXT_AT);
+	store_le32(bytes + UPPER_NEXT_AT, graph->state.upper_free_head);
+	bytes[UPPER_LEVEL_AT] = 0;
+	graph->state.upper_free_head = record + 1;
+	graph->state.upper_count--;
+	return ERR_NONE;
+}
+
+int graph_node_free(struct hnsw *graph, uint32_t node, struct err *err)
+{
+	uint32_t chain, level;
+	uint8_t *block;
+	int rc;
+
+	rc = graph_block_edit(graph, node, &block, err);
+	if (rc)
+		return rc;
+	chain = load_le32(block + NODE_UPPER_AT);
+	for (level = 1; level <= block[NODE_LEVEL_AT]; level++) {
+		rc = upper_free(graph, node, level, &chain, err);
+		if (rc)
+			return rc;
+	}
+	store_le32(block + NODE_UPPER_AT, graph->state.free_head);
+	store_le16(block + NODE_DEGREE_AT, 0);
+	block[NODE_LEVEL_AT] = NODE_FREE;
+	graph->state.free_head = node + 1;
+	graph->state.count--;
+	if (graph->state.count == 0)
+		return clear(graph, err);
+	return ERR_NONE;
+}
+
+int hnsw_rowid_set(struct hnsw *graph, uint32_t node, int64_t rowid,
+                   struct err *err)
+{
+	const uint8_t *block;
+	uint8_t *edited;
+	int rc;
+
+	rc = graph_begin(graph, err);
+	if (!rc)
+		rc = graph_live_block(graph, node, &block, err);
+	if (rc)
+		return rc;
+	rc = graph_block_edit(graph, node, &edited, err);
+	if (!rc)
+		store_le64(edited + NODE_ROWID_AT, (uint64_t)rowid);
+	return graph_end(graph, rc, err);
+}
+
+int hnsw_vector(struct hnsw *graph, uint32_t node, struct span *vector,
+                int64_t *rowid, struct err *err)
+{
+	const uint8_t *block, *bytes;
+	int rc;
+
+	rc = graph_begin(graph, err);
+	if (!rc)
+		rc = graph_live_block(graph, node, &block, err);
+	if (!rc)
+		rc = graph_vector(graph, node, graph->vector_scratch, &bytes,
+		                  err);
+	if (rc)
+		return rc;
+	*vector = span_of(bytes, graph->vector_size);
+	*rowid = (int64_t)load_le64(block + NODE_ROWID_AT);
+	return ERR_NONE;
+}

@@ -1,0 +1,255 @@
+/*
+ * graph.h - what the files of this folder share: one open graph.
+ *
+ * Every public operation begins with graph_begin(), which notices when the view
+ * moved or somebody else wrote, and forgets what it remembers; a write ends with
+ * graph_end(), which stores the state. Between the two, pointers into pages
+ * stay valid (pager.h). A failed write leaves the pages half changed: the caller
+ * rolls back to its savepoint, and the next operation starts afresh.
+ */
+#ifndef TURDB_HNSW_GRAPH_H
+#define TURDB_HNSW_GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/heap.h"
+#include "hnsw/hnsw.h"
+#include "hnsw/hnsw_format.h"
+#include "hnsw/kernels.h"
+#include "hnsw/strip.h"
+#include "hnsw/vector.h"
+
+enum {
+	LINKS_MAX = 256,          /* of one node on one level: 2m, m <= 128     */
+	VISITED_LIST_MAX = 8192,  /* then the whole set is cleared              */
+	CANDIDATES_MAX = 4096,    /* ef_construction                            */
+};
+
+#define NO_NODE UINT32_MAX
+
+/* The state, in memory; field by field what hnsw_format.h says. */
+struct graph_state {
+	uint32_t top_level;
+	bool trained;
+	uint32_t slot;
+	uint32_t meta_page;
+	uint32_t count, high_water, free_head;
+	uint32_t entry; /* NO_NODE when empty */
+	uint32_t upper_high_water, upper_free_head, upper_count;
+	uint32_t train_at;
+	uint32_t recode_cursor, recode_limit;
+};
+
+/* A node and how far it is from what is looked for. */
+struct candidate {
+	float distance;
+	uint32_t node;
+};
+
+/* Which nodes a walk has met: a bitset, and a list to clear it by. */
+struct visited {
+	uint64_t *words;
+	size_t word_count;
+	uint32_t *list;
+	size_t list_count;
+};
+
+/* The nearest `limit` nodes met so far, in order (pool.h). */
+struct pool {
+	struct candidate *entries;
+	size_t room, limit, size, cursor;
+};
+
+/* One quantiser, in memory; the arrays are borrowed or of `copy`. */
+struct quantiser {
+	bool loaded;
+	float pair_factor;
+	const float *middles, *steps, *pair_steps;
+	uint8_t *copy; /* a record that crosses pages, or is not aligned */
+};
+
+/* How to compute distances to one vector (score.h). */
+struct score_codes {
+	const uint8_t *code;   /* L1 */
+	int16_t *weights;      /* otherwise */
+	float base, factor, bias_factor;
+};
+struct score_query {
+	const uint8_t *vector; /* elements as stored */
+	float inverse_norm;    /* cosine */
+	struct score_codes codes[STRIP_QUANTISERS];
+	uint8_t *vector_copy;  /* owned: a vector that crosses pages */
+	float *floats;         /* owned: the vector as f32; cosine: normalised */
+	uint8_t *code_copies;  /* owned: two codes */
+	int16_t *weight_copies; /* owned: two arrays of weights */
+};
+
+struct hnsw {
+	struct pager *pager;
+	const struct hnsw_kernels *kernels;
+	struct hnsw_options options;
+
+	uint32_t links_max[2];  /* at level 0, above           */
+	uint32_t vector_size;
+	uint32_t payload_size;
+	uint32_t bias_at;       /* in a node block             */
+	bool payload_inline;
+	uint32_t prefetch_bytes; /* of bias and payload         */
+
+	struct strip nodes, payloads, vectors, uppers, quantisers;
+	struct graph_state state;
+	struct quantiser quantiser[STRIP_QUANTISERS];
+
+	bool fresh;             /* the above is what the view has */
+	uint64_t view_epoch, edits;
+
+	struct visited visited;
+	struct pool pool;
+	struct score_query query, pair_query;
+	uint8_t *vector_scratch; /* of hnsw_vector() and distances */
+	struct candidate *candidates; /* scratch of inserting */
+	size_t candidate_room;
+	uint8_t *repair_scratch; /* of deleting */
+};
+
+/* --- operations --------------------------------------------------------------------- */
+
+/* Brings the struct up to the view. */
+int graph_begin(struct hnsw *graph, struct err *err);
+/* Ends a write that returns `rc`; passes it on. */
+int graph_end(struct hnsw *graph, int rc, struct err *err);
+
+/* The start of a sentence about damage: "read graph NAME: ". */
+int graph_corrupt(const struct hnsw *graph, struct err *err,
+                  const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+int graph_no_memory(const struct hnsw *graph, struct err *err);
+
+/* --- nodes --------------------------------------------------------------------------- */
+
+void graph_bad_node(const struct hnsw *graph, uint32_t node, struct err *err);
+
+/* The node's block. ERR_CORRUPT for an id that was never given out; the node
+ * may be free. */
+static inline int graph_block(struct hnsw *graph, uint32_t node,
+                              const uint8_t **block, struct err *err)
+{
+	if (__builtin_expect(node >= graph->state.high_water, 0)) {
+		graph_bad_node(graph, node, err);
+		return ERR_CORRUPT;
+	}
+	return strip_read(&graph->nodes, node, block, err);
+}
+
+/* The same of a node that must be in use. */
+int graph_live_block(struct hnsw *graph, uint32_t node, const uint8_t **block,
+                     struct err *err);
+int graph_block_edit(struct hnsw *graph, uint32_t node, uint8_t **block,
+                     struct err *err);
+
+/* The node's full vector, lent by a page or copied to `scratch`. */
+int graph_vector(struct hnsw *graph, uint32_t node, uint8_t *scratch,
+                 const uint8_t **vector, struct err *err);
+
+/* The level a rowid's node gets. */
+uint32_t graph_level_of(const struct hnsw *graph, int64_t rowid);
+
+/* Takes a node id and an upper record for each level, writes the block with the
+ * vector in it, no links. */
+int graph_node_make(struct hnsw *graph, int64_t rowid, struct span vector,
+                    uint32_t *node, uint32_t *level, struct err *err);
+/* Gives id and records back; the node has no links any more. */
+int graph_node_free(struct hnsw *graph, uint32_t node, struct err *err);
+
+/* --- links --------------------------------------------------------------------------- */
+
+/* One node's links on one level, read in place. */
+struct links {
+	const uint8_t *at;
+	uint32_t count;
+};
+
+static inline uint32_t links_max(const struct hnsw *graph, uint32_t level)
+{
+	return graph->links_max[level > 0];
+}
+
+static inline uint32_t link_at(const struct links *links, uint32_t i)
+{
+	return load_le32(links->at + (size_t)i * LINK_SIZE);
+}
+
+int links_upper_read(struct hnsw *graph, uint32_t node, uint32_t level,
+                     struct links *links, struct err *err);
+void links_bad_degree(const struct hnsw *graph, uint32_t node, struct err *err);
+
+static inline int links_read(struct hnsw *graph, uint32_t node, uint32_t level,
+                             struct links *links, struct err *err)
+{
+	const uint8_t *block;
+	int rc;
+
+	if (level > 0)
+		return links_upper_read(graph, node, level, links, err);
+	rc = graph_block(graph, node, &block, err);
+	if (rc)
+		return rc;
+	links->at = block + NODE_LINKS_AT;
+	links->count = load_le16(block + NODE_DEGREE_AT);
+	if (__builtin_expect(links->count > graph->links_max[0], 0)) {
+		links_bad_degree(graph, node, err);
+		return ERR_CORRUPT;
+	}
+	return ERR_NONE;
+}
+
+/* The same links as an array that stays when pages are edited. */
+struct link_list {
+	uint32_t links[LINKS_MAX];
+	uint32_t count;
+};
+int links_copy(struct hnsw *graph, uint32_t node, uint32_t level,
+               struct link_list *list, struct err *err);
+
+/* Where the links are, to be changed. */
+struct links_edit {
+	uint8_t *degree, *at;
+	uint32_t count;
+};
+int links_edit(struct hnsw *graph, uint32_t node, uint32_t level,
+               struct links_edit *edit, struct err *err);
+
+/* All three change both sides. Adds a link that is not there (`flag`: 0 or
+ * LINK_BACKBONE) where both ends have room; makes one part of the backbone; drops
+ * one. ERR_CORRUPT when a side does not have it. */
+int links_add(struct hnsw *graph, uint32_t level, uint32_t a, uint32_t b,
+              uint32_t flag, struct err *err);
+int links_promote(struct hnsw *graph, uint32_t level, uint32_t a, uint32_t b,
+                  struct err *err);
+int links_drop(struct hnsw *graph, uint32_t level, uint32_t a, uint32_t b,
+               struct err *err);
+
+/* --- visited nodes ----------------------------------------------------------------------- */
+
+void visited_clear(struct visited *visited);
+int visited_room_make(struct hnsw *graph, uint32_t nodes, struct err *err);
+
+/* Marks; says whether it was marked before. */
+static inline bool visited_test_and_set(struct visited *visited, uint32_t node)
+{
+	uint64_t bit = UINT64_C(1) << (node & 63);
+	uint64_t *word = &visited->words[node >> 6];
+
+	if (*word & bit)
+		return true;
+	*word |= bit;
+	if (visited->list_count < VISITED_LIST_MAX)
+		visited->list[visited->list_count] = node;
+	visited->list_count++;
+	return false;
+}
+
+#endif
