@@ -412,26 +412,27 @@ static int make_block(struct space *space, struct head *head,
 
 /* --- files and leaves ------------------------------------------------------------- */
 
-static struct file *find_file(const struct space *space, uint32_t file_id)
+static struct file *find_file(const struct space *space,
+                              const struct head *head, uint32_t file_id)
 {
-	const struct head *head = head_of(space);
 	uint32_t number;
 
 	return head ? find_block(space, head, file_id, NO_LEAF, &number) : NULL;
 }
 
-static struct leaf *find_leaf(const struct space *space, uint32_t file_id,
+static struct leaf *find_leaf(const struct space *space,
+                              const struct head *head, uint32_t file_id,
                               uint32_t leaf_no)
 {
 	uint32_t number;
 
-	return find_block(space, head_of(space), file_id, leaf_no, &number);
+	return head ? find_block(space, head, file_id, leaf_no, &number) : NULL;
 }
 
 static int make_file(struct space *space, struct head *head, uint32_t file_id,
                      struct file **file, struct err *err)
 {
-	void *made = find_file(space, file_id);
+	void *made = find_file(space, head, file_id);
 	int rc = ERR_NONE;
 
 	if (!made)
@@ -446,7 +447,7 @@ static int make_leaf(struct space *space, struct head *head, struct file *file,
                      uint32_t leaf_no, struct leaf **leaf, struct err *err)
 {
 	uint32_t file_id = file->block.file_id;
-	void *made = find_leaf(space, file_id, leaf_no);
+	void *made = find_leaf(space, head, file_id, leaf_no);
 	int rc = ERR_NONE;
 
 	if (!made)
@@ -646,6 +647,7 @@ struct search {
 	struct head *head;
 	struct file *file;
 	enum space_use use;
+	struct leaf *leaf; /* out: the leaf of the place found */
 };
 
 /* The bits at which a place of that shape may be taken. Singles only in groups
@@ -671,14 +673,15 @@ static bool leaf_may_have(const struct leaf *leaf, int shape)
 
 /* Looks at the places freed last. One that was taken since, or whose group has
  * become whole, is dropped; one that is held stays for later. */
-static bool look_in_ring(const struct search *s, int shape, uint32_t *place)
+static bool look_in_ring(struct search *s, int shape, uint32_t *place)
 {
 	uint32_t at = 0;
 
 	while (at < RING_LOOKS && at < s->file->rings[shape].count) {
 		uint32_t candidate = *ring_entry(s->file, shape, at);
 		struct spot spot = spot_of(candidate, 1);
-		struct leaf *leaf = find_leaf(s->space, s->file->block.file_id,
+		struct leaf *leaf = find_leaf(s->space, s->head,
+		                              s->file->block.file_id,
 		                              candidate / LEAF_UNITS);
 		uint64_t free = leaf->free[spot.word];
 		bool whole = (free & spot.quad) == spot.quad;
@@ -686,6 +689,7 @@ static bool look_in_ring(const struct search *s, int shape, uint32_t *place)
 		if (usable_bits(leaf, spot.word, shape, s->use) & spot.mask) {
 			ring_remove(s->file, shape, at);
 			*place = candidate;
+			s->leaf = leaf;
 			return true;
 		}
 		if (!(free & spot.mask) || whole != (shape == QUAD))
@@ -696,11 +700,11 @@ static bool look_in_ring(const struct search *s, int shape, uint32_t *place)
 	return false;
 }
 
-static bool look_in_leaf(const struct search *s, uint32_t leaf_no, int shape,
+static bool look_in_leaf(struct search *s, uint32_t leaf_no, int shape,
                          uint32_t word, uint32_t word_end, uint32_t *place)
 {
-	struct leaf *leaf = find_leaf(s->space, s->file->block.file_id,
-	                              leaf_no);
+	struct leaf *leaf = find_leaf(s->space, s->head,
+	                              s->file->block.file_id, leaf_no);
 
 	if (!leaf || !leaf_may_have(leaf, shape))
 		return false;
@@ -710,6 +714,7 @@ static bool look_in_leaf(const struct search *s, uint32_t leaf_no, int shape,
 		if (bits) {
 			*place = leaf_no * LEAF_UNITS + word * 64 +
 			         (uint32_t)__builtin_ctzll(bits);
+			s->leaf = leaf;
 			return true;
 		}
 	}
@@ -718,7 +723,7 @@ static bool look_in_leaf(const struct search *s, uint32_t leaf_no, int shape,
 
 /* From the cursor's word to the end of the file, then from its beginning up to
  * that word. */
-static bool look_everywhere(const struct search *s, int shape, uint32_t *place)
+static bool look_everywhere(struct search *s, int shape, uint32_t *place)
 {
 	struct file *file = s->file;
 	uint32_t leaf_no = file->cursor[shape] / LEAF_UNITS;
@@ -747,7 +752,7 @@ static bool has_shape(const struct file *file, int shape)
 	                       file->free_units > 4 * file->free_quads;
 }
 
-static bool look(const struct search *s, int shape, uint32_t *place)
+static bool look(struct search *s, int shape, uint32_t *place)
 {
 	if (!has_shape(s->file, shape))
 		return false;
@@ -760,8 +765,7 @@ static void mark_taken(const struct search *s, uint32_t place, uint32_t units)
 {
 	struct spot spot = spot_of(place, units);
 
-	change_free(s->file, find_leaf(s->space, s->file->block.file_id,
-	                               place / LEAF_UNITS), &spot, false);
+	change_free(s->file, s->leaf, &spot, false);
 }
 
 /* Breaks a group of four: its first unit is taken, the others are next. */
@@ -772,7 +776,7 @@ static void break_quad(const struct search *s, uint32_t place)
 	search_from(s->file, SINGLE, place);
 }
 
-static bool take(const struct search *s, uint32_t units, uint32_t *place)
+static bool take(struct search *s, uint32_t units, uint32_t *place)
 {
 	if (units == 1 && look(s, SINGLE, place)) {
 		mark_taken(s, *place, 1);
@@ -834,8 +838,9 @@ int space_take(struct space *space, struct page_file *file, uint32_t units,
                enum space_use use, uint32_t *place, struct err *err)
 {
 	uint32_t file_id = page_file_identity_of(file)->file_id;
-	struct search search = { .space = space, .head = head_of(space),
-		                 .file = find_file(space, file_id),
+	struct head *head = head_of(space);
+	struct search search = { .space = space, .head = head,
+		                 .file = find_file(space, head, file_id),
 		                 .use = use };
 	int rc;
 
@@ -845,8 +850,7 @@ int space_take(struct space *space, struct page_file *file, uint32_t units,
 		               page_file_name(file),
 		               "its free places are not known yet");
 	while (!take(&search, units, place)) {
-		rc = grow_file(space, search.head, search.file, file, units,
-		               err);
+		rc = grow_file(space, head, search.file, file, units, err);
 		if (rc)
 			return rc;
 	}
@@ -858,7 +862,8 @@ int space_take(struct space *space, struct page_file *file, uint32_t units,
 int space_give(struct space *space, uint32_t file_id, uint32_t place,
                uint32_t units, struct err *err)
 {
-	struct file *file = find_file(space, file_id);
+	struct head *head = head_of(space);
+	struct file *file = find_file(space, head, file_id);
 	struct spot spot = spot_of(place, units);
 	struct leaf *leaf;
 	int rc, shape;
@@ -868,7 +873,7 @@ int space_give(struct space *space, uint32_t file_id, uint32_t place,
 	rc = check_place(file, "give back a place of", place, units, err);
 	if (rc)
 		return rc;
-	leaf = find_leaf(space, file_id, place / LEAF_UNITS);
+	leaf = find_leaf(space, head, file_id, place / LEAF_UNITS);
 	if (leaf->free[spot.word] & spot.mask)
 		return refuse(err, ERR_CORRUPT, "give back a place of", file_id,
 		              "is free already: it was referred to twice",
@@ -881,17 +886,19 @@ int space_give(struct space *space, uint32_t file_id, uint32_t place,
 		spot = spot_of(place, 4);
 	}
 	ring_push(file, shape, place);
-	search_again(head_of(space), file, leaf, &spot, shape, place);
+	search_again(head, file, leaf, &spot, shape, place);
 	return ERR_NONE;
 }
 
 /* --- building ---------------------------------------------------------------------------------- */
 
-static void forget_free(const struct space *space, struct file *file)
+static void forget_free(const struct space *space, const struct head *head,
+                        struct file *file)
 {
 	set32(&file->built, 0);
 	for (uint32_t i = 0; i < file->leaf_end; i++) {
-		struct leaf *leaf = find_leaf(space, file->block.file_id, i);
+		struct leaf *leaf = find_leaf(space, head,
+		                              file->block.file_id, i);
 
 		if (!leaf)
 			continue;
@@ -909,7 +916,7 @@ static void forget_free(const struct space *space, struct file *file)
 
 bool space_file_built(const struct space *space, uint32_t file_id)
 {
-	const struct file *file = find_file(space, file_id);
+	const struct file *file = find_file(space, head_of(space), file_id);
 
 	return file && get32(&file->built);
 }
@@ -929,28 +936,30 @@ int space_file_build(struct space *space, uint32_t file_id,
 		rc = make_file(space, head, file_id, &file, err);
 	if (rc)
 		return rc;
-	forget_free(space, file);
+	forget_free(space, head, file);
 	return free_units(space, head, file, first_place, capacity, err);
 }
 
 int space_mark_used(struct space *space, uint32_t file_id, uint32_t place,
                     uint32_t units, struct err *err)
 {
-	struct file *file = find_file(space, file_id);
+	struct head *head = head_of(space);
+	struct file *file = find_file(space, head, file_id);
 	struct spot spot = spot_of(place, units);
 	int rc;
 
 	assert(file && !file->built);
 	rc = check_place(file, "list the free places of", place, units, err);
 	if (!rc)
-		change_free(file, find_leaf(space, file_id, place / LEAF_UNITS),
+		change_free(file, find_leaf(space, head, file_id,
+		                            place / LEAF_UNITS),
 		            &spot, false);
 	return rc;
 }
 
 void space_file_built_set(struct space *space, uint32_t file_id)
 {
-	set32(&find_file(space, file_id)->built, 1);
+	set32(&find_file(space, head_of(space), file_id)->built, 1);
 }
 
 /* --- notes ------------------------------------------------------------------------------------- */
@@ -1106,7 +1115,7 @@ void space_file_forget(struct space *space, uint32_t file_id)
 	struct file *file;
 	struct leaf *leaf;
 
-	file = find_file(space, file_id);
+	file = find_file(space, head, file_id);
 	if (!file)
 		return;
 	unlist_file(space, head, file_id, 0);
@@ -1169,7 +1178,7 @@ static void reset_file(struct space *space, struct head *head,
 		if (notes_too)
 			break;
 		file->leaf_end = 0;
-		forget_free(space, file);
+		forget_free(space, head, file);
 		hash_insert(space, head, block, number);
 		return;
 	}
@@ -1185,7 +1194,7 @@ static void reset_leaf(struct space *space, struct head *head,
 
 	if (block->kind != BLOCK_LEAF)
 		return;
-	file = notes_too ? NULL : find_file(space, block->file_id);
+	file = notes_too ? NULL : find_file(space, head, block->file_id);
 	if (!file || (!has_notes(leaf, 0) && !has_notes(leaf, 1))) {
 		push_free(head, block, number);
 		return;
@@ -1253,7 +1262,8 @@ static void add_figures(const struct leaf *leaf, uint64_t start,
 int space_file_figures(const struct space *space, uint32_t file_id,
                        struct space_figures *figures)
 {
-	const struct file *file = find_file(space, file_id);
+	const struct head *head = head_of(space);
+	const struct file *file = find_file(space, head, file_id);
 	struct space_figures sum = { 0 };
 
 	if (!file || !get32(&file->built))
@@ -1261,7 +1271,7 @@ int space_file_figures(const struct space *space, uint32_t file_id,
 	sum.capacity = get64(&file->capacity);
 	for (uint64_t at = 0; at < sum.capacity; at += LEAF_UNITS) {
 		const struct leaf *leaf = find_leaf(
-			space, file_id, (uint32_t)(at / LEAF_UNITS));
+			space, head, file_id, (uint32_t)(at / LEAF_UNITS));
 
 		if (leaf)
 			add_figures(leaf, at, sum.capacity - at, &sum);
@@ -1274,11 +1284,9 @@ bool space_is_held(const struct space *space, uint32_t file_id, uint32_t place,
                    enum space_use use)
 {
 	struct spot spot = spot_of(place, 1);
-	const struct leaf *leaf;
+	const struct leaf *leaf = find_leaf(space, head_of(space), file_id,
+	                                    place / LEAF_UNITS);
 
-	if (!head_of(space))
-		return false;
-	leaf = find_leaf(space, file_id, place / LEAF_UNITS);
 	return leaf && held_bits(leaf, spot.word, use) & spot.mask;
 }
 
@@ -1289,6 +1297,6 @@ bool space_is_free(const struct space *space, uint32_t file_id, uint32_t place)
 
 	if (!space_file_built(space, file_id))
 		return false;
-	leaf = find_leaf(space, file_id, place / LEAF_UNITS);
+	leaf = find_leaf(space, head_of(space), file_id, place / LEAF_UNITS);
 	return leaf && get64(&leaf->free[spot.word]) & spot.mask;
 }
