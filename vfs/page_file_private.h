@@ -31,11 +31,21 @@ struct page_file_chunk {
 	uintptr_t verified; /* where unit 0's entry would be */
 };
 
+/* What the last first readings were like; relaxed, for a wrong guess costs only
+ * time. */
+struct page_file_pace {
+	_Atomic uint32_t cold; /* so many more are expected to wait for the disk */
+	_Atomic uint32_t end;  /* where the last image ended                     */
+	_Atomic uint32_t run;  /* how many images in a row adjoined              */
+	_Atomic uint32_t asked; /* places up to which a run was asked for        */
+};
+
 struct page_file {
 	_Atomic uint64_t units; /* mapped, and inside the file when mapped */
 	uint32_t page_size;
 	struct page_file_chunk chunks[CHUNKS];
 
+	struct page_file_pace pace;
 	struct lock mapping; /* guards growth of `units` and `chunks` */
 	uint64_t laid;       /* units laid out in address space, >= units */
 	void *reserved[CHUNKS];
