@@ -50,7 +50,7 @@ enum {
 #define PLACES_MAX (UINT64_C(1) << 32)
 #define NO_COPY "compressed images are not made by this version"
 
-/* --- units and chunks ------------------------------------------------------- */
+/* --- units and chunks ----------------------------------------------------- */
 
 static uint64_t round_up(uint64_t units)
 {
@@ -80,7 +80,7 @@ static uint64_t chunk_units(uint32_t chunk)
 	return chunk_end(chunk) - chunk_start(chunk);
 }
 
-/* --- mapping ---------------------------------------------------------------- */
+/* --- mapping -------------------------------------------------------------- */
 
 static int reserve_chunk(struct page_file *file, uint32_t chunk,
                          struct err *err)
@@ -151,7 +151,7 @@ static int map_growth(struct page_file *file, struct err *err)
 	return rc;
 }
 
-/* --- what may be wrong with a reference ------------------------------------- */
+/* --- what may be wrong with a reference ----------------------------------- */
 
 /* "read page 7 of", "read map page 3 of level 1 of" */
 static const char *name_of(char name[64], const char *verb, uint64_t tag)
@@ -242,7 +242,7 @@ static int check_place(struct page_file *file, const struct page_ref *ref,
 	return ERR_NONE;
 }
 
-/* --- reading ---------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 uint64_t page_file_checksum(uint32_t file_id, uint64_t tag, uint64_t birth,
                             const void *bytes, size_t size)
@@ -279,7 +279,7 @@ static void ask_for(struct page_file *file, uint32_t from, uint64_t to)
 /* In a run: more and more ahead, again when half of it has been read. */
 static void ask_ahead(struct page_file *file, uint32_t place, uint32_t run)
 {
-	uint32_t window = AHEAD_MIN << (run / 8 < 4 ? run / 8 : 4);
+	uint32_t window = (uint32_t)AHEAD_MIN << (run / 8 < 4 ? run / 8 : 4);
 	uint32_t asked = relaxed(&file->pace.asked);
 	uint64_t to;
 
@@ -390,7 +390,7 @@ void page_file_prefetch(struct page_file *file, const struct page_ref *ref)
 		        (uint64_t)ref->place + ref->length / PLACE_SIZE);
 }
 
-/* --- writing ---------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------- */
 
 static int check_write(struct page_file *file, const struct page_ref *ref,
                        struct err *err)
@@ -473,7 +473,7 @@ int page_file_write_many(struct page_file *file, const struct page_ref *refs,
 	return ERR_NONE;
 }
 
-/* --- size ------------------------------------------------------------------- */
+/* --- size ----------------------------------------------------------------- */
 
 int page_file_capacity(struct page_file *file, uint64_t *capacity,
                        struct err *err)
@@ -561,7 +561,7 @@ int page_file_sync(struct page_file *file, struct err *err)
 	return os_sync(file->os_file, err);
 }
 
-/* --- the file header -------------------------------------------------------- */
+/* --- the file header ------------------------------------------------------ */
 
 static void header_encode(const struct page_file_identity *identity,
                           uint8_t header[FILE_HEADER_SIZE])
@@ -675,7 +675,7 @@ static int header_write(struct page_file *file, struct err *err)
 	return os_write(file->os_file, 0, header, sizeof header, err);
 }
 
-/* --- opening ---------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------- */
 
 static int open_file(struct os_file *dir, struct heap *heap,
                      const struct page_file_identity *identity, unsigned flags,

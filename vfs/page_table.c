@@ -39,7 +39,7 @@ static_assert(MAP_ENTRIES == 170, "spans are powers of it");
 static_assert(MAP_HEAD_SIZE + MAP_ENTRIES * REF_SIZE == PLACE_SIZE,
               "a map page has no tail to check");
 
-/* --- references ------------------------------------------------------------- */
+/* --- references ----------------------------------------------------------- */
 
 void page_ref_store(uint8_t at[REF_SIZE], const struct page_ref *ref)
 {
@@ -88,7 +88,7 @@ static uint32_t units_of(const struct page_ref *ref)
 	return (ref->length + PLACE_SIZE - 1) / PLACE_SIZE;
 }
 
-/* --- map pages -------------------------------------------------------------- */
+/* --- map pages ------------------------------------------------------------ */
 
 static uint8_t *entry_at(uint8_t *map, uint32_t slot)
 {
@@ -237,7 +237,7 @@ static int check_depth(const struct page_file *file,
 	return ERR_NONE;
 }
 
-/* --- finding ---------------------------------------------------------------- */
+/* --- finding -------------------------------------------------------------- */
 
 /* Any depth, known or not. */
 static __attribute__((noinline)) int
@@ -319,7 +319,7 @@ step_by_step:
 	return find_step_by_step(file, table, page_no, ref, err);
 }
 
-/* --- rebuilding ------------------------------------------------------------- */
+/* --- rebuilding ----------------------------------------------------------- */
 
 /* A page (level 0) or map page with what is below it; `ref` may be none. */
 struct subtree {
@@ -646,7 +646,7 @@ int page_table_apply(struct page_file *file, const struct page_table *old,
 	return ERR_NONE;
 }
 
-/* --- walking ---------------------------------------------------------------- */
+/* --- walking -------------------------------------------------------------- */
 
 struct walk {
 	struct page_file *file;
@@ -695,7 +695,7 @@ int page_table_walk(struct page_file *file, const struct page_table *table,
 	return walk_subtree(&walk, table->depth, 0, &table->root);
 }
 
-/* --- differences ------------------------------------------------------------ */
+/* --- differences ---------------------------------------------------------- */
 
 struct difference {
 	struct page_file *file;

@@ -430,7 +430,7 @@ static void a_truncated_end_is_forgotten(struct test *t)
 	page_fixture_close(t, &f);
 }
 
-/* --- slow disks ---------------------------------------------------------------- */
+/* --- slow disks ----------------------------------------------------------- */
 
 /* An operating system whose clock makes every first reading look as long as told,
  * and which writes down what is asked for. */
@@ -540,7 +540,7 @@ static void a_slow_disk_is_asked_ahead_for_a_run(struct test *t)
 	page_fixture_close(t, &f);
 }
 
-/* --- the header --------------------------------------------------------------- */
+/* --- the header ----------------------------------------------------------- */
 
 static void the_file_header_has_golden_bytes(struct test *t)
 {
@@ -710,7 +710,7 @@ static void running_out_of_memory_leaves_nothing_open(struct test *t)
 	page_fixture_close(t, &f);
 }
 
-/* --- threads -------------------------------------------------------------------- */
+/* --- threads -------------------------------------------------------------- */
 
 struct reader {
 	struct page_file *file;
