@@ -59,6 +59,7 @@ $(OUT)/libhelper.a: $(HELPER_OBJECTS)
 	rm -f $@ && $(AR) rcs $@ $(HELPER_OBJECTS)
 
 # Kernels for newer CPUs are compiled for them, one file each, and picked at run time.
+$(OUT)/base/checksum_avx2.o: CFLAGS_ALL += $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-mavx2)
 $(OUT)/hnsw/kernels_avx2.o: CFLAGS_ALL += $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-mavx2 -mfma -mf16c)
 $(OUT)/hnsw/kernels_avx512.o: CFLAGS_ALL += $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c)
 
