@@ -70,6 +70,21 @@ $(OUT)/%.o: %.c
 $(OUT)/test/%_test: $(OUT)/test/%_test.o $(OUT)/libhelper.a $(OUT)/libcore.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $< $(OUT)/libhelper.a $(OUT)/libcore.a -lsqlite3 -ldl $(LDLIBS)
 
+# Crash tests link the store and the log compiled a second time, with the bugs of
+# base/plant.h in them behind a switch. No other program has that switch.
+PLANTED_SOURCES := $(wildcard wal/*.c) $(filter-out vfs/door_%.c,$(wildcard vfs/*.c))
+PLANTED_OBJECTS := $(PLANTED_SOURCES:%.c=$(OUT)/planted/%.o)
+
+$(OUT)/planted/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -DTURDB_PLANT -MMD -MP -c $< -o $@
+
+$(OUT)/libplanted.a: $(PLANTED_OBJECTS)
+	rm -f $@ && $(AR) rcs $@ $(PLANTED_OBJECTS)
+
+$(OUT)/test/%_crash_test: $(OUT)/test/%_crash_test.o $(OUT)/libhelper.a $(OUT)/libplanted.a $(OUT)/libcore.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(OUT)/libhelper.a $(OUT)/libplanted.a $(OUT)/libcore.a -lsqlite3 -ldl $(LDLIBS)
+
 test-programs: $(TEST_PROGRAMS) $(OUT)/turdb.so
 
 .SECONDARY:
@@ -83,5 +98,6 @@ layers:
 clean:
 	rm -rf build turdb.so libturdb.a
 
+-include $(PLANTED_OBJECTS:.o=.d)
 -include $(OBJECTS:.o=.d) $(HELPER_OBJECTS:.o=.d) $(TEST_SOURCES:%.c=$(OUT)/%.d)
 -include $(wildcard test/*.mk bench/*.mk examples/*.mk)

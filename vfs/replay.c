@@ -337,7 +337,7 @@ static int apply_image(struct replay *replay, struct replay_file *file,
 		return rc;
 	if (item->kind != RECORD_PLACED)
 		rc = rewrite(replay, file, item, &ref, err);
-	else if (!PLANTED(replay->store->environment, PLANT_CHECKSUM_UNCHECKED))
+	else
 		rc = page_file_verify(file->file, &ref, item->page_no, &bytes,
 		                      err);
 	if (!rc)

@@ -177,6 +177,7 @@ static int open_log(struct store *store, struct err *err)
 		.process = store->process,
 		.process_lives = store_process_index_lives,
 		.context = store,
+		.plants = store->environment->plants,
 	};
 	struct os_identity identity;
 	int rc = store->os->methods->identity(store->meta, &identity, err);

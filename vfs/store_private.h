@@ -9,10 +9,10 @@
 
 #include "base/arena.h"
 #include "base/lock.h"
+#include "base/plant.h"
 #include "vfs/meta_format.h"
 #include "vfs/page_file.h"
 #include "vfs/page_table.h"
-#include "vfs/plant.h"
 #include "vfs/shm_format.h"
 #include "vfs/space.h"
 #include "vfs/store.h"

@@ -110,6 +110,7 @@ struct wal_options {
 	 * know. What a dead one claimed is taken over. NULL: all live. */
 	bool (*process_lives)(void *context, uint32_t process);
 	void *context;
+	uint32_t plants;       /* bugs that tests plant: base/plant.h; else 0  */
 };
 
 /* Opens the log directory "wal" under `dir`; makes it when missing. Reads no

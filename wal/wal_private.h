@@ -9,6 +9,7 @@
 #ifndef TURDB_WAL_WAL_PRIVATE_H
 #define TURDB_WAL_WAL_PRIVATE_H
 
+#include "base/plant.h"
 #include "wal/wal.h"
 #include "wal/wal_format.h"
 
@@ -192,6 +193,7 @@ static inline uint64_t wal_prepare_position(const struct wal_position *at)
 
 struct wal_reader {
 	struct heap *heap;
+	const struct wal_options *options;
 	struct os_file *file;
 	struct wal_segment segment;
 	uint8_t *bytes;
