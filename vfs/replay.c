@@ -441,20 +441,6 @@ static int by_page(const void *left, const void *right)
 	return a->page_no < b->page_no ? -1 : a->page_no > b->page_no;
 }
 
-static int space_ready(struct replay *replay, struct replay_file *file,
-                       struct err *err)
-{
-	struct store *store = replay->store;
-	int rc = store_space_ensure(store, file->file_id, file->file,
-	                            &replay->base, err);
-
-	for (uint32_t i = 0; !rc && i < file->place_count; i++)
-		rc = space_mark_used(&store->space, file->file_id,
-		                     file->places[i].place,
-		                     file->places[i].units, err);
-	return rc;
-}
-
 static int finish_file(struct replay *replay, struct replay_file *file,
                        struct err *err)
 {
@@ -481,7 +467,9 @@ static int finish_file(struct replay *replay, struct replay_file *file,
 				.ref = file->pages[i].ref,
 			};
 	qsort(changes, count, sizeof *changes, by_page);
-	rc = space_ready(replay, file, err);
+	rc = store_space_ensure(replay->store, file->file_id, file->file,
+	                        &replay->base, file->places, file->place_count,
+	                        err);
 	if (!rc)
 		rc = page_table_apply(file->file, &file->table, changes, count,
 		                      replay->txid, &sink, &table, err);
@@ -526,7 +514,8 @@ static int finish_catalog(struct replay *replay, struct store_root *root,
 			};
 	qsort(changes, count, sizeof *changes, by_file);
 	rc = store_space_ensure(store, STORE_CATALOG_FILE_ID,
-	                        store->catalog_file, &replay->base, err);
+	                        store->catalog_file, &replay->base, NULL, 0,
+	                        err);
 	if (!rc)
 		rc = store_catalog_apply(store, &replay->base.catalog, changes,
 		                         count, replay->txid, &sink,

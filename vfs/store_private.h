@@ -245,9 +245,11 @@ int store_retained_update(struct store *store, const struct store_root *newest,
                           const struct store_root *previous, struct err *err);
 bool store_retained_between(const struct store *store, uint64_t birth,
                             uint64_t before);
-/* Builds a file's part of the allocator from all retained roots and `base`. */
+/* Builds a file's part of the allocator, unless it is built, from all retained roots,
+ * `base`, and `others`: places that something else needs (a replay's). */
 int store_space_ensure(struct store *store, uint32_t file_id,
                        struct page_file *file, const struct store_root *base,
+                       const struct taken *others, uint32_t other_count,
                        struct err *err);
 /* After a writer's death or at start-up. */
 int store_retained_rebuild(struct store *store, struct err *err);
