@@ -28,6 +28,7 @@ enum { BTREE_KEY_SIZE_MAX = 3900 };
 struct btree {
 	struct pager *pager;
 	enum btree_keys keys;
+	uint32_t prefix_usual; /* of the leaf read last: a guess for the next */
 };
 
 /* Writes an empty tree into a fresh file. */

@@ -255,7 +255,7 @@ static bool level_even_out(struct btree *tree, struct tree_state *state,
 	       merge.how == MERGE_JOIN;
 }
 
-void tree_even_out(struct btree *tree, const struct probe *probe,
+void tree_even_out(struct btree *tree, struct probe *probe,
                    const struct path *path)
 {
 	struct tree_state state;
