@@ -667,7 +667,7 @@ static int header_read(struct page_file *file, struct err *err)
 	return header_compare(header, &file->identity, err);
 }
 
-static int header_write(struct page_file *file, struct err *err)
+int page_file_header_write(struct page_file *file, struct err *err)
 {
 	uint8_t header[FILE_HEADER_SIZE];
 
@@ -744,7 +744,7 @@ int page_file_create(struct os_file *dir, struct heap *heap,
 		return rc;
 	rc = page_file_reserve(made, FILE_FIRST_PLACE, &capacity, err);
 	if (!rc && identity->header)
-		rc = header_write(made, err);
+		rc = page_file_header_write(made, err);
 	if (rc) {
 		page_file_close(made);
 		return rc;

@@ -141,7 +141,8 @@ static int file_find(struct replay *replay, uint32_t file_id,
 }
 
 /* A file whose creation or header had not reached the disk is made again; one whose
- * header is there is kept, for a PLACED page may lie in it. */
+ * header is there is kept, for a PLACED page may lie in it. That header is written
+ * again, too (R1): a sync that failed may have left it in the page cache only. */
 static int file_appear(struct replay *replay, struct replay_file *file,
                        struct err *err)
 {
@@ -154,7 +155,9 @@ static int file_appear(struct replay *replay, struct replay_file *file,
 	rc = store_files_get(store, &file->entry, &file->file, &ignored);
 	if (rc == ERR_MISSING || rc == ERR_CORRUPT)
 		rc = store_files_make(store, &file->entry, &file->file, err);
-	else if (rc && err)
+	else if (!rc)
+		rc = page_file_header_write(file->file, err);
+	else if (err)
 		*err = ignored;
 	return rc;
 }

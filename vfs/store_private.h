@@ -398,7 +398,8 @@ int store_superblock_read(struct store *store, struct superblock *super,
                           bool *fresh, struct err *err);
 int store_superblock_write(struct store *store, const struct superblock *super,
                            struct err *err);
-int store_recover(struct store *store, struct err *err);
+/* `suspect`: a sync failed since the superblock was written (Y4). */
+int store_recover(struct store *store, bool suspect, struct err *err);
 int store_create_files(struct store *store, struct err *err);
 /* What a new writer does first when shared memory says so. */
 int store_writer_entered(struct store *store, bool died, struct err *err);

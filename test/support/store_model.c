@@ -313,6 +313,22 @@ int model_found(struct store_view *view, uint64_t *k, struct err *err)
 
 /* --- actors ------------------------------------------------------------------------ */
 
+/* Nothing is left behind, however the opening or closing went. */
+static int close_process(struct actor *actor, int rc, struct err *err)
+{
+	size_t open = sim_process_open_count(actor->os);
+
+	sim_process_close(actor->os);
+	if (atomic_load(&actor->heap.used))
+		return err_set(err, ERR_LEAK, "close", "app",
+		               "%zu bytes of memory are still allocated",
+		               atomic_load(&actor->heap.used));
+	if (open)
+		return err_set(err, ERR_LEAK, "close", "app",
+		               "%zu files or maps are still open", open);
+	return rc;
+}
+
 int actor_start(struct actor *actor, struct sim_disk *disk, uint32_t plants,
                 struct err *err)
 {
@@ -345,8 +361,7 @@ close_store:
 close_environment:
 	store_environment_close(actor->environment);
 close_process:
-	sim_process_close(actor->os);
-	return rc;
+	return close_process(actor, rc, err);
 }
 
 int actor_end(struct actor *actor, struct err *err)
@@ -356,12 +371,7 @@ int actor_end(struct actor *actor, struct err *err)
 	store_view_close(actor->view);
 	rc = store_close(actor->store, err);
 	store_environment_close(actor->environment);
-	sim_process_close(actor->os);
-	if (!rc && atomic_load(&actor->heap.used))
-		rc = err_set(err, ERR_ABORT, "close", "app",
-		             "%zu bytes of memory are still allocated",
-		             atomic_load(&actor->heap.used));
-	return rc;
+	return close_process(actor, rc, err);
 }
 
 void actor_die(struct actor *actor)

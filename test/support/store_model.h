@@ -51,6 +51,9 @@ struct actor {
 /* What sim_mark() notes about commits. */
 enum { MARK_STARTED, MARK_RETURNED, MARK_DURABLE };
 
+/* What actor_start() and actor_end() say when something was not let go of. */
+enum { ERR_LEAK = 1000 };
+
 enum { ACTOR_SEGMENT_SIZE = 65536, ACTOR_CACHE_KB = 300 };
 
 int actor_start(struct actor *actor, struct sim_disk *disk, uint32_t plants,
