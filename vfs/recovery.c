@@ -158,6 +158,21 @@ static int each_record(void *context, uint64_t lsn, struct span payload,
 	return store_replay_record(context, lsn, payload, err);
 }
 
+/* A torn superblock has its log behind the other one; without that it was not a
+ * crash that damaged it. */
+static int explain(struct store *store, const struct superblock *super, int rc,
+                   struct err *err)
+{
+	struct err reason;
+
+	if (rc != ERR_CORRUPT || !super->other_damaged || !err)
+		return rc;
+	reason = *err;
+	return err_set(err, rc, "open", store->path,
+	               "one superblock in turdb.meta is damaged, and the other one is too old: %s",
+	               reason.text);
+}
+
 static int replay_log(struct store *store, struct superblock *super,
                       struct store_root *root, struct err *err)
 {
@@ -170,6 +185,7 @@ static int replay_log(struct store *store, struct superblock *super,
 	if (rc)
 		return rc;
 	rc = wal_replay(store->wal, super->lsn, each_record, replay, &end, err);
+	rc = explain(store, super, rc, err);
 	if (!rc)
 		rc = store_replay_finish(replay, root, &changed, err);
 	if (!rc && changed) {

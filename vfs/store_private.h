@@ -54,6 +54,7 @@ struct superblock {
 	uint64_t sequence, txid, lsn, created_ms;
 	struct page_table catalog;
 	uint64_t segment_size;
+	bool other_damaged; /* the other copy does not hold: torn, or a bad bit */
 };
 
 struct store {

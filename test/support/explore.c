@@ -148,6 +148,16 @@ static struct board *make_boards(unsigned workers)
 	return boards;
 }
 
+_Atomic uint64_t *explore_counter(void)
+{
+	void *counter = mmap(NULL, sizeof(uint64_t), PROT_READ | PROT_WRITE,
+	                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (counter == MAP_FAILED)
+		abort();
+	return counter;
+}
+
 static void collect(struct board *boards, unsigned workers,
                     struct explore_result *result)
 {

@@ -103,6 +103,9 @@ struct explore_variants {
 	unsigned enough;        /* findings to stop at; 0 = 8                   */
 };
 
+/* A number at 0 that workers share with their parent, for counting. */
+_Atomic uint64_t *explore_counter(void);
+
 /* Returns how many variants were played. EXPLORE_VARIANT=n plays one alone. */
 uint64_t explore_each(const struct explore_variants *variants,
                       struct explore_result *result);
