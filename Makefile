@@ -33,6 +33,8 @@ OBJECTS := $(SOURCES:%.c=$(OUT)/%.o)
 CORE_SOURCES := $(foreach layer,base wal btree hnsw,$(wildcard $(layer)/*.c)) \
 	$(filter-out vfs/door_%.c,$(wildcard vfs/*.c)) $(wildcard vtab/pure_*.c)
 CORE_OBJECTS := $(CORE_SOURCES:%.c=$(OUT)/%.o)
+# The rest, for tests that have SQLite and the whole library in one program.
+TOP_OBJECTS := $(filter-out $(CORE_OBJECTS),$(OBJECTS))
 HELPER_SOURCES := test/harness.c $(filter-out %_test.c,$(wildcard test/support/*.c) $(wildcard test/sim/*.c))
 HELPER_OBJECTS := $(HELPER_SOURCES:%.c=$(OUT)/%.o)
 TEST_SOURCES := $(wildcard test/*/*_test.c)
@@ -80,6 +82,9 @@ aarch64-objects: $(OBJECTS)
 $(OUT)/libcore.a: $(CORE_OBJECTS)
 	rm -f $@ && $(AR) rcs $@ $(CORE_OBJECTS)
 
+$(OUT)/libtop.a: $(TOP_OBJECTS)
+	rm -f $@ && $(AR) rcs $@ $(TOP_OBJECTS)
+
 $(OUT)/libhelper.a: $(HELPER_OBJECTS)
 	rm -f $@ && $(AR) rcs $@ $(HELPER_OBJECTS)
 
@@ -92,8 +97,8 @@ $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
-$(OUT)/test/%_test: $(OUT)/test/%_test.o $(OUT)/libhelper.a $(OUT)/libcore.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $< $(OUT)/libhelper.a $(OUT)/libcore.a -lsqlite3 -ldl $(LDLIBS)
+$(OUT)/test/%_test: $(OUT)/test/%_test.o $(OUT)/libhelper.a $(OUT)/libtop.a $(OUT)/libcore.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(OUT)/libhelper.a $(OUT)/libtop.a $(OUT)/libcore.a -lsqlite3 -ldl $(LDLIBS)
 
 # Crash tests link the store and the log compiled a second time, with the bugs of
 # base/plant.h in them behind a switch. No other program has that switch.
@@ -107,8 +112,8 @@ $(OUT)/planted/%.o: %.c
 $(OUT)/libplanted.a: $(PLANTED_OBJECTS)
 	rm -f $@ && $(AR) rcs $@ $(PLANTED_OBJECTS)
 
-$(OUT)/test/%_crash_test: $(OUT)/test/%_crash_test.o $(OUT)/libhelper.a $(OUT)/libplanted.a $(OUT)/libcore.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $< $(OUT)/libhelper.a $(OUT)/libplanted.a $(OUT)/libcore.a -lsqlite3 -ldl $(LDLIBS)
+$(OUT)/test/%_crash_test: $(OUT)/test/%_crash_test.o $(OUT)/libhelper.a $(OUT)/libtop.a $(OUT)/libplanted.a $(OUT)/libcore.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(OUT)/libhelper.a $(OUT)/libtop.a $(OUT)/libplanted.a $(OUT)/libcore.a -lsqlite3 -ldl $(LDLIBS)
 
 test-programs: $(TEST_PROGRAMS) $(OUT)/turdb.so
 

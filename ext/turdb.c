@@ -44,6 +44,15 @@ static bool is_connected(sqlite3 *db)
 	return found;
 }
 
+/* SQLite takes the connection's last error, whoever made it, for one of opening. */
+static void clear_error(sqlite3 *db)
+{
+	sqlite3_stmt *statement = NULL;
+
+	sqlite3_prepare_v2(db, "SELECT 1", -1, &statement, NULL);
+	sqlite3_finalize(statement);
+}
+
 static int on_new_connection(sqlite3 *db, char **message,
                              const sqlite3_api_routines *api)
 {
@@ -53,6 +62,7 @@ static int on_new_connection(sqlite3 *db, char **message,
 	if (!environment)
 		return SQLITE_OK;
 	vfs_connection_prepare(db);
+	clear_error(db);
 	return environment->connect(db, message);
 }
 
@@ -94,6 +104,7 @@ int sqlite3_turdb_init(sqlite3 *db, char **message,
 	if (ext_environment_get(&environment, &err))
 		return fail(message, &err);
 	rc = is_connected(db) ? SQLITE_OK : environment->connect(db, message);
+	clear_error(db);
 	if (!rc)
 		rc = sqlite3_auto_extension((void (*)(void))on_new_connection);
 	return rc ? rc : LOADED;
