@@ -311,8 +311,7 @@ static void close_one(struct wal_file *file)
 void wal_files_close(struct wal *wal)
 {
 	close_one(&wal->append);
-	for (size_t i = 0; i < WAL_SYNCS; i++)
-		close_one(&wal->sync[i]);
+	close_one(&wal->sync);
 }
 
 int wal_file_use(struct wal *wal, struct wal_file *file, uint32_t no,

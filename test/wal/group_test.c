@@ -336,13 +336,8 @@ static void a_dead_sync_leader_is_replaced(struct test *t)
 	EXPECT_OK(t, open_writer(&writer));
 	atomic_store(&arena->alive[3], 0);
 	for (int i = 0; i < 3; i++) {
-		/* It died after it had said what its sync would cover. */
-		for (size_t slot = 0; slot < WAL_SYNCS; slot++) {
-			atomic_store(&arena->shared.sync_claim[slot].owner,
-			             ((uint64_t)i + 1) << 40 | 4);
-			atomic_store(&arena->shared.sync_target[slot],
-			             UINT64_MAX);
-		}
+		atomic_store(&arena->shared.sync_claim.owner,
+		             ((uint64_t)i + 1) << 40 | 4);
 		EXPECT_OK(t, commit(&writer, &end));
 		EXPECT(t, arena->shared.durable >= end);
 	}
@@ -361,8 +356,7 @@ static void claims_of_an_earlier_process_end_with_its_index(struct test *t)
 	if (!scratch_open(t, &log, 64 * 1024))
 		return;
 	writer.arena = share(&log);
-	for (size_t slot = 0; slot < WAL_SYNCS; slot++)
-		atomic_store(&writer.arena->shared.sync_claim[slot].owner, 4);
+	atomic_store(&writer.arena->shared.sync_claim.owner, 4);
 	atomic_store(&writer.arena->shared.files_claim.owner, 4);
 	EXPECT_OK(t, open_writer(&writer));
 	EXPECT_OK(t, commit(&writer, &end));
