@@ -252,8 +252,26 @@ static void *run_thread(void *context)
 	return NULL;
 }
 
+static struct {
+	const struct os_methods *real;
+	_Atomic uint64_t of_sequence, of_arrivals;
+	const struct wal_shared *shared;
+} wakes;
+
+static void count_wakes(struct os *os, _Atomic uint32_t *word, uint32_t count)
+{
+	if (word == &wakes.shared->sync_sequence)
+		atomic_fetch_add(&wakes.of_sequence, 1);
+	if (word == &wakes.shared->sync_arrivals)
+		atomic_fetch_add(&wakes.of_arrivals, 1);
+	wakes.real->wake(os, word, count);
+}
+
+/* Nobody only wakes up because its patience has ended: waiters are woken by the
+ * leader, a leader that gathers by the last who arrives. */
 static void threads_share_their_syncs(struct test *t)
 {
+	struct os_methods counting;
 	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 	uint64_t count = test_scaled(300, 30);
 	struct scratch_log log;
@@ -265,6 +283,12 @@ static void threads_share_their_syncs(struct test *t)
 		return;
 	writer.arena = share(&log);
 	EXPECT_OK(t, open_writer(&writer));
+	memset(&wakes, 0, sizeof wakes);
+	wakes.real = writer.os->methods;
+	wakes.shared = &writer.arena->shared;
+	counting = *wakes.real;
+	counting.wake = count_wakes;
+	writer.os->methods = &counting;
 	for (int i = 0; i < 6; i++) {
 		jobs[i] = (struct thread_job){ &writer, count, &mutex, 0 };
 		pthread_create(&threads[i], NULL, run_thread, &jobs[i]);
@@ -274,6 +298,8 @@ static void threads_share_their_syncs(struct test *t)
 		EXPECT_EQ(t, jobs[i].rc, 0);
 	}
 	EXPECT(t, writer.arena->shared.sync_count < 6 * count);
+	EXPECT(t, wakes.of_sequence > 0);
+	EXPECT(t, wakes.of_arrivals > 0);
 	EXPECT_EQ(t, writer.arena->shared.durable,
 	          writer.arena->shared.appended);
 	close_writer(&writer);
@@ -399,6 +425,7 @@ static struct {
 	struct os_methods methods;
 	const struct os_methods *real;
 	_Atomic int fail_sync, fail_write, write_anyway;
+	struct scratch_log *append_in_sync;
 } faulty;
 
 static int faulty_sync(struct os_file *file, struct err *err)
@@ -406,6 +433,14 @@ static int faulty_sync(struct os_file *file, struct err *err)
 	if (atomic_load(&faulty.fail_sync))
 		return err_set(err, ERR_IO, "sync", file->name,
 		               "the test says no");
+	if (faulty.append_in_sync) {
+		struct test ignored;
+		struct scratch_log *log = faulty.append_in_sync;
+
+		faulty.append_in_sync = NULL;
+		if (scratch_append(&ignored, log, 100, NULL))
+			abort();
+	}
 	return faulty.real->sync(file, err);
 }
 
@@ -580,6 +615,45 @@ static void a_segment_that_cannot_be_made_is_no_harm(struct test *t)
 	scratch_close(&log);
 }
 
+/* A prepared segment that has to be made larger, in vain: it is not entered. */
+static void a_segment_that_cannot_be_made_larger_is_made_anew(struct test *t)
+{
+	struct scratch_log log;
+
+	if (!scratch_open(t, &log, 64 * 1024))
+		return;
+	EXPECT_OK(t, scratch_append(t, &log, 40000, NULL));
+	EXPECT_OK(t, wal_prepare(log.wal, &t->err));
+	make_faulty(&log);
+	faulty.fail_sync = 1;
+	EXPECT_ERR(t, scratch_append(t, &log, 200000, NULL), ERR_IO,
+	           "sync wal/wal.000002");
+	faulty.fail_sync = 0;
+	EXPECT_OK(t, scratch_append(t, &log, 40000, NULL));
+	EXPECT_OK(t, scratch_append(t, &log, 200000, NULL));
+	EXPECT(t, scratch_restart(t, &log));
+	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
+	EXPECT_EQ(t, log.replay_count, 3);
+	scratch_close(&log);
+}
+
+/* It may be on disk by chance, but the sync did not promise it. */
+static void what_is_appended_during_a_sync_is_not_durable(struct test *t)
+{
+	struct scratch_log log;
+	uint64_t end;
+
+	if (!scratch_open(t, &log, 64 * 1024))
+		return;
+	make_faulty(&log);
+	EXPECT_OK(t, scratch_append(t, &log, 100, &end));
+	faulty.append_in_sync = &log;
+	EXPECT_OK(t, wal_sync(log.wal, end, &t->err));
+	EXPECT(t, log.shared->appended > end);
+	EXPECT_EQ(t, log.shared->durable, end);
+	scratch_close(&log);
+}
+
 /* synchronous=OFF for a long time, then FULL: all that went before is synced
  * first. */
 static void a_sync_covers_segments_that_nobody_synced(struct test *t)
@@ -608,6 +682,8 @@ static const struct test_case cases[] = {
 	CASE(a_failed_append_leaves_no_record),
 	CASE(a_failed_append_that_cannot_be_taken_back_poisons),
 	CASE(a_segment_that_cannot_be_made_is_no_harm),
+	CASE(a_segment_that_cannot_be_made_larger_is_made_anew),
+	CASE(what_is_appended_during_a_sync_is_not_durable),
 	CASE(a_sync_covers_segments_that_nobody_synced),
 };
 TEST_MAIN(cases)

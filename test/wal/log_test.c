@@ -422,6 +422,25 @@ static void a_half_filled_place_is_not_seen(struct test *t)
 	scratch_close(&log);
 }
 
+static void publishing_a_place_leaves_the_one_before_whole(struct test *t)
+{
+	struct scratch_log log;
+
+	if (!scratch_open(t, &log, 0))
+		return;
+	for (int i = 0; i < 3; i++) {
+		struct wal_place before, *used;
+		uint64_t sequence = log.shared->place_sequence;
+
+		used = &log.shared->place[sequence & 1];
+		memcpy(&before, used, sizeof before);
+		EXPECT_OK(t, scratch_append(t, &log, 50, NULL));
+		EXPECT_EQ(t, log.shared->place_sequence, sequence + 1);
+		EXPECT(t, memcmp(&before, used, sizeof before) == 0);
+	}
+	scratch_close(&log);
+}
+
 static int refuse(void *context, uint64_t lsn, struct span payload,
                   struct err *err)
 {
@@ -870,6 +889,7 @@ static const struct test_case cases[] = {
 	CASE(a_record_that_does_not_chain_is_the_end),
 	CASE(a_whole_record_of_a_killed_appender_is_found),
 	CASE(a_half_filled_place_is_not_seen),
+	CASE(publishing_a_place_leaves_the_one_before_whole),
 	CASE(an_error_of_the_callback_stops_reading),
 	CASE(a_damaged_record_that_was_durable_is_corruption),
 	CASE(a_damaged_record_that_was_never_durable_is_the_end),
