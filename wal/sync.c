@@ -15,9 +15,11 @@
  *
  *                          2       4       8 threads    4       8 processes
  *   without gathering      10,900  17,000  29,200       17,100  27,300
- *   two syncs in flight    10,700  17,900  29,200       21,200  33,500
  *   gathering, asleep       9,600  18,400  33,400       19,700  31,800
  *   gathering              11,600  24,200  40,300       21,700  35,800
+ *   in another run:
+ *   without gathering      12,400  17,100  30,200       19,800  32,300
+ *   two syncs in flight    10,700  17,900  29,200       21,200  33,500
  *
  * (Y1) A sync covers what was published before it began. (Y2) Records of a
  * segment count as durable only after all segments before it are: they are

@@ -164,7 +164,7 @@ static int lock_writer(struct writer *writer)
 static int commit(struct writer *writer, uint64_t *end)
 {
 	struct arena_of_writers *arena = writer->arena;
-	uint8_t bytes[RECORD_SIZE];
+	uint8_t bytes[RECORD_SIZE] = { 0 };
 	struct span payload = span_of(bytes, sizeof bytes);
 	uint64_t number;
 	int rc;
@@ -269,7 +269,7 @@ static void *run_thread(void *context)
 	struct thread_job *job = context;
 	struct writer *writer = job->writer;
 	struct arena_of_writers *arena = writer->arena;
-	uint8_t bytes[RECORD_SIZE];
+	uint8_t bytes[RECORD_SIZE] = { 0 };
 	struct span payload = span_of(bytes, sizeof bytes);
 	struct err err;
 	uint64_t end;
