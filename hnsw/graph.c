@@ -95,6 +95,15 @@ static int options_check(struct pager *pager,
 	return metric_check(pager, options, err);
 }
 
+static bool links_fit(const struct pager *pager,
+                      const struct hnsw_options *options)
+{
+	return pager->usable_size % 8 == 0 &&
+	       pager->usable_size >= NODES_PAYLOADS_AT + NODE_LINKS_AT +
+	                                     2 * options->m * LINK_SIZE +
+	                                     NODE_BIAS_SIZE;
+}
+
 static int meta_read(struct pager *pager, uint32_t page_no,
                      struct hnsw_options *options, struct err *err)
 {
@@ -228,7 +237,7 @@ static int strips_place(struct hnsw *graph, const uint8_t *bytes,
 {
 	const struct graph_state *state = &graph->state;
 	bool coded = graph->options.quantize == HNSW_SQ8;
-	uint32_t payloads = graph->payload_inline ? 0 : state->high_water;
+	uint32_t payloads = graph->payload_stride ? 0 : state->high_water;
 	uint32_t vectors = coded ? state->high_water : 0;
 	uint32_t quantisers = load_le32(bytes + STATE_QUANTISERS_AT) ?
 	                              STRIP_QUANTISERS : 0;
@@ -339,9 +348,7 @@ int hnsw_create(struct pager *pager, const struct hnsw_options *options,
 	rc = options_check(pager, options, err);
 	if (rc)
 		return rc;
-	if (NODE_LINKS_AT + 2 * options->m * LINK_SIZE + NODE_BIAS_SIZE >
-	            pager->usable_size ||
-	    pager->usable_size < META_SIZE || pager->usable_size % 8 != 0)
+	if (!links_fit(pager, options))
 		return err_set(err, ERR_INVALID, "create graph", pager->name,
 		               "pages of %u bytes do not hold %u links",
 		               pager->usable_size, 2 * options->m);
@@ -370,30 +377,36 @@ static void lay_out(struct hnsw *graph)
 	struct pager *pager = graph->pager;
 	uint32_t usable = pager->usable_size;
 	bool coded = options->quantize == HNSW_SQ8;
-	uint32_t block;
+	uint32_t node;
 
 	graph->links_max[0] = 2 * options->m;
 	graph->links_max[1] = options->m;
 	graph->vector_size = (uint32_t)vector_size(options->element,
 	                                           options->dimensions);
 	graph->payload_size = coded ? options->dimensions : graph->vector_size;
-	graph->bias_at = NODE_LINKS_AT + graph->links_max[0] * LINK_SIZE;
-	block = round_up_4(graph->bias_at + NODE_BIAS_SIZE +
-	                   graph->payload_size);
-	graph->payload_inline = strip_packs_well(usable, block);
-	if (!graph->payload_inline)
-		block = graph->bias_at + NODE_BIAS_SIZE;
-	strip_init(&graph->nodes, pager, PAGE_GRAPH_NODES, block, true);
+	graph->payload_stride = round_up_4(graph->payload_size);
+	graph->block_size = NODE_LINKS_AT + graph->links_max[0] * LINK_SIZE;
+	node = graph->payload_stride + graph->block_size + NODE_BIAS_SIZE;
+	if (!strip_packs_well(usable - NODES_PAYLOADS_AT, node)) {
+		node -= graph->payload_stride;
+		graph->payload_stride = 0;
+	}
+	strip_init(&graph->nodes, pager, PAGE_GRAPH_NODES, node, true,
+	           NODES_PAYLOADS_AT);
+	graph->blocks_at = NODES_PAYLOADS_AT +
+	                   graph->nodes.per_page * graph->payload_stride;
+	graph->biases_at = graph->blocks_at +
+	                   graph->nodes.per_page * graph->block_size;
 	strip_init(&graph->payloads, pager, PAGE_GRAPH_NODES,
 	           graph->payload_size,
-	           strip_packs_well(usable, graph->payload_size));
+	           strip_packs_well(usable, graph->payload_size), 0);
 	strip_init(&graph->vectors, pager, PAGE_GRAPH_VECTORS,
 	           graph->vector_size,
-	           strip_packs_well(usable, graph->vector_size));
+	           strip_packs_well(usable, graph->vector_size), 0);
 	strip_init(&graph->uppers, pager, PAGE_GRAPH_LINKS,
-	           UPPER_LINKS_AT + graph->links_max[1] * LINK_SIZE, true);
+	           UPPER_LINKS_AT + graph->links_max[1] * LINK_SIZE, true, 0);
 	strip_init(&graph->quantisers, pager, PAGE_GRAPH_META,
-	           quantiser_record_size(options->dimensions), false);
+	           quantiser_record_size(options->dimensions), false, 0);
 }
 
 static int open_check(struct pager *pager, struct hnsw_options *options,
@@ -410,8 +423,7 @@ static int open_check(struct pager *pager, struct hnsw_options *options,
 		               err);
 	if (rc)
 		return rc;
-	if (NODE_LINKS_AT + 2 * options->m * LINK_SIZE + NODE_BIAS_SIZE >
-	    pager->usable_size)
+	if (!links_fit(pager, options))
 		return err_set(err, ERR_CORRUPT, "open graph", pager->name,
 		               "pages of %u bytes do not hold %u links",
 		               pager->usable_size, 2 * options->m);
@@ -461,9 +473,10 @@ void hnsw_close(struct hnsw *graph)
 	strip_close(&graph->quantisers);
 	score_buffers_close(graph);
 	quantiser_close(graph);
+	search_spare_free(graph);
 	heap_free(heap, graph->visited.words);
 	heap_free(heap, graph->visited.list);
-	heap_free(heap, graph->pool.entries);
+	heap_free(heap, graph->pool.keys);
 	heap_free(heap, graph->candidates);
 	heap_free(heap, graph->repair_scratch);
 	heap_free(heap, graph);
@@ -537,27 +550,67 @@ int graph_live_block(struct hnsw *graph, uint32_t node, const uint8_t **block,
 int graph_block_edit(struct hnsw *graph, uint32_t node, uint8_t **block,
                      struct err *err)
 {
+	uint32_t slot = 0;
+	uint8_t *page;
+	int rc;
+
 	if (node >= graph->state.high_water) {
 		graph_bad_node(graph, node, err);
 		return ERR_CORRUPT;
 	}
-	return strip_edit(&graph->nodes, node, block, err);
+	rc = strip_page_edit(&graph->nodes, node, &page, &slot, err);
+	if (rc)
+		return rc;
+	*block = page + graph->blocks_at + (size_t)slot * graph->block_size;
+	return ERR_NONE;
+}
+
+int graph_payload_write(struct hnsw *graph, uint32_t node,
+                        const uint8_t *payload, float bias, struct err *err)
+{
+	uint32_t slot = 0;
+	uint8_t *page;
+	int rc;
+
+	rc = strip_page_edit(&graph->nodes, node, &page, &slot, err);
+	if (rc)
+		return rc;
+	memcpy(page + graph->biases_at + (size_t)slot * NODE_BIAS_SIZE, &bias,
+	       sizeof bias);
+	if (!payload)
+		return ERR_NONE;
+	if (!graph->payload_stride)
+		return strip_store(&graph->payloads, node, payload, err);
+	memcpy(page + NODES_PAYLOADS_AT + (size_t)slot * graph->payload_stride,
+	       payload, graph->payload_size);
+	return ERR_NONE;
+}
+
+int graph_payload_read(struct hnsw *graph, uint32_t node, uint8_t *scratch,
+                       const uint8_t **payload, float *bias, struct err *err)
+{
+	const uint8_t *page;
+	uint32_t slot;
+	int rc;
+
+	rc = graph_place(graph, node, &page, &slot, err);
+	if (rc)
+		return rc;
+	*bias = graph_bias_at(graph, page, slot);
+	if (!graph->payload_stride)
+		return strip_load(&graph->payloads, node, scratch, payload, err);
+	*payload = graph_payload_at(graph, page, slot);
+	return ERR_NONE;
 }
 
 int graph_vector(struct hnsw *graph, uint32_t node, uint8_t *scratch,
                  const uint8_t **vector, struct err *err)
 {
-	const uint8_t *block;
-	int rc;
+	float bias;
 
 	if (graph->options.quantize == HNSW_SQ8)
 		return strip_load(&graph->vectors, node, scratch, vector, err);
-	if (!graph->payload_inline)
-		return strip_load(&graph->payloads, node, scratch, vector, err);
-	rc = graph_block(graph, node, &block, err);
-	if (!rc)
-		*vector = block + graph->bias_at + NODE_BIAS_SIZE;
-	return rc;
+	return graph_payload_read(graph, node, scratch, vector, &bias, err);
 }
 
 static uint64_t mix(uint64_t x)
@@ -611,7 +664,7 @@ static int id_append(struct hnsw *graph, uint32_t *node, struct err *err)
 		               graph->pager->name, "it has %u nodes already",
 		               id);
 	rc = strip_extend(&graph->nodes, id + 1, err);
-	if (!rc && !graph->payload_inline)
+	if (!rc && !graph->payload_stride)
 		rc = strip_extend(&graph->payloads, id + 1, err);
 	if (!rc && graph->options.quantize == HNSW_SQ8)
 		rc = strip_extend(&graph->vectors, id + 1, err);

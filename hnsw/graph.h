@@ -30,6 +30,10 @@ enum {
 
 #define NO_NODE UINT32_MAX
 
+/* gcc takes a function that only prefetches for one without effect, and drops
+ * the call unless it is inlined. */
+#define FETCHING static inline __attribute__((always_inline))
+
 /* The state, in memory; field by field what hnsw_format.h says. */
 struct graph_state {
 	uint32_t top_level;
@@ -49,7 +53,8 @@ struct candidate {
 	uint32_t node;
 };
 
-/* Which nodes a walk has met: a bitset, and a list to clear it by. */
+/* Which nodes a walk has met: a bitset, and a list to clear it by (LINKS_MAX
+ * longer than it may be filled). */
 struct visited {
 	uint64_t *words;
 	size_t word_count;
@@ -59,7 +64,7 @@ struct visited {
 
 /* The nearest `limit` nodes met so far, in order (pool.h). */
 struct pool {
-	struct candidate *entries;
+	uint64_t *keys;
 	size_t room, limit, size, cursor;
 };
 
@@ -95,9 +100,10 @@ struct hnsw {
 	uint32_t links_max[2];  /* at level 0, above           */
 	uint32_t vector_size;
 	uint32_t payload_size;
-	uint32_t bias_at;       /* in a node block             */
-	bool payload_inline;
-	uint32_t prefetch_bytes; /* of bias and payload         */
+	uint32_t payload_stride; /* in a page of nodes; 0 = a strip of its own */
+	uint32_t block_size;
+	uint32_t blocks_at, biases_at; /* in a page of nodes   */
+	uint32_t payload_lines; /* cache lines worth fetching  */
 
 	struct strip nodes, payloads, vectors, uppers, quantisers;
 	struct graph_state state;
@@ -113,6 +119,7 @@ struct hnsw {
 	struct candidate *candidates; /* scratch of inserting */
 	size_t candidate_room;
 	uint8_t *repair_scratch; /* of deleting */
+	struct hnsw_search *spare_search; /* the last one, to be used again */
 };
 
 /* --- operations --------------------------------------------------------------------- */
@@ -132,16 +139,49 @@ int graph_no_memory(const struct hnsw *graph, struct err *err);
 
 void graph_bad_node(const struct hnsw *graph, uint32_t node, struct err *err);
 
-/* The node's block. ERR_CORRUPT for an id that was never given out; the node
- * may be free. */
-static inline int graph_block(struct hnsw *graph, uint32_t node,
-                              const uint8_t **block, struct err *err)
+/* The page of nodes that has a node, and which of its nodes that is. */
+static inline int graph_place(struct hnsw *graph, uint32_t node,
+                              const uint8_t **page, uint32_t *slot,
+                              struct err *err)
 {
 	if (__builtin_expect(node >= graph->state.high_water, 0)) {
 		graph_bad_node(graph, node, err);
 		return ERR_CORRUPT;
 	}
-	return strip_read(&graph->nodes, node, block, err);
+	return strip_page_read(&graph->nodes, node, page, slot, err);
+}
+
+static inline const uint8_t *graph_payload_at(const struct hnsw *graph,
+                                              const uint8_t *page,
+                                              uint32_t slot)
+{
+	return page + NODES_PAYLOADS_AT + (size_t)slot * graph->payload_stride;
+}
+
+static inline float graph_bias_at(const struct hnsw *graph, const uint8_t *page,
+                                  uint32_t slot)
+{
+	float bias;
+
+	memcpy(&bias, page + graph->biases_at + (size_t)slot * NODE_BIAS_SIZE,
+	       sizeof bias);
+	return bias;
+}
+
+/* The node's block. ERR_CORRUPT for an id that was never given out; the node
+ * may be free. */
+static inline int graph_block(struct hnsw *graph, uint32_t node,
+                              const uint8_t **block, struct err *err)
+{
+	const uint8_t *page;
+	uint32_t slot;
+	int rc;
+
+	rc = graph_place(graph, node, &page, &slot, err);
+	if (rc)
+		return rc;
+	*block = page + graph->blocks_at + (size_t)slot * graph->block_size;
+	return ERR_NONE;
 }
 
 /* The same of a node that must be in use. */
@@ -149,6 +189,13 @@ int graph_live_block(struct hnsw *graph, uint32_t node, const uint8_t **block,
                      struct err *err);
 int graph_block_edit(struct hnsw *graph, uint32_t node, uint8_t **block,
                      struct err *err);
+
+/* A payload (NULL: none yet) and its bias. The payload read is lent by a page or
+ * copied to `scratch`. */
+int graph_payload_write(struct hnsw *graph, uint32_t node,
+                        const uint8_t *payload, float bias, struct err *err);
+int graph_payload_read(struct hnsw *graph, uint32_t node, uint8_t *scratch,
+                       const uint8_t **payload, float *bias, struct err *err);
 
 /* The node's full vector, lent by a page or copied to `scratch`. */
 int graph_vector(struct hnsw *graph, uint32_t node, uint8_t *scratch,
@@ -232,24 +279,38 @@ int links_promote(struct hnsw *graph, uint32_t level, uint32_t a, uint32_t b,
 int links_drop(struct hnsw *graph, uint32_t level, uint32_t a, uint32_t b,
                struct err *err);
 
+/* --- searches ---------------------------------------------------------------------------- */
+
+void search_spare_free(struct hnsw *graph);
+
 /* --- visited nodes ----------------------------------------------------------------------- */
 
 void visited_clear(struct visited *visited);
 int visited_room_make(struct hnsw *graph, uint32_t nodes, struct err *err);
 
-/* Marks; says whether it was marked before. */
-static inline bool visited_test_and_set(struct visited *visited, uint32_t node)
+/* Marks; says whether it was new. Without branches: whether a neighbour was met
+ * before cannot be predicted. At most LINKS_MAX calls, then visited_settle(). */
+static inline bool visited_add(struct visited *visited, uint32_t node)
 {
-	uint64_t bit = UINT64_C(1) << (node & 63);
 	uint64_t *word = &visited->words[node >> 6];
+	bool is_new = !(*word >> (node & 63) & 1);
 
-	if (*word & bit)
-		return true;
-	*word |= bit;
-	if (visited->list_count < VISITED_LIST_MAX)
-		visited->list[visited->list_count] = node;
-	visited->list_count++;
-	return false;
+	*word |= UINT64_C(1) << (node & 63);
+	visited->list[visited->list_count] = node;
+	visited->list_count += is_new;
+	return is_new;
+}
+
+static inline bool visited_lacks(const struct visited *visited, uint32_t node)
+{
+	return !(visited->words[node >> 6] >> (node & 63) & 1);
+}
+
+/* Keeps room in the list. Once it is full the set is cleared as a whole. */
+static inline void visited_settle(struct visited *visited)
+{
+	if (visited->list_count > VISITED_LIST_MAX)
+		visited->list_count = VISITED_LIST_MAX;
 }
 
 #endif

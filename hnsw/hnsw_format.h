@@ -18,16 +18,19 @@
  * records, the depth from the number of pages; 0 stands for no page.
  *
  * Strips, and how many records they have:
- *   nodes       one block a node id, [0, high water)
- *   payloads    what distances are computed from, when it does not fit the
- *               node's block without waste; one a node id
+ *   nodes       one block, bias and payload a node id, [0, high water)
+ *   payloads    what distances are computed from, when that does not fit a page
+ *               of nodes without waste; one a node id
  *   vectors     full vectors as they were given, one a node id; only when they
  *               are not the payloads already (that is, with SQ8)
  *   uppers      link lists of levels 1 and up, [0, upper high water)
  *   quantisers  2 records, once SQ8 has been trained
  *
- * Node block. With quantize none the payload is the vector itself, with SQ8 one
- * signed byte a dimension. It stands at the block's end, after its bias.
+ * Page of nodes, for k nodes: NODES_PAYLOADS_AT zero bytes, so that in a page
+ * with a head of 16 bytes the payloads begin a cache line; k payloads, unless
+ * they have a strip of their own, each followed by zeros up to a multiple of 4;
+ * k blocks; k biases (f32). k is as many as fit. With quantize none a payload is
+ * the vector itself, with SQ8 one signed byte a dimension.
  *
  *   OFFSET SIZE  node block
  *   0      8     rowid
@@ -37,9 +40,6 @@
  *   14     1     level, or NODE_FREE
  *   15     1     zero
  *   16     8m    links of level 0, 2m of them
- *   16+8m  4     bias (f32), see below
- *   20+8m        payload, unless it has a strip of its own; then zeros up to a
- *                multiple of 4
  *
  *   OFFSET SIZE  upper record
  *   0      4     node that owns it
@@ -122,6 +122,8 @@ enum {
 
 	STRIP_WASTE = 8,
 	STRIP_QUANTISERS = 2,
+
+	NODES_PAYLOADS_AT = 48,
 
 	NODE_ROWID_AT = 0,
 	NODE_UPPER_AT = 8,

@@ -27,8 +27,8 @@ static int candidates_copy(struct hnsw *graph, size_t *count, struct err *err)
 	}
 	for (i = 0; i < pool->size; i++)
 		graph->candidates[i] = (struct candidate){
-			.distance = pool->entries[i].distance,
-			.node = pool->entries[i].node & ~POOL_EXPANDED,
+			.distance = pool_distance(pool->keys[i]),
+			.node = pool_node(pool->keys[i]),
 		};
 	*count = pool->size;
 	return ERR_NONE;

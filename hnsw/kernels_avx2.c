@@ -14,6 +14,7 @@
 #include "hnsw/vector.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL_FOUR _Pragma("GCC unroll 4")
 
 ALWAYS_INLINE __m256 f32_load(const void *v, size_t i)
 {
@@ -150,6 +151,7 @@ COSINE_KERNEL(cosine_f16, f16_load)
 			for (i = 0; i + 8 <= n; i += 8) {                     \
 				__m256 q = f32_load(query, i);                \
                                                                               \
+				UNROLL_FOUR                                   \
 				for (k = 0; k < 4; k++)                       \
 					s[k] = add(s[k], q,                   \
 					           f32_load(v[k], i));        \
@@ -331,11 +333,13 @@ ALWAYS_INLINE void dot_lanes(const int16_t *weights,
 {
 	size_t i, k;
 
+	UNROLL_FOUR
 	for (k = 0; k < width; k++)
 		lanes[k] = _mm256_setzero_si256();
 	for (i = from; i + 16 <= to; i += 16) {
 		__m256i w = _mm256_loadu_si256((const void *)(weights + i));
 
+		UNROLL_FOUR
 		for (k = 0; k < width; k++)
 			lanes[k] = _mm256_add_epi32(
 				lanes[k],
@@ -344,6 +348,7 @@ ALWAYS_INLINE void dot_lanes(const int16_t *weights,
 	if (i < to) {
 		__m256i w = weights_load_tail(weights, i, to);
 
+		UNROLL_FOUR
 		for (k = 0; k < width; k++)
 			lanes[k] = _mm256_add_epi32(
 				lanes[k],
@@ -365,6 +370,7 @@ ALWAYS_INLINE void dots_long(const int16_t *weights,
 		                    n : from + CODE_LANE_DIMENSIONS;
 
 		dot_lanes(weights, codes, width, from, to, lanes);
+		UNROLL_FOUR
 		for (k = 0; k < width; k++)
 			sums[k] += int32_fold(lanes[k]);
 	}

@@ -15,6 +15,7 @@
 #include "hnsw/vector.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL_FOUR _Pragma("GCC unroll 4")
 
 /* --- f32, f16 -------------------------------------------------------------------- */
 
@@ -148,6 +149,7 @@ COSINE_KERNEL(cosine_f16, f16_load)
 			for (i = 0; i + 16 <= n; i += 16) {                   \
 				__m512 q = f32_load(query, i);                \
                                                                               \
+				UNROLL_FOUR                                   \
 				for (k = 0; k < 4; k++)                       \
 					s[k] = add(s[k], q,                   \
 					           f32_load(v[k], i));        \
@@ -303,11 +305,13 @@ ALWAYS_INLINE void dot_lanes(const int16_t *weights,
 {
 	size_t i, k;
 
+	UNROLL_FOUR
 	for (k = 0; k < width; k++)
 		lanes[k] = _mm512_setzero_si512();
 	for (i = from; i + 32 <= to; i += 32) {
 		__m512i w = _mm512_loadu_si512(weights + i);
 
+		UNROLL_FOUR
 		for (k = 0; k < width; k++)
 			lanes[k] = _mm512_dpwssd_epi32(lanes[k], w,
 			                               int8_load(codes[k], i));
@@ -316,6 +320,7 @@ ALWAYS_INLINE void dot_lanes(const int16_t *weights,
 		__m512i w = _mm512_maskz_loadu_epi16(mask32_for(to - i),
 		                                     weights + i);
 
+		UNROLL_FOUR
 		for (k = 0; k < width; k++)
 			lanes[k] = _mm512_dpwssd_epi32(
 				lanes[k], w, int8_load_tail(codes[k], i, to));
@@ -335,6 +340,7 @@ ALWAYS_INLINE void dots_long(const int16_t *weights,
 		                    n : from + CODE_LANE_DIMENSIONS;
 
 		dot_lanes(weights, codes, width, from, to, lanes);
+		UNROLL_FOUR
 		for (k = 0; k < width; k++)
 			sums[k] += int32_fold(lanes[k]);
 	}

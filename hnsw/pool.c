@@ -6,14 +6,14 @@
 int pool_reset(struct hnsw *graph, size_t limit, struct err *err)
 {
 	struct pool *pool = &graph->pool;
-	struct candidate *larger;
+	uint64_t *larger;
 
 	if (limit > pool->room) {
-		larger = heap_resize(graph->pager->heap, pool->entries,
+		larger = heap_resize(graph->pager->heap, pool->keys,
 		                     limit * sizeof *larger);
 		if (!larger)
 			return graph_no_memory(graph, err);
-		pool->entries = larger;
+		pool->keys = larger;
 		pool->room = limit;
 	}
 	pool->limit = limit;
@@ -26,7 +26,7 @@ void visited_clear(struct visited *visited)
 {
 	size_t i;
 
-	if (visited->list_count > VISITED_LIST_MAX) {
+	if (visited->list_count == VISITED_LIST_MAX) {
 		memset(visited->words, 0,
 		       visited->word_count * sizeof *visited->words);
 	} else {
@@ -44,7 +44,7 @@ int visited_room_make(struct hnsw *graph, uint32_t nodes, struct err *err)
 	uint64_t *words;
 
 	if (!visited->list) {
-		visited->list = heap_allocate(heap, VISITED_LIST_MAX *
+		visited->list = heap_allocate(heap, (VISITED_LIST_MAX + LINKS_MAX) *
 		                                    sizeof *visited->list);
 		if (!visited->list)
 			return graph_no_memory(graph, err);

@@ -196,25 +196,6 @@ static float bias_of_code(struct hnsw *graph, const struct quantiser *quantiser,
 
 /* --- payloads -------------------------------------------------------------------------- */
 
-static int payload_put(struct hnsw *graph, uint32_t node,
-                       const uint8_t *payload, float bias, struct err *err)
-{
-	uint8_t *block;
-	int rc;
-
-	rc = graph_block_edit(graph, node, &block, err);
-	if (rc)
-		return rc;
-	memcpy(block + graph->bias_at, &bias, sizeof bias);
-	if (!payload)
-		return ERR_NONE;
-	if (!graph->payload_inline)
-		return strip_store(&graph->payloads, node, payload, err);
-	memcpy(block + graph->bias_at + NODE_BIAS_SIZE, payload,
-	       graph->payload_size);
-	return ERR_NONE;
-}
-
 static int code_make(struct hnsw *graph, uint32_t slot, const uint8_t *vector,
                      uint8_t *code, float *bias, struct err *err)
 {
@@ -248,7 +229,7 @@ static int code_write(struct hnsw *graph, uint32_t node, uint32_t slot,
 	rc = code_make(graph, slot, vector, code, &bias, err);
 	if (rc)
 		return rc;
-	return payload_put(graph, node, code, bias, err);
+	return graph_payload_write(graph, node, code, bias, err);
 }
 
 int quantise_payload_write(struct hnsw *graph, uint32_t node,
@@ -263,7 +244,8 @@ int quantise_payload_write(struct hnsw *graph, uint32_t node,
 		                  vector, err);
 	if (options->metric == HNSW_COSINE)
 		bias = score_inverse_norm(graph, vector);
-	return payload_put(graph, node, coded ? NULL : vector, bias, err);
+	return graph_payload_write(graph, node, coded ? NULL : vector, bias,
+	                           err);
 }
 
 /* --- learning -------------------------------------------------------------------------- */

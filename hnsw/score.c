@@ -14,7 +14,7 @@
 
 #include "hnsw/quantise.h"
 
-enum { CACHE_LINE = 64, PREFETCH_BYTES_MAX = 1024, WEIGHT_MAX = 32767 };
+enum { WEIGHT_MAX = 32767 };
 
 /* --- buffers --------------------------------------------------------------------------- */
 
@@ -44,10 +44,12 @@ static bool query_buffers_open(struct hnsw *graph, struct score_query *query)
 
 int score_buffers_open(struct hnsw *graph, struct err *err)
 {
-	uint32_t bytes = NODE_BIAS_SIZE + graph->payload_size;
+	uint32_t lines = (graph->payload_size + SCORE_CACHE_LINE - 1) /
+	                 SCORE_CACHE_LINE;
 
-	graph->prefetch_bytes = bytes < PREFETCH_BYTES_MAX ? bytes :
-	                                                     PREFETCH_BYTES_MAX;
+	if (graph->payload_stride)
+		graph->payload_lines = lines < SCORE_LINES_MAX ?
+		                               lines : SCORE_LINES_MAX;
 	graph->vector_scratch = heap_allocate(graph->pager->heap,
 	                                      graph->vector_size);
 	if (!graph->vector_scratch || !query_buffers_open(graph, &graph->query) ||
@@ -202,23 +204,6 @@ int score_from_vector(struct hnsw *graph, struct score_query *query,
 	return ERR_NONE;
 }
 
-static int payload_load(struct hnsw *graph, uint32_t node, uint8_t *scratch,
-                        const uint8_t **payload, float *bias, struct err *err)
-{
-	const uint8_t *block;
-	int rc;
-
-	rc = graph_block(graph, node, &block, err);
-	if (rc)
-		return rc;
-	memcpy(bias, block + graph->bias_at, sizeof *bias);
-	if (graph->payload_inline) {
-		*payload = block + graph->bias_at + NODE_BIAS_SIZE;
-		return ERR_NONE;
-	}
-	return strip_load(&graph->payloads, node, scratch, payload, err);
-}
-
 /* The node's code seen by the other quantiser. */
 static int codes_across(struct hnsw *graph, struct score_query *query,
                         const struct quantiser *own, const uint8_t *code,
@@ -252,7 +237,8 @@ static int codes_from_node(struct hnsw *graph, struct score_query *query,
 
 	rc = quantiser_load(graph, slot, &quantiser, err);
 	if (!rc)
-		rc = payload_load(graph, node, scratch, &code, &bias, err);
+		rc = graph_payload_read(graph, node, scratch, &code, &bias,
+		                        err);
 	if (rc)
 		return rc;
 	codes_from_code(graph, quantiser, code, bias, codes);
@@ -264,30 +250,21 @@ static int codes_from_node(struct hnsw *graph, struct score_query *query,
 int score_from_node(struct hnsw *graph, struct score_query *query, uint32_t node,
                     struct err *err)
 {
-	const uint8_t *block;
+	const uint8_t *page;
+	uint32_t slot;
 	int rc;
 
 	if (graph->state.trained)
 		return codes_from_node(graph, query, node, err);
-	rc = graph_block(graph, node, &block, err);
-	if (!rc)
-		rc = graph_vector(graph, node, query->vector_copy,
-		                  &query->vector, err);
-	if (!rc)
-		memcpy(&query->inverse_norm, block + graph->bias_at,
-		       sizeof query->inverse_norm);
-	return rc;
+	rc = graph_place(graph, node, &page, &slot, err);
+	if (rc)
+		return rc;
+	query->inverse_norm = graph_bias_at(graph, page, slot);
+	return graph_vector(graph, node, query->vector_copy, &query->vector,
+	                    err);
 }
 
 /* --- scoring --------------------------------------------------------------------------- */
-
-static inline float bias_at(const uint8_t *bytes)
-{
-	float bias;
-
-	memcpy(&bias, bytes, sizeof bias);
-	return bias;
-}
 
 /* Sums over full vectors, before the metric makes distances of them. */
 static void vector_sums(const struct hnsw *graph,
@@ -381,70 +358,64 @@ static void scores_fill(const struct hnsw *graph,
 	}
 }
 
-/* Payloads that are not in the blocks, or vectors before the first training. */
-static int score_apart(struct hnsw *graph, const struct score_query *query,
-                       const uint32_t *nodes, size_t count, float *scores,
-                       struct err *err)
+/* Payloads that are not in the pages of nodes, or vectors before the first
+ * training. */
+static int batch_run_apart(struct hnsw *graph, const struct score_query *query,
+                           struct score_batch *batch, struct err *err)
 {
 	bool uncoded = graph->options.quantize == HNSW_SQ8 &&
 	               !graph->state.trained;
 	struct strip *strip = uncoded ? &graph->vectors : &graph->payloads;
-	size_t i;
+	uint32_t i;
 
-	for (i = 0; i < count; i++) {
-		const uint8_t *block, *payload;
+	for (i = 0; i < batch->count; i++) {
+		const uint8_t *payload;
 		float bias;
 		int rc;
 
-		rc = graph_block(graph, nodes[i], &block, err);
-		if (!rc)
-			rc = strip_load(strip, nodes[i], graph->vector_scratch,
-			                &payload, err);
+		rc = strip_load(strip, batch->nodes[i], graph->vector_scratch,
+		                &payload, err);
 		if (rc)
 			return rc;
-		bias = bias_at(block + graph->bias_at);
-		scores_fill(graph, query, nodes + i, &payload, &bias, 1,
-		            scores + i);
+		memcpy(&bias, batch->biases[i], sizeof bias);
+		scores_fill(graph, query, &batch->nodes[i], &payload, &bias, 1,
+		            &batch->scores[i]);
 	}
 	return ERR_NONE;
 }
 
-static inline void prefetch(const uint8_t *at, uint32_t size)
+int score_batch_run(struct hnsw *graph, const struct score_query *query,
+                    struct score_batch *batch, struct err *err)
 {
+	float biases[LINKS_MAX];
 	uint32_t i;
 
-	for (i = 0; i < size; i += CACHE_LINE)
-		__builtin_prefetch(at + i);
-	__builtin_prefetch(at + size - 1);
+	if (!graph->payload_stride ||
+	    (graph->options.quantize == HNSW_SQ8 && !graph->state.trained))
+		return batch_run_apart(graph, query, batch, err);
+	for (i = 0; i < batch->count; i++)
+		memcpy(&biases[i], batch->biases[i], sizeof biases[i]);
+	scores_fill(graph, query, batch->nodes, batch->payloads, biases,
+	            batch->count, batch->scores);
+	return ERR_NONE;
 }
 
 int score_many(struct hnsw *graph, const struct score_query *query,
                const uint32_t *nodes, size_t count, float *scores,
                struct err *err)
 {
-	const uint8_t *payloads[LINKS_MAX];
-	float biases[LINKS_MAX];
-	size_t i;
+	struct score_batch batch;
 	int rc;
 
-	if (count == 0)
-		return ERR_NONE;
-	if (!graph->payload_inline ||
-	    (graph->options.quantize == HNSW_SQ8 && !graph->state.trained))
-		return score_apart(graph, query, nodes, count, scores, err);
-	for (i = 0; i < count; i++) {
-		const uint8_t *block;
-
-		rc = graph_block(graph, nodes[i], &block, err);
+	for (batch.count = 0; batch.count < count; batch.count++) {
+		rc = score_batch_put(graph, &batch, nodes[batch.count], err);
 		if (rc)
 			return rc;
-		payloads[i] = block + graph->bias_at + NODE_BIAS_SIZE;
-		prefetch(block + graph->bias_at, graph->prefetch_bytes);
 	}
-	for (i = 0; i < count; i++)
-		biases[i] = bias_at(payloads[i] - NODE_BIAS_SIZE);
-	scores_fill(graph, query, nodes, payloads, biases, count, scores);
-	return ERR_NONE;
+	rc = score_batch_run(graph, query, &batch, err);
+	if (!rc)
+		memcpy(scores, batch.scores, count * sizeof *scores);
+	return rc;
 }
 
 int score_exact(struct hnsw *graph, const struct score_query *query,

@@ -24,6 +24,46 @@ int score_from_vector(struct hnsw *graph, struct score_query *query,
 int score_from_node(struct hnsw *graph, struct score_query *query, uint32_t node,
                     struct err *err);
 
+/*
+ * Nodes to be scored together. Adding one has its payload fetched towards the
+ * cache, so that the wait for all of them is one.
+ */
+struct score_batch {
+	uint32_t count;
+	uint32_t nodes[LINKS_MAX];
+	const uint8_t *payloads[LINKS_MAX]; /* where they lie in node pages */
+	const uint8_t *biases[LINKS_MAX];
+	float scores[LINKS_MAX];
+};
+
+enum { SCORE_CACHE_LINE = 64, SCORE_LINES_MAX = 16 };
+
+/* Puts a node at the end, without counting it: the caller does. */
+static inline int score_batch_put(struct hnsw *graph, struct score_batch *batch,
+                                  uint32_t node, struct err *err)
+{
+	const uint8_t *page, *payload;
+	uint32_t slot, i;
+	int rc;
+
+	rc = graph_place(graph, node, &page, &slot, err);
+	if (rc)
+		return rc;
+	payload = graph_payload_at(graph, page, slot);
+	batch->nodes[batch->count] = node;
+	batch->payloads[batch->count] = payload;
+	batch->biases[batch->count] = page + graph->biases_at +
+	                              (size_t)slot * NODE_BIAS_SIZE;
+	for (i = 0; i < graph->payload_lines; i++)
+		__builtin_prefetch(payload + (size_t)i * SCORE_CACHE_LINE);
+	__builtin_prefetch(batch->biases[batch->count]);
+	return ERR_NONE;
+}
+
+/* Fills batch->scores. */
+int score_batch_run(struct hnsw *graph, const struct score_query *query,
+                    struct score_batch *batch, struct err *err);
+
 /* Scores of up to LINKS_MAX nodes. */
 int score_many(struct hnsw *graph, const struct score_query *query,
                const uint32_t *nodes, size_t count, float *scores,

@@ -17,6 +17,9 @@ enum {
 	SCAN_FRACTION = 32,
 	SCAN_WIDTH_MIN = 1024,
 	INSERTION_SORT_MAX = 256,
+	RESCORE_SLACK = 8,
+	RESCORE_AHEAD = 3,
+	SPARE_BATCH_MAX = 1024,
 };
 
 struct found {
@@ -51,6 +54,57 @@ struct hnsw_search {
 	size_t returned_room, returned_count;
 	size_t returned_sorted;
 };
+
+/* --- one search after the other uses the same memory ------------------------------------ */
+
+static void search_free(struct hnsw_search *search)
+{
+	struct heap *heap = search->graph->pager->heap;
+
+	heap_free(heap, search->vector);
+	heap_free(heap, search->batch);
+	heap_free(heap, search->returned);
+	heap_free(heap, search);
+}
+
+void search_spare_free(struct hnsw *graph)
+{
+	if (graph->spare_search)
+		search_free(graph->spare_search);
+}
+
+static struct hnsw_search *search_make(struct hnsw *graph)
+{
+	struct heap *heap = graph->pager->heap;
+	struct hnsw_search *search = heap_zeroed(heap, sizeof *search);
+
+	if (!search)
+		return NULL;
+	search->graph = graph;
+	search->vector = heap_allocate(heap, graph->vector_size);
+	if (search->vector)
+		return search;
+	heap_free(heap, search);
+	return NULL;
+}
+
+static struct hnsw_search *search_take(struct hnsw *graph)
+{
+	struct hnsw_search *spare = graph->spare_search;
+
+	if (!spare)
+		return search_make(graph);
+	graph->spare_search = NULL;
+	*spare = (struct hnsw_search){
+		.graph = graph,
+		.vector = spare->vector,
+		.batch = spare->batch,
+		.batch_room = spare->batch_room,
+		.returned = spare->returned,
+		.returned_room = spare->returned_room,
+	};
+	return spare;
+}
 
 /* --- arrays ---------------------------------------------------------------------------- */
 
@@ -120,7 +174,45 @@ static int found_order(const struct found *a, const struct found *b)
 	return (a->rowid > b->rowid) - (a->rowid < b->rowid);
 }
 
+/* How many results a run must find before it can stop widening. */
+static size_t wanted(const struct hnsw_search *search)
+{
+	if (search->k)
+		return search->k - search->returned_count;
+	return 1;
+}
+
 /* --- by the graph ------------------------------------------------------------------------ */
+
+/* Codes put the nearest nearly first: of a walk for k results not many more than
+ * k are worth reading full vectors for. */
+static bool is_rescored_enough(const struct hnsw_search *search)
+{
+	size_t left = wanted(search);
+
+	return search->k && search->graph->state.trained &&
+	       search->batch_count >= left + left / 2 + RESCORE_SLACK;
+}
+
+/* The full vector of a result some places ahead, towards the cache. */
+FETCHING void ahead_prefetch(const struct hnsw *graph, size_t at)
+{
+	const struct strip *strip = &graph->vectors;
+	uint32_t node, index, i;
+	const uint8_t *vector;
+
+	at += RESCORE_AHEAD;
+	if (at >= graph->pool.size || !strip->per_page)
+		return;
+	node = pool_node(graph->pool.keys[at]);
+	index = strip_page_of(strip, node);
+	if (index >= strip->page_count || !strip->pages[index])
+		return;
+	vector = strip->pages[index] + (size_t)(node - index * strip->per_page) *
+	                                       strip->record_size;
+	for (i = 0; i < strip->record_size && i < 1024; i += 64)
+		__builtin_prefetch(vector + i);
+}
 
 static int pool_results(struct hnsw_search *search, struct err *err)
 {
@@ -132,11 +224,12 @@ static int pool_results(struct hnsw_search *search, struct err *err)
 	rc = batch_room(search, pool->size, err);
 	if (rc)
 		return rc;
-	for (i = 0; i < pool->size; i++) {
-		uint32_t node = pool->entries[i].node & ~POOL_EXPANDED;
+	for (i = 0; i < pool->size && !is_rescored_enough(search); i++) {
+		uint32_t node = pool_node(pool->keys[i]);
 		struct found *found = &search->batch[search->batch_count];
 		const uint8_t *block;
 
+		ahead_prefetch(graph, i);
 		rc = graph_live_block(graph, node, &block, err);
 		if (rc)
 			return rc;
@@ -290,13 +383,6 @@ static void batch_sort(struct hnsw_search *search)
 
 /* --- running ----------------------------------------------------------------------------- */
 
-static size_t wanted(const struct hnsw_search *search)
-{
-	if (search->k)
-		return search->k - search->returned_count;
-	return 1;
-}
-
 static bool scan_is_better(const struct hnsw_search *search)
 {
 	uint32_t count = search->graph->state.count;
@@ -390,22 +476,15 @@ static int query_check(const struct hnsw *graph, const struct hnsw_query *query,
 int hnsw_search_begin(struct hnsw *graph, const struct hnsw_query *query,
                       struct hnsw_search **search, struct err *err)
 {
-	struct heap *heap = graph->pager->heap;
 	struct hnsw_search *begun;
 	int rc;
 
 	rc = query_check(graph, query, err);
 	if (rc)
 		return rc;
-	begun = heap_zeroed(heap, sizeof *begun);
+	begun = search_take(graph);
 	if (!begun)
 		return graph_no_memory(graph, err);
-	begun->graph = graph;
-	begun->vector = heap_allocate(heap, graph->vector_size);
-	if (!begun->vector) {
-		rc = graph_no_memory(graph, err);
-		goto end_search;
-	}
 	memcpy(begun->vector, query->vector.data, graph->vector_size);
 	begun->k = query->k;
 	begun->width = first_width(query);
@@ -463,13 +542,14 @@ int hnsw_search_next(struct hnsw_search *search, int64_t *rowid, uint32_t *node,
 
 void hnsw_search_end(struct hnsw_search *search)
 {
-	struct heap *heap;
+	struct hnsw *graph;
 
 	if (!search)
 		return;
-	heap = search->graph->pager->heap;
-	heap_free(heap, search->vector);
-	heap_free(heap, search->batch);
-	heap_free(heap, search->returned);
-	heap_free(heap, search);
+	graph = search->graph;
+	if (graph->spare_search || search->batch_room > SPARE_BATCH_MAX ||
+	    search->returned_room > SPARE_BATCH_MAX)
+		search_free(search);
+	else
+		graph->spare_search = search;
 }

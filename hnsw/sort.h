@@ -20,6 +20,15 @@ static inline uint32_t sort_key_of_float(float value)
 	return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
+static inline float sort_float_of_key(uint32_t key)
+{
+	uint32_t bits = key & 0x80000000u ? key & 0x7fffffffu : ~key;
+	float value;
+
+	memcpy(&value, &bits, sizeof value);
+	return value;
+}
+
 static inline uint64_t sort_key_of_int64(int64_t value)
 {
 	return (uint64_t)value ^ UINT64_C(1) << 63;

@@ -27,7 +27,7 @@ bool strip_packs_well(uint32_t usable_size, uint32_t record_size)
 }
 
 void strip_init(struct strip *strip, struct pager *pager, enum page_kind kind,
-                uint32_t record_size, bool packed)
+                uint32_t record_size, bool packed, uint32_t reserved)
 {
 	uint32_t bits = 0;
 
@@ -38,7 +38,7 @@ void strip_init(struct strip *strip, struct pager *pager, enum page_kind kind,
 	strip->fan_out = pager->usable_size / 4;
 	if (!packed)
 		return;
-	strip->per_page = pager->usable_size / record_size;
+	strip->per_page = (pager->usable_size - reserved) / record_size;
 	/* Division of 31-bit numbers by a multiplication (Granlund and
 	 * Montgomery, 1994). */
 	while (UINT64_C(1) << bits < strip->per_page)
@@ -281,17 +281,26 @@ static int page_edit(struct strip *strip, uint32_t index, uint8_t **page,
 
 /* --- records ----------------------------------------------------------------------- */
 
+int strip_page_edit(struct strip *strip, uint32_t record, uint8_t **page,
+                    uint32_t *slot, struct err *err)
+{
+	uint32_t index = strip_page_of(strip, record);
+
+	*slot = record - index * strip->per_page;
+	return page_edit(strip, index, page, err);
+}
+
 int strip_edit(struct strip *strip, uint32_t record, uint8_t **bytes,
                struct err *err)
 {
-	uint32_t index = strip_page_of(strip, record);
+	uint32_t slot = 0;
 	uint8_t *page;
 	int rc;
 
-	rc = page_edit(strip, index, &page, err);
+	rc = strip_page_edit(strip, record, &page, &slot, err);
 	if (rc)
 		return rc;
-	*bytes = page + strip_offset_of(strip, record, index);
+	*bytes = page + (size_t)slot * strip->record_size;
 	return ERR_NONE;
 }
 
@@ -310,7 +319,8 @@ static struct piece piece_at(const struct strip *strip, uint32_t record,
 
 	if (strip->per_page) {
 		piece.index = strip_page_of(strip, record);
-		piece.offset = strip_offset_of(strip, record, piece.index) + done;
+		piece.offset = (size_t)(record - piece.index * strip->per_page) *
+		                       strip->record_size + done;
 		piece.size = strip->record_size - done;
 		return piece;
 	}

@@ -43,8 +43,9 @@ struct strip {
 /* Whether whole records of this size fill pages without much waste. */
 bool strip_packs_well(uint32_t usable_size, uint32_t record_size);
 
+/* Packed strips leave the first `reserved` bytes of each page alone. */
 void strip_init(struct strip *strip, struct pager *pager, enum page_kind kind,
-                uint32_t record_size, bool packed);
+                uint32_t record_size, bool packed, uint32_t reserved);
 void strip_close(struct strip *strip);
 
 /* Forgets all pointers. */
@@ -71,32 +72,47 @@ static inline uint32_t strip_page_of(const struct strip *strip, uint32_t record)
 	return (uint32_t)(record * strip->reciprocal >> strip->shift);
 }
 
-static inline size_t strip_offset_of(const struct strip *strip, uint32_t record,
-                                     uint32_t page)
-{
-	return (size_t)(record - page * strip->per_page) * strip->record_size;
-}
-
-/* One record of a packed strip. The caller has checked that it exists. */
-static inline int strip_read(struct strip *strip, uint32_t record,
-                             const uint8_t **bytes, struct err *err)
+/* The page of a packed strip that has a record, and which of its records that
+ * is. The caller has checked that it exists. */
+static inline int strip_page_read(struct strip *strip, uint32_t record,
+                                  const uint8_t **page, uint32_t *slot,
+                                  struct err *err)
 {
 	uint32_t index = strip_page_of(strip, record);
-	const uint8_t *page = NULL;
+	const uint8_t *met = NULL;
 	int rc;
 
 	if (__builtin_expect(index < strip->page_count, 1))
-		page = strip->pages[index];
-	if (__builtin_expect(!page, 0)) {
-		rc = strip_page_find(strip, index, &page, err);
+		met = strip->pages[index];
+	if (__builtin_expect(!met, 0)) {
+		rc = strip_page_find(strip, index, &met, err);
 		if (rc)
 			return rc;
 	}
-	*bytes = page + strip_offset_of(strip, record, index);
+	*page = met;
+	*slot = record - index * strip->per_page;
 	return ERR_NONE;
 }
 
 /* The same, to be changed. */
+int strip_page_edit(struct strip *strip, uint32_t record, uint8_t **page,
+                    uint32_t *slot, struct err *err);
+
+/* One record of a packed strip whose records lie one after the other. */
+static inline int strip_read(struct strip *strip, uint32_t record,
+                             const uint8_t **bytes, struct err *err)
+{
+	const uint8_t *page;
+	uint32_t slot;
+	int rc;
+
+	rc = strip_page_read(strip, record, &page, &slot, err);
+	if (rc)
+		return rc;
+	*bytes = page + (size_t)slot * strip->record_size;
+	return ERR_NONE;
+}
+
 int strip_edit(struct strip *strip, uint32_t record, uint8_t **bytes,
                struct err *err);
 

@@ -284,22 +284,6 @@ static int level_check(struct check *check, uint32_t level, struct err *err)
 
 /* --- payloads ----------------------------------------------------------------------------- */
 
-static int payload_read(struct hnsw *graph, uint32_t node, uint8_t *scratch,
-                        const uint8_t **payload, float *bias, struct err *err)
-{
-	const uint8_t *block;
-	int rc;
-
-	rc = graph_block(graph, node, &block, err);
-	if (rc)
-		return rc;
-	memcpy(bias, block + graph->bias_at, sizeof *bias);
-	*payload = block + graph->bias_at + NODE_BIAS_SIZE;
-	if (!graph->payload_inline)
-		rc = strip_load(&graph->payloads, node, scratch, payload, err);
-	return rc;
-}
-
 static int payload_check(struct check *check, uint32_t node, struct err *err)
 {
 	struct hnsw *graph = check->graph;
@@ -322,8 +306,8 @@ static int payload_check(struct check *check, uint32_t node, struct err *err)
 		return ERR_NONE;
 	rc = quantise_code(graph, node, vector, code, &wanted, err);
 	if (!rc)
-		rc = payload_read(graph, node, graph->vector_scratch, &payload,
-		                  &bias, err);
+		rc = graph_payload_read(graph, node, graph->vector_scratch,
+		                        &payload, &bias, err);
 	if (!rc && (memcmp(code, payload, graph->payload_size) != 0 ||
 	            memcmp(&bias, &wanted, sizeof bias) != 0))
 		complain(check, "the code of node %u is not that of its vector",

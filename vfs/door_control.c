@@ -70,16 +70,12 @@ int door_control(sqlite3_file *base, int operation, void *argument)
 	case DOOR_FCNTL_QUERY:
 		return door_query_run(file, argument);
 	case DOOR_FCNTL_PREPARE:
-		if (file->db && *file->db_now == file->db)
-			door_pager_prepare(file);
+		door_pager_prepare(file);
 		return SQLITE_OK;
 	case SQLITE_FCNTL_PRAGMA:
 		return door_pragma(file, argument);
 	case SQLITE_FCNTL_PDB:
-		if (!file->db) { /* the first; shared cache tells again */
-			file->db_now = argument;
-			file->db = *file->db_now;
-		}
+		file->db = *(sqlite3 **)argument;
 		return SQLITE_OK;
 	case SQLITE_FCNTL_BUSYHANDLER:
 		file->busy_handler = argument;

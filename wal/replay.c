@@ -109,8 +109,7 @@ static int replay_records(struct wal *wal, struct replay *replay,
 		                       &payload, &holds, err);
 		if (rc || !holds ||
 		    (replay->previous_known &&
-		     record.previous != replay->previous &&
-		     !PLANTED(&wal->options, PLANT_SALT_REPEATED)))
+		     record.previous != replay->previous))
 			return rc;
 		if (record.magic == WAL_RECORD_MAGIC)
 			rc = replay->each(replay->context, record.lsn, payload,

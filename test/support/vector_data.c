@@ -10,7 +10,7 @@
 #include "base/cpu.h"
 #include "hnsw/kernels.h"
 
-enum { LATENT = 18, HIDDEN = 64, CLUSTERS = 600 };
+enum { LATENT = 28, HIDDEN = 88, CLUSTERS = 1000 };
 
 struct vector_data {
 	uint32_t dimensions;
@@ -60,7 +60,7 @@ static void spreads_make(struct vector_data *data, uint64_t *state)
 
 	data->spreads = malloc(CLUSTERS * LATENT * sizeof(float));
 	for (c = 0; c < CLUSTERS; c++) {
-		double scale = 0.6 * exp(0.35 * (double)normal(state));
+		double scale = 0.8 * exp(0.35 * (double)normal(state));
 
 		for (l = 0; l < LATENT; l++)
 			data->spreads[c * LATENT + l] =
