@@ -5,14 +5,22 @@
 
 #include <string.h>
 
+#include "base/checksum_private.h"
+
 #define XXH_STATIC_LINKING_ONLY /* for the size of its state */
 #include <xxhash.h>
 
 _Static_assert(sizeof(struct checksum_stream) >= sizeof(XXH3_state_t),
                "a stream holds the library's state");
 
+enum { AVX2_PAYS_FROM = 1024 };
+
 uint64_t checksum64(const void *data, size_t size, uint64_t seed)
 {
+#if defined(__x86_64__)
+	if (size >= AVX2_PAYS_FROM && __builtin_cpu_supports("avx2"))
+		return checksum64_avx2(data, size, seed);
+#endif
 	return XXH3_64bits_withSeed(data, size, seed);
 }
 

@@ -44,7 +44,7 @@ static void run(struct store_view *view, struct pager *pager,
 		must(store_view_write(view, 1000000, &err), &err);
 		must(pager_edit(pager, (uint32_t)(i * 7919 % PAGES) + 1, &page,
 		                &err), &err);
-		memset(page + i % 16000, i, 40);
+		memset(page + i % 16000, i + (int)durability * 50 + 1, 40);
 		must(store_view_operation_end(view, &err), &err);
 		must(store_view_commit(view, durability, &err), &err);
 		store_view_end(view);

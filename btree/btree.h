@@ -28,6 +28,11 @@ enum { BTREE_KEY_SIZE_MAX = 3900 };
 struct btree {
 	struct pager *pager;
 	enum btree_keys keys;
+	uint32_t prefix_usual; /* of the leaf read last: a guess for the next */
+	/* Where the last put appended the greatest key, while nothing else has
+	 * happened: the next one need not descend. */
+	uint32_t append_page_no;
+	uint64_t append_epoch, append_edits;
 };
 
 /* Writes an empty tree into a fresh file. */

@@ -5,7 +5,7 @@
 #include "btree/search.h"
 
 /* The leaf a key belongs to, without the path that writers need. */
-static int leaf_find(struct btree *tree, const struct probe *probe,
+static int leaf_find(struct btree *tree, struct probe *probe,
                      uint32_t *page_no, struct node *node, struct err *err)
 {
 	struct tree_state state;
@@ -25,7 +25,7 @@ static int leaf_find(struct btree *tree, const struct probe *probe,
 			                    "a separator leaves the page", err);
 		*page_no = node_child(node, slot);
 	}
-	return tree_node_read(tree, *page_no, 0, node, err);
+	return tree_leaf_read(tree, &state, probe, *page_no, node, err);
 }
 
 int btree_get(struct btree *tree, struct span key,

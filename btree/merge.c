@@ -32,11 +32,12 @@ struct merge {
 	struct entry between;
 	struct sequence sequence;
 	enum merge_how how;
-	uint32_t left_count, left_prefix, right_prefix;
+	struct division division;
+	struct layout joined;
 	uint32_t separator_cell_size; /* the parent's present one */
 	struct entry separator;       /* and what replaces it     */
 	struct sequence parent_sequence;
-	uint32_t parent_prefix;
+	struct layout parent_layout;
 	uint8_t separator_key[BTREE_KEY_SIZE_MAX];
 	uint8_t between_key[BTREE_KEY_SIZE_MAX];
 };
@@ -79,46 +80,26 @@ static bool merge_read(struct merge *merge)
 static bool plan_join(struct merge *merge)
 {
 	uint32_t usable_size = merge->left.usable_size;
-	struct layout layout;
 
 	if (!sequence_layout(&merge->sequence, 0,
-	                     sequence_count(&merge->sequence), 0, &layout))
+	                     sequence_count(&merge->sequence), 0,
+	                     &merge->joined))
 		return false;
-	merge->left_prefix = layout.prefix_size;
 	if (!merge->left.count || !merge->right.count)
-		return layout.fits;
-	return layout.bytes <= usable_size - usable_size / MERGED_FULL_DIVISOR;
-}
-
-/* How the entries are divided anew. */
-static bool plan_halves(struct merge *merge)
-{
-	struct division division;
-	struct layout left, right;
-
-	if (!sequence_divide(&merge->sequence, &division) ||
-	    division.left_count == merge->left.count ||
-	    !sequence_layout(&merge->sequence, 0, division.left_count,
-	                     division.prefix_size, &left) ||
-	    !sequence_layout(&merge->sequence, division.left_count,
-	                     sequence_count(&merge->sequence),
-	                     division.prefix_size, &right))
-		return false;
-	merge->left_count = division.left_count;
-	merge->left_prefix = left.prefix_size;
-	merge->right_prefix = right.prefix_size;
-	return left.fits && right.fits;
+		return merge->joined.fits;
+	return merge->joined.bytes <=
+	       usable_size - usable_size / MERGED_FULL_DIVISOR;
 }
 
 /* The new separator must fit the parent where the old one was; a parent that
  * would have to be divided for it is not worth it. */
 static bool plan_divide(struct merge *merge)
 {
-	struct layout parent;
 	uint32_t key_size;
 
-	if (!plan_halves(merge) ||
-	    !sequence_separator(&merge->sequence, merge->left_count,
+	if (!sequence_divide(&merge->sequence, &merge->division) ||
+	    merge->division.left_count == merge->left.count ||
+	    !sequence_separator(&merge->sequence, merge->division.left_count,
 	                        merge->separator_key, &key_size))
 		return false;
 	merge->separator = entry_of_key(
@@ -130,12 +111,11 @@ static bool plan_divide(struct merge *merge)
 		.insert_at = merge->right_slot,
 		.replaces = true,
 	};
-	if (!sequence_layout(&merge->parent_sequence, 0,
-	                     merge->parent->node.count,
-	                     merge->parent->node.prefix_size, &parent))
-		return false;
-	merge->parent_prefix = parent.prefix_size;
-	return parent.fits;
+	return sequence_layout(&merge->parent_sequence, 0,
+	                       merge->parent->node.count,
+	                       merge->parent->node.prefix_size,
+	                       &merge->parent_layout) &&
+	       merge->parent_layout.fits;
 }
 
 static void merge_plan(struct merge *merge)
@@ -155,7 +135,7 @@ static void join_apply(struct merge *merge, struct change *change,
 	uint32_t next = node_next(&merge->right);
 
 	node_rewrite(&merge->sequence, 0, sequence_count(&merge->sequence),
-	             merge->left_prefix, left);
+	             &merge->joined, left);
 	store_le32(left + NODE_NEXT_AT, next);
 	node_remove(parent, &merge->parent->node, merge->right_slot,
 	            merge->separator_cell_size);
@@ -169,17 +149,19 @@ static void divide_apply(struct merge *merge, uint8_t *left, uint8_t *right,
                          uint8_t *parent)
 {
 	uint32_t usable_size = merge->left.usable_size;
+	uint32_t left_count = merge->division.left_count;
 	uint8_t whole[BTREE_USABLE_SIZE_MAX];
 
 	/* The right page anew beside its old bytes, then the left one. */
-	sequence_write(&merge->sequence, merge->left_count,
-	               sequence_count(&merge->sequence), merge->right_prefix,
-	               node_next(&merge->right), whole);
-	node_rewrite(&merge->sequence, 0, merge->left_count,
-	             merge->left_prefix, left);
+	sequence_write(&merge->sequence, left_count,
+	               sequence_count(&merge->sequence),
+	               &merge->division.right, node_next(&merge->right),
+	               whole);
+	node_rewrite(&merge->sequence, 0, left_count, &merge->division.left,
+	             left);
 	memcpy(right, whole, usable_size);
 	node_rewrite(&merge->parent_sequence, 0, merge->parent->node.count,
-	             merge->parent_prefix, parent);
+	             &merge->parent_layout, parent);
 }
 
 static int merge_carry_out(struct merge *merge, struct tree_state *state)
@@ -255,7 +237,7 @@ static bool level_even_out(struct btree *tree, struct tree_state *state,
 	       merge.how == MERGE_JOIN;
 }
 
-void tree_even_out(struct btree *tree, const struct probe *probe,
+void tree_even_out(struct btree *tree, struct probe *probe,
                    const struct path *path)
 {
 	struct tree_state state;

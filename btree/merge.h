@@ -10,7 +10,7 @@
  * nearly empty with a neighbour or takes entries from it, level by level, and
  * shortens the tree when its root has one child. What cannot be done is left:
  * the tree is valid all the time. */
-void tree_even_out(struct btree *tree, const struct probe *probe,
+void tree_even_out(struct btree *tree, struct probe *probe,
                    const struct path *path);
 
 #endif

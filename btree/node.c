@@ -72,19 +72,6 @@ uint32_t node_used(const struct node *node)
 	       (dead < cells ? cells - dead : 0);
 }
 
-struct entry entry_of_key(struct span key, uint32_t prefix_size)
-{
-	const uint8_t *behind = key.data + prefix_size;
-	uint32_t size = (uint32_t)key.size - prefix_size;
-
-	return (struct entry){
-		.prefix = span_of(key.data, prefix_size),
-		.head = key_head(behind, size),
-		.key_size = size,
-		.rest = size > NODE_HEAD_SIZE ? behind + NODE_HEAD_SIZE : NULL,
-	};
-}
-
 void entry_key_copy(const struct entry *entry, uint8_t *key)
 {
 	uint8_t head[NODE_HEAD_SIZE];
@@ -134,19 +121,6 @@ uint32_t entry_common_size(const struct entry *a, const struct entry *b)
 	entry_key_copy(a, key_a);
 	entry_key_copy(b, key_b);
 	return common_size(key_a, key_b, size_a < size_b ? size_a : size_b);
-}
-
-uint32_t entry_cell_size(const struct entry *entry, uint32_t prefix_size,
-                         bool leaf, bool rowid)
-{
-	uint32_t key_size = entry_key_size(entry) - prefix_size;
-	uint32_t rest = key_rest_size(key_size);
-	uint32_t value;
-
-	if (!leaf)
-		return rowid || !rest ? 0 : size_bytes(key_size) + rest;
-	value = (uint32_t)(entry->value_head.size + entry->value_body.size);
-	return rowid ? value : size_bytes(key_size) + rest + value;
 }
 
 static uint8_t *append(uint8_t *at, const uint8_t *bytes, size_t size)

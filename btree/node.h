@@ -242,7 +242,20 @@ bool node_entry(const struct node *node, uint32_t slot, struct entry *entry);
 uint32_t node_used(const struct node *node);
 
 /* An entry for `key`, of which `prefix_size` bytes are the page's prefix. */
-struct entry entry_of_key(struct span key, uint32_t prefix_size);
+static inline struct entry entry_of_key(struct span key, uint32_t prefix_size)
+{
+	const uint8_t *behind = key.data + prefix_size;
+	uint32_t size = (uint32_t)key.size - prefix_size;
+	struct entry entry;
+
+	entry.prefix = span_of(key.data, prefix_size);
+	entry.head = key_head(behind, size);
+	entry.key_size = size;
+	entry.rest = size > NODE_HEAD_SIZE ? behind + NODE_HEAD_SIZE : NULL;
+	entry.value_head = entry.value_body = span_of(NULL, 0);
+	entry.child = 0;
+	return entry;
+}
 
 static inline uint32_t entry_key_size(const struct entry *entry)
 {
@@ -257,8 +270,18 @@ void entry_key_copy(const struct entry *entry, uint8_t *key);
 uint32_t entry_common_size(const struct entry *a, const struct entry *b);
 
 /* The entry's cell in a page whose prefix has `prefix_size` bytes. */
-uint32_t entry_cell_size(const struct entry *entry, uint32_t prefix_size,
-                         bool leaf, bool rowid);
+static inline uint32_t entry_cell_size(const struct entry *entry,
+                                       uint32_t prefix_size, bool leaf,
+                                       bool rowid)
+{
+	uint32_t key_size = entry_key_size(entry) - prefix_size;
+	uint32_t rest = key_rest_size(key_size), value;
+
+	if (!leaf)
+		return rowid || !rest ? 0 : size_bytes(key_size) + rest;
+	value = (uint32_t)(entry->value_head.size + entry->value_body.size);
+	return rowid ? value : size_bytes(key_size) + rest + value;
+}
 
 /* Writes that cell. */
 void entry_cell_write(const struct entry *entry, bool leaf, bool rowid,

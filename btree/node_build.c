@@ -55,11 +55,12 @@ bool sequence_prefix(const struct sequence *sequence, uint32_t from,
 }
 
 bool sequence_measure(const struct sequence *sequence, uint32_t from,
-                      uint32_t to, uint32_t prefix_size, uint32_t *bytes)
+                      uint32_t to, uint32_t prefix_size,
+                      struct measure *measure)
 {
 	bool leaf = node_is_leaf(sequence->left);
 	bool rowid = sequence->left->rowid;
-	uint32_t sum = node_heads_at(prefix_size);
+	uint32_t sum = node_heads_at(prefix_size), least = UINT32_MAX, size;
 	struct entry entry;
 
 	for (uint32_t i = from; i < to; i++) {
@@ -68,11 +69,13 @@ bool sequence_measure(const struct sequence *sequence, uint32_t from,
 			return false;
 		if (!leaf && i == from)
 			continue;
-		if (entry_key_size(&entry) < prefix_size)
+		size = entry_key_size(&entry);
+		if (size < prefix_size)
 			return false;
+		least = size < least ? size : least;
 		sum += entry_cell_size(&entry, prefix_size, leaf, rowid);
 	}
-	*bytes = sum;
+	*measure = (struct measure){ .bytes = sum, .key_size_min = least };
 	return true;
 }
 
@@ -81,17 +84,18 @@ bool sequence_layout(const struct sequence *sequence, uint32_t from,
                      struct layout *layout)
 {
 	uint32_t tries[3] = { 0, prefix_shorter, 0 };
+	struct measure measure;
 
 	if (!sequence_prefix(sequence, from, to, &tries[0]))
 		return false;
 	for (int i = 0; i < 3; i++) {
 		if (i && tries[i] >= tries[i - 1])
 			continue;
-		layout->prefix_size = tries[i];
-		if (!sequence_measure(sequence, from, to, tries[i],
-		                      &layout->bytes))
+		if (!sequence_measure(sequence, from, to, tries[i], &measure))
 			return false;
-		layout->fits = layout->bytes <= sequence->left->usable_size;
+		layout->prefix_size = tries[i];
+		layout->bytes = measure.bytes;
+		layout->fits = measure.bytes <= sequence->left->usable_size;
 		if (layout->fits)
 			break;
 	}
@@ -132,60 +136,88 @@ static uint32_t room_for(uint32_t count, uint32_t free_bytes, uint32_t stride)
 	return count + (spare < SPARE_SLOTS ? spare : SPARE_SLOTS);
 }
 
+/* Where the next entry's parts go. */
+struct page_writer {
+	uint8_t *page, *head, *child, *ref;
+	uint32_t cells, prefix_size;
+	bool leaf, rowid;
+};
+
+static void entry_write(struct page_writer *writer, const struct entry *entry,
+                        bool keyless)
+{
+	uint32_t size = keyless ? 0 : entry_cell_size(entry,
+	                                              writer->prefix_size,
+	                                              writer->leaf,
+	                                              writer->rowid);
+	uint32_t ref = keyless ? 0 : entry->key_size;
+
+	if (size) {
+		writer->cells -= size;
+		ref = writer->cells;
+		entry_cell_write(entry, writer->leaf, writer->rowid,
+		                 writer->page + ref);
+	}
+	store_le64(writer->head, keyless ? 0 : entry->head);
+	writer->head += NODE_HEAD_SIZE;
+	if (!writer->leaf) {
+		store_le32(writer->child, entry->child);
+		writer->child += NODE_CHILD_SIZE;
+	}
+	if (writer->leaf || !writer->rowid) {
+		store_le16(writer->ref, (uint16_t)ref);
+		writer->ref += NODE_REF_SIZE;
+	}
+}
+
+static struct page_writer writer_of(uint8_t *page, const struct node *model,
+                                    uint32_t prefix_size, uint32_t room)
+{
+	struct page_writer writer = {
+		.page = page,
+		.head = page + node_heads_at(prefix_size),
+		.cells = model->usable_size,
+		.prefix_size = prefix_size,
+		.leaf = node_is_leaf(model),
+		.rowid = model->rowid,
+	};
+
+	writer.child = writer.head + room * NODE_HEAD_SIZE;
+	writer.ref = writer.leaf ? writer.child
+	                         : writer.child + room * NODE_CHILD_SIZE;
+	return writer;
+}
+
 void sequence_write(const struct sequence *sequence, uint32_t from,
-                    uint32_t to, uint32_t prefix_size, uint32_t next,
+                    uint32_t to, const struct layout *layout, uint32_t next,
                     uint8_t *page)
 {
 	const struct node *model = sequence->left;
-	bool leaf = node_is_leaf(model), rowid = model->rowid;
-	uint32_t cells = model->usable_size, count = to - from, room, bytes = 0;
-	uint32_t stride = node_stride(leaf, rowid);
+	uint32_t usable_size = model->usable_size, count = to - from, room;
 	uint8_t moved[BTREE_KEY_SIZE_MAX];
-	uint8_t *head, *child, *ref;
+	struct page_writer writer;
 
-	sequence_measure(sequence, from, to, prefix_size, &bytes);
-	assert(bytes && bytes <= cells);
-	room = room_for(count, cells - bytes, stride);
-	node_init(page, cells, rowid ? BTREE_KEYS_ROWID : BTREE_KEYS_BYTES,
+	assert(layout->fits && layout->bytes <= usable_size);
+	room = room_for(count, usable_size - layout->bytes,
+	                node_stride_of(model));
+	node_init(page, usable_size,
+	          model->rowid ? BTREE_KEYS_ROWID : BTREE_KEYS_BYTES,
 	          model->level);
-	prefix_write(sequence, from, prefix_size, page);
+	prefix_write(sequence, from, layout->prefix_size, page);
 	store_le16(page + NODE_COUNT_AT, (uint16_t)count);
 	store_le16(page + NODE_ROOM_AT, (uint16_t)room);
 	store_le32(page + NODE_NEXT_AT, next);
-
-	head = page + node_heads_at(prefix_size);
-	child = head + room * NODE_HEAD_SIZE;
-	ref = leaf ? child : child + room * NODE_CHILD_SIZE;
+	writer = writer_of(page, model, layout->prefix_size, room);
 	for (uint32_t i = from; i < to; i++) {
-		struct entry entry = { 0 };
-		uint32_t size, at;
+		bool keyless = i == from && !writer.leaf;
+		struct entry entry;
 
-		sequence_entry(sequence, i, &entry);
-		if (leaf || i > from) {
-			entry = entry_rebased(&entry, prefix_size, moved);
-		} else {
-			entry.head = 0;
-			entry.key_size = 0;
-			entry.prefix.size = 0;
-		}
-		size = i == from && !leaf ? 0 :
-			entry_cell_size(&entry, prefix_size, leaf, rowid);
-		at = entry.key_size;
-		if (size) {
-			cells -= size;
-			at = cells;
-			entry_cell_write(&entry, leaf, rowid, page + at);
-		}
-		store_le64(head, entry.head);
-		head += NODE_HEAD_SIZE;
-		if (!leaf) {
-			store_le32(child, entry.child);
-			child += NODE_CHILD_SIZE;
-		}
-		if (leaf || !rowid) {
-			store_le16(ref, (uint16_t)at);
-			ref += NODE_REF_SIZE;
-		}
+		if (!sequence_entry(sequence, i, &entry))
+			break; /* measured: cannot be */
+		if (!keyless)
+			entry = entry_rebased(&entry, layout->prefix_size,
+			                      moved);
+		entry_write(&writer, &entry, keyless);
 	}
-	store_le16(page + NODE_CELLS_AT, (uint16_t)cells);
+	store_le16(page + NODE_CELLS_AT, (uint16_t)writer.cells);
 }

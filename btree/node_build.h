@@ -33,14 +33,19 @@ bool sequence_entry(const struct sequence *sequence, uint32_t index,
 bool sequence_prefix(const struct sequence *sequence, uint32_t from,
                      uint32_t to, uint32_t *prefix_size);
 
-/* Bytes that the page needs; false when an entry is damaged or shorter than the
- * prefix. */
+/* Bytes that the page needs, and the size of its shortest key; false when an
+ * entry is damaged or shorter than the prefix. */
+struct measure {
+	uint32_t bytes, key_size_min;
+};
 bool sequence_measure(const struct sequence *sequence, uint32_t from,
-                      uint32_t to, uint32_t prefix_size, uint32_t *bytes);
+                      uint32_t to, uint32_t prefix_size,
+                      struct measure *measure);
 
-/* How entries [from, to) would lie in a page of their own. */
+/* How entries [from, to) lie in a page of their own. */
 struct layout {
-	uint32_t prefix_size, bytes;
+	uint32_t prefix_size;
+	uint32_t bytes; /* not fewer than the page needs */
 	bool fits;
 };
 
@@ -51,10 +56,10 @@ bool sequence_layout(const struct sequence *sequence, uint32_t from,
                      uint32_t to, uint32_t prefix_shorter,
                      struct layout *layout);
 
-/* Writes a page of entries [from, to), measured with this prefix. `page` is
- * none of the sequence's own. */
+/* Writes a page of entries [from, to) in a layout found for them. `page` is none
+ * of the sequence's own. */
 void sequence_write(const struct sequence *sequence, uint32_t from,
-                    uint32_t to, uint32_t prefix_size, uint32_t next,
+                    uint32_t to, const struct layout *layout, uint32_t next,
                     uint8_t *page);
 
 /* An empty node. */

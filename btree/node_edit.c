@@ -14,7 +14,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { ROOM_STEP = 16, HOLES_TRIED_MAX = 8, PREFIX_WORTH_BITS = 16,
+enum { ROOM_STEP = 16, HOLES_TRIED_MAX = 8, PREFIX_WORTH_BITS = 40,
        PREFIX_WORTH_COUNT = 8 };
 
 static void set16(uint8_t *page, uint32_t at, uint32_t value)

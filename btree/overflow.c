@@ -11,24 +11,15 @@
 
 enum { SCRATCH_SIZE_FIRST = 65536 };
 
-struct value_plan value_plan_of(uint32_t usable_size, bool rowid,
-                                uint32_t key_size, size_t value_size)
+struct value_plan overflow_plan_of(uint32_t usable_size, size_t value_size)
 {
-	uint32_t fixed = node_stride(true, rowid);
-	uint32_t size_max = leaf_entry_size_max(usable_size);
-	struct value_plan plan = { .local_size = (uint32_t)value_size };
+	struct value_plan plan = {
+		.head = { VALUE_OVERFLOW },
+		.head_size = VALUE_HEAD_SIZE_MAX,
+		.overflow = true,
+	};
 
-	if (!rowid)
-		fixed += size_bytes(key_size) + key_rest_size(key_size);
-	if (value_size < size_max &&
-	    fixed + size_bytes((uint32_t)value_size) + value_size <= size_max) {
-		plan.head_size = size_write(plan.head, (uint32_t)value_size);
-		return plan;
-	}
-	plan.overflow = true;
 	plan.local_size = value_local_size((uint32_t)value_size, usable_size);
-	plan.head_size = VALUE_HEAD_SIZE_MAX;
-	plan.head[0] = VALUE_OVERFLOW;
 	store_le32(plan.head + VALUE_OVERFLOW_SIZE_AT, (uint32_t)value_size);
 	return plan;
 }

@@ -21,10 +21,28 @@ struct value_plan {
 	bool overflow;
 };
 
-/* Whether the value goes to a chain, for a key of this size. The head of one
- * that does still lacks its page number. */
-struct value_plan value_plan_of(uint32_t usable_size, bool rowid,
-                                uint32_t key_size, size_t value_size);
+/* For a value that goes to a chain; the head still lacks its page number. */
+struct value_plan overflow_plan_of(uint32_t usable_size, size_t value_size);
+
+/* Whether the value fits a leaf beside a key of this size, and its plan. */
+static inline struct value_plan value_plan_of(uint32_t usable_size, bool rowid,
+                                              uint32_t key_size,
+                                              size_t value_size)
+{
+	uint32_t fixed = node_stride(true, rowid);
+	uint32_t size_max = leaf_entry_size_max(usable_size);
+	struct value_plan plan;
+
+	if (!rowid)
+		fixed += size_bytes(key_size) + key_rest_size(key_size);
+	if (value_size >= size_max ||
+	    fixed + size_bytes((uint32_t)value_size) + value_size > size_max)
+		return overflow_plan_of(usable_size, value_size);
+	plan.overflow = false;
+	plan.local_size = (uint32_t)value_size;
+	plan.head_size = size_write(plan.head, (uint32_t)value_size);
+	return plan;
+}
 
 static inline uint32_t overflow_value_size(const struct leaf_cell *cell)
 {

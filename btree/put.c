@@ -6,6 +6,7 @@
  * the header change.
  */
 #include <assert.h>
+#include <string.h>
 
 #include "btree/overflow.h"
 #include "btree/search.h"
@@ -171,27 +172,164 @@ static int put_check(struct btree *tree, struct span key, struct span value,
 	return ERR_NONE;
 }
 
-int btree_put(struct btree *tree, struct span key, struct span value,
-              enum btree_put mode, struct err *err)
+/* The entry for this key and value in a leaf with this prefix, when the key
+ * shares it and the value needs no overflow pages. */
+static bool entry_simple(const struct node *node, const struct probe *probe,
+                         struct span value, struct value_plan *plan,
+                         struct entry *entry)
 {
-	struct put put = { .tree = tree, .value = value };
-	struct probe probe;
-	bool found;
+	if (node->prefix_size &&
+	    (probe->size < node->prefix_size ||
+	     memcmp(probe->key, node->page + NODE_HEADER_SIZE,
+	            node->prefix_size)))
+		return false;
+	*plan = value_plan_of(node->usable_size, node->rowid, probe->size,
+	                      value.size);
+	if (plan->overflow)
+		return false;
+	*entry = entry_of_key(span_of(probe->key, probe->size),
+	                      node->prefix_size);
+	entry->value_head = span_of(plan->head, plan->head_size);
+	entry->value_body = value;
+	return true;
+}
+
+/* The next put may go behind this one if it was the last of all entries. */
+static void append_remember(struct btree *tree, uint32_t page_no)
+{
+	tree->append_page_no = page_no;
+	tree->append_epoch = *tree->pager->view_epoch;
+	tree->append_edits = tree->pager->edits;
+}
+
+/* A new entry into a leaf that has room for it as it lies: the common case.
+ * *done false and nothing changed: it needs a plan. */
+static int put_simple(struct btree *tree, const struct tree_state *state,
+                      const struct path_step *leaf, const struct probe *probe,
+                      struct span value, bool *done, struct err *err)
+{
+	const struct node *node = &leaf->node;
+	struct value_plan plan;
+	struct node_place place;
+	struct entry entry;
+	uint8_t *bytes, *page;
 	int rc;
 
-	rc = put_check(tree, key, value, err);
+	*done = false;
+	if (state->garbage ||
+	    !entry_simple(node, probe, value, &plan, &entry))
+		return ERR_NONE;
+	place = node_place_new(node, entry_cell_size(&entry, node->prefix_size,
+	                                             true, node->rowid));
+	if (place.how < PLACE_GAP)
+		return ERR_NONE;
+	rc = pager_state_edit(tree->pager, &bytes, err);
 	if (!rc)
-		rc = tree_state_read(tree, &put.state, err);
+		rc = pager_edit(tree->pager, leaf->page_no, &page, err);
 	if (rc)
 		return rc;
-	probe = probe_of(key);
-	rc = tree_descend(tree, &put.state, &probe, &put.path, &found, err);
+	node_insert(page, node, &place, leaf->slot, &entry);
+	store_le64(bytes + STATE_ENTRIES_AT, state->entries + 1);
+	if (leaf->slot == node->count && !node_next(node))
+		append_remember(tree, leaf->page_no);
+	*done = true;
+	return ERR_NONE;
+}
+
+/* Whether the key is greater than all in this leaf, the last one. */
+static bool leaf_is_below(const struct node *node, const struct probe *probe)
+{
+	uint64_t head;
+	uint32_t slot;
+	bool found;
+
+	if (!node->count || node_next(node))
+		return false;
+	if (node->rowid || !node->prefix_size)
+		head = probe->head;
+	else if (probe->size < node->prefix_size ||
+	         memcmp(probe->key, node->page + NODE_HEADER_SIZE,
+	                node->prefix_size))
+		goto search;
+	else
+		head = key_head(probe->key + node->prefix_size,
+		                probe->size - node->prefix_size);
+	if (head != node_head(node, node->count - 1) || node->rowid)
+		return head > node_head(node, node->count - 1);
+search:
+	return leaf_search(node, probe, &slot, &found) && slot == node->count;
+}
+
+/* Behind the entry that the last put appended, without a descent. */
+static int put_append(struct btree *tree, const struct probe *probe,
+                      struct span value, bool *done, struct err *err)
+{
+	struct path_step leaf = { .page_no = tree->append_page_no };
+	struct tree_state state;
+	int rc;
+
+	*done = false;
+	rc = tree_state_read(tree, &state, err);
+	if (!rc)
+		rc = tree_node_read(tree, leaf.page_no, 0, &leaf.node, err);
+	if (rc || !leaf_is_below(&leaf.node, probe))
+		return rc;
+	leaf.slot = leaf.node.count;
+	return put_simple(tree, &state, &leaf, probe, value, done, err);
+}
+
+static inline bool append_is_likely(const struct btree *tree)
+{
+	return tree->append_page_no &&
+	       tree->append_edits == tree->pager->edits &&
+	       tree->append_epoch == *tree->pager->view_epoch;
+}
+
+/* Descends first. */
+static int put_anywhere(struct btree *tree, struct probe *probe,
+                        struct span value, enum btree_put mode,
+                        struct err *err)
+{
+	struct put put;
+	bool found, done;
+	int rc;
+
+	put.tree = tree;
+	put.value = value;
+	rc = tree_state_read(tree, &put.state, err);
+	if (rc)
+		return rc;
+	rc = tree_descend(tree, &put.state, probe, &put.path, &found, err);
 	if (rc)
 		return rc;
 	if (found && mode != BTREE_PUT_REPLACE)
 		return ERR_EXISTS;
-	rc = put_describe(&put, span_of(probe.key, probe.size), found, err);
+	if (!found) {
+		rc = put_simple(tree, &put.state, leaf_of(&put), probe, value,
+		                &done, err);
+		if (rc || done)
+			return rc;
+	}
+	rc = put_describe(&put, span_of(probe->key, probe->size), found, err);
 	if (rc)
 		return rc;
 	return put_with_plan(&put, err);
+}
+
+int btree_put(struct btree *tree, struct span key, struct span value,
+              enum btree_put mode, struct err *err)
+{
+	struct probe probe = probe_of(key);
+	bool done;
+	int rc;
+
+	rc = put_check(tree, key, value, err);
+	if (rc)
+		return rc;
+	if (append_is_likely(tree)) {
+		rc = put_append(tree, &probe, value, &done, err);
+		if (rc || done)
+			return rc;
+	}
+	return put_anywhere(tree, &probe, value, mode, err);
 }

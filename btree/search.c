@@ -3,28 +3,14 @@
  *
  * The heads are a dense array, so a search touches few cache lines and never
  * goes through a ref; only an entry whose head equals the key's is compared
- * byte by byte. The binary search has no branch that depends on data.
+ * byte by byte. Rowids are searched from a guess: the separators around a node
+ * say how far into it a key should lie if rowids are evenly spread.
  */
 #include "btree/search.h"
 
 #include <string.h>
 
-uint32_t heads_search(const uint8_t *heads, uint32_t count, uint64_t head)
-{
-	const uint8_t *base = heads;
-
-	if (!count)
-		return 0;
-	while (count > 1) {
-		uint32_t half = count / 2;
-		uint64_t middle = load_le64(base + (half - 1) * NODE_HEAD_SIZE);
-
-		base += middle < head ? half * NODE_HEAD_SIZE : 0;
-		count -= half;
-	}
-	return (uint32_t)(base - heads) / NODE_HEAD_SIZE +
-	       (load_le64(base) < head);
-}
+#include "btree/heads.h"
 
 /* memcmp of the key with the page's prefix; 0 = it begins with it. A key that
  * ends inside the prefix is smaller. */
@@ -111,8 +97,7 @@ static bool bytes_search(const struct node *node, const struct probe *probe,
 		}
 		head = key_head(behind, size);
 	}
-	low = first + heads_search(node->heads + first * NODE_HEAD_SIZE,
-	                           node->count - first, head);
+	low = heads_search(node, first, head);
 	if (low == node->count || node_head(node, low) != head) {
 		*slot = low;
 		return true;
@@ -120,10 +105,33 @@ static bool bytes_search(const struct node *node, const struct probe *probe,
 	high = low + 1;
 	if (high < node->count && node_head(node, high) == head)
 		high = head == UINT64_MAX ? node->count
-			: low + heads_search(node->heads + low * NODE_HEAD_SIZE,
-			                     node->count - low, head + 1);
+			: heads_search(node, low, head + 1);
 	return rest_search(node, behind + NODE_HEAD_SIZE, size, low, high,
 	                   slot, found);
+}
+
+/* How far from `low` to `high` the key lies. */
+static inline float share_of(uint64_t head, uint64_t low, uint64_t high)
+{
+	if (head <= low || high <= low)
+		return 0;
+	return (float)(head - low) / (float)(high - low);
+}
+
+static uint32_t rowid_search(const struct node *node, const struct probe *probe)
+{
+	uint32_t count = node->count, guess;
+	float share = probe->share;
+
+	if (!count)
+		return 0;
+	if (share < 0)
+		share = share_of(probe->head, node_head(node, 0),
+		                 node_head(node, count - 1));
+	guess = (uint32_t)(share * (float)count);
+	if (guess >= count)
+		guess = count - 1;
+	return heads_search_from(node, 0, guess, probe->head);
 }
 
 bool leaf_search(const struct node *node, const struct probe *probe,
@@ -131,20 +139,39 @@ bool leaf_search(const struct node *node, const struct probe *probe,
 {
 	if (!node->rowid)
 		return bytes_search(node, probe, 0, slot, found);
-	*slot = heads_search(node->heads, node->count, probe->head);
+	*slot = rowid_search(node, probe);
 	*found = *slot < node->count && node_head(node, *slot) == probe->head;
 	return true;
 }
 
-bool interior_search(const struct node *node, const struct probe *probe,
+/* The child, and how far into it the key should lie: unknown in the first and
+ * last one, whose outer bounds the node does not have. */
+static uint32_t rowid_child(const struct node *node, struct probe *probe)
+{
+	uint32_t last = node->count - 1, guess, slot;
+	uint64_t head = probe->head;
+
+	probe->share = -1;
+	if (!last || head == UINT64_MAX)
+		return last;
+	guess = 1 + (uint32_t)(share_of(head, node_head(node, 1),
+	                                node_head(node, last)) * (float)last);
+	if (guess > last)
+		guess = last;
+	slot = heads_search_from(node, 1, guess, head + 1) - 1;
+	if (slot > 0 && slot < last)
+		probe->share = share_of(head, node_head(node, slot),
+		                        node_head(node, slot + 1));
+	return slot;
+}
+
+bool interior_search(const struct node *node, struct probe *probe,
                      uint32_t *slot)
 {
 	bool found;
 
 	if (node->rowid) {
-		*slot = probe->head == UINT64_MAX ? node->count - 1
-			: heads_search(node->heads + NODE_HEAD_SIZE,
-			               node->count - 1, probe->head + 1);
+		*slot = rowid_child(node, probe);
 		return true;
 	}
 	if (!bytes_search(node, probe, 1, slot, &found))

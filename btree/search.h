@@ -11,11 +11,9 @@
 bool leaf_search(const struct node *node, const struct probe *probe,
                  uint32_t *slot, bool *found);
 
-/* The child that a key belongs to: the last whose separator is not greater. */
-bool interior_search(const struct node *node, const struct probe *probe,
+/* The child that a key belongs to: the last whose separator is not greater.
+ * Notes in the probe where in the child to look first. */
+bool interior_search(const struct node *node, struct probe *probe,
                      uint32_t *slot);
-
-/* The first of `count` ascending heads that is not smaller than `head`. */
-uint32_t heads_search(const uint8_t *heads, uint32_t count, uint64_t head);
 
 #endif

@@ -42,13 +42,10 @@ static struct entry entry_behind(const struct entry *entry,
 
 static bool rebuild_find(const struct sequence *sequence, struct node_fit *fit)
 {
-	struct layout layout;
-
 	if (!sequence_layout(sequence, 0, sequence_count(sequence),
-	                     sequence->left->prefix_size, &layout))
+	                     sequence->left->prefix_size, &fit->layout))
 		return false;
-	fit->prefix_size = layout.prefix_size;
-	fit->place.how = layout.fits ? PLACE_REBUILD : PLACE_NONE;
+	fit->place.how = fit->layout.fits ? PLACE_REBUILD : PLACE_NONE;
 	return true;
 }
 
@@ -76,7 +73,7 @@ bool node_fit_find(const struct sequence *sequence, struct node_fit *fit)
 }
 
 void node_rewrite(const struct sequence *sequence, uint32_t from, uint32_t to,
-                  uint32_t prefix_size, uint8_t *page)
+                  const struct layout *layout, uint8_t *page)
 {
 	uint32_t usable_size = sequence->left->usable_size;
 	uint8_t old[BTREE_USABLE_SIZE_MAX];
@@ -87,7 +84,7 @@ void node_rewrite(const struct sequence *sequence, uint32_t from, uint32_t to,
 	node_parse(&node, old, usable_size, sequence->left->rowid
 	           ? BTREE_KEYS_ROWID : BTREE_KEYS_BYTES);
 	moved.left = &node;
-	sequence_write(&moved, from, to, prefix_size, node_next(&node), page);
+	sequence_write(&moved, from, to, layout, node_next(&node), page);
 }
 
 void node_fit_apply(const struct sequence *sequence,
@@ -100,7 +97,7 @@ void node_fit_apply(const struct sequence *sequence,
 	assert(fit->place.how != PLACE_NONE);
 	if (fit->place.how == PLACE_REBUILD) {
 		node_rewrite(sequence, 0, sequence_count(sequence),
-		             fit->prefix_size, page);
+		             &fit->layout, page);
 		return;
 	}
 	entry = entry_behind(sequence->inserted, node->prefix_size);
@@ -150,26 +147,28 @@ static bool separator_size(const struct sequence *sequence, uint32_t index,
 	return true;
 }
 
-/* With entries as large as they are behind this prefix. */
+/* The place to divide at, with entries as large as they are behind this prefix;
+ * `total` counts all but header and prefix, *left what is left of that place. */
 static bool divide_behind(const struct sequence *sequence, uint32_t prefix,
-                          uint32_t total, uint32_t *left_count)
+                          uint32_t total, uint32_t *left_count, uint32_t *left)
 {
 	const struct node *node = sequence->left;
 	bool leaf = node_is_leaf(node), rowid = node->rowid, found = false;
 	uint32_t room = node->usable_size - node_heads_at(prefix);
-	uint32_t window = total / WINDOW_DIVISOR, distance, size, left = 0;
+	uint32_t window = total / WINDOW_DIVISOR, distance, size, sum = 0;
 	uint32_t best_size = 0, best_distance = 0;
 	uint32_t count = sequence_count(sequence);
 	struct entry entry;
 
-	for (uint32_t i = 1; i < count; i++) {
+	for (uint32_t i = 1; i < count && sum <= room; i++) {
 		sequence_entry(sequence, i - 1, &entry);
-		left += node_stride(leaf, rowid);
+		sum += node_stride(leaf, rowid);
 		if (leaf || i > 1)
-			left += entry_cell_size(&entry, prefix, leaf, rowid);
-		distance = left > total / 2 ? left - total / 2
-		                            : total / 2 - left;
-		if (left > room || total - left > room ||
+			sum += entry_cell_size(&entry, prefix, leaf, rowid);
+		distance = sum > total / 2 ? sum - total / 2 : total / 2 - sum;
+		if (found && distance > window && sum > total / 2)
+			break;
+		if (sum > room || total - sum > room ||
 		    (found && distance > window && distance >= best_distance))
 			continue;
 		size = 0;
@@ -182,29 +181,70 @@ static bool divide_behind(const struct sequence *sequence, uint32_t prefix,
 			best_size = size;
 			best_distance = distance;
 			*left_count = i;
+			*left = sum;
 		}
 	}
 	return found;
 }
 
+/* A half that fits with one prefix is given the longest it can have. A longer
+ * prefix makes no cell larger, so there is seldom anything to measure. */
+static bool half_layout(const struct sequence *sequence, uint32_t from,
+                        uint32_t to, uint32_t prefix,
+                        const struct measure *measure, struct layout *layout)
+{
+	uint32_t longest, more;
+
+	*layout = (struct layout){ .prefix_size = prefix,
+	                           .bytes = measure->bytes, .fits = true };
+	if (!sequence_prefix(sequence, from, to, &longest))
+		return false;
+	if (longest <= prefix)
+		return true;
+	if (longest > measure->key_size_min)
+		return sequence_layout(sequence, from, to, prefix, layout);
+	more = node_heads_at(longest) - node_heads_at(prefix);
+	if (layout->bytes + more <= sequence->left->usable_size) {
+		layout->prefix_size = longest;
+		layout->bytes += more;
+	}
+	return true;
+}
+
+static bool halves_layout(const struct sequence *sequence, uint32_t prefix,
+                          const struct measure *whole, uint32_t left_bytes,
+                          struct division *division)
+{
+	uint32_t at = division->left_count, base = node_heads_at(prefix);
+	struct measure left = *whole, right = *whole;
+
+	left.bytes = base + left_bytes;
+	right.bytes = whole->bytes - left_bytes;
+	return half_layout(sequence, 0, at, prefix, &left, &division->left) &&
+	       half_layout(sequence, at, sequence_count(sequence), prefix,
+	                   &right, &division->right) &&
+	       division->left.fits && division->right.fits;
+}
+
 bool sequence_divide(const struct sequence *sequence,
                      struct division *division)
 {
-	uint32_t tries[3] = { 0, sequence->left->prefix_size, 0 }, bytes;
-	uint32_t count = sequence_count(sequence);
+	uint32_t tries[3] = { 0, sequence->left->prefix_size, 0 };
+	uint32_t count = sequence_count(sequence), left;
+	struct measure whole;
 
 	if (!sequence_prefix(sequence, 0, count, &tries[0]))
 		return false;
 	for (int i = 0; i < 3; i++) {
 		if (i && tries[i] >= tries[i - 1])
 			continue;
-		if (!sequence_measure(sequence, 0, count, tries[i], &bytes))
+		if (!sequence_measure(sequence, 0, count, tries[i], &whole))
 			return false;
-		division->prefix_size = tries[i];
 		if (divide_behind(sequence, tries[i],
-		                  bytes - node_heads_at(tries[i]),
-		                  &division->left_count))
-			return true;
+		                  whole.bytes - node_heads_at(tries[i]),
+		                  &division->left_count, &left))
+			return halves_layout(sequence, tries[i], &whole, left,
+			                     division);
 	}
 	return false;
 }
@@ -217,73 +257,68 @@ static bool path_is_first(const struct path *path)
 	return true;
 }
 
-/* How many entries stay left; false: damaged. */
+/* Divided at a given place. */
+static bool divide_at(const struct sequence *sequence, uint32_t left_count,
+                      struct division *division)
+{
+	uint32_t prefix = sequence->left->prefix_size;
+
+	division->left_count = left_count;
+	return sequence_layout(sequence, 0, left_count, prefix,
+	                       &division->left) &&
+	       sequence_layout(sequence, left_count, sequence_count(sequence),
+	                       prefix, &division->right) &&
+	       division->left.fits && division->right.fits;
+}
+
+/* The new entry goes to a leaf of its own, the old one stays as it is. The new
+ * page gets the prefix that its key shares with the one before it, because keys
+ * to come are likely to share that too. */
+static bool divide_last_off(const struct sequence *sequence,
+                            struct division *division)
+{
+	uint32_t last = sequence_count(sequence) - 1;
+	const struct node *node = sequence->left;
+	struct layout *right = &division->right;
+	struct entry a, b;
+
+	division->left_count = last;
+	*right = (struct layout){ .fits = true };
+	if (!sequence_entry(sequence, last, &b))
+		return false;
+	if (!node->rowid && last) {
+		if (!sequence_entry(sequence, last - 1, &a))
+			return false;
+		right->prefix_size = entry_common_size(&a, &b);
+	}
+	right->bytes = node_heads_at(right->prefix_size) +
+	               node_stride(true, node->rowid) +
+	               entry_cell_size(&b, right->prefix_size, true,
+	                               node->rowid);
+	return right->bytes <= node->usable_size;
+}
+
 static bool divide(const struct sequence *sequence, const struct path *path,
                    struct division *division)
 {
-	uint32_t count = sequence_count(sequence);
+	uint32_t count = sequence_count(sequence), at = sequence->insert_at;
 	bool leaf = node_is_leaf(sequence->left);
 
-	division->prefix_size = sequence->left->prefix_size;
-	if (!sequence->replaces && sequence->insert_at == count - 1) {
-		division->left_count = leaf || count < 4 ? count - 1 : count - 2;
-		return true;
-	}
-	if (!sequence->replaces && leaf && sequence->insert_at == 0 &&
+	if (sequence->replaces)
+		return sequence_divide(sequence, division);
+	if (at == count - 1 && leaf)
+		return divide_last_off(sequence, division);
+	if (at == count - 1)
+		return divide_at(sequence, count < 4 ? count - 1 : count - 2,
+		                 division);
+	if (leaf && at == 0 &&
 	    (path_is_first(path) ||
-	     !shares_prefix(sequence->left, sequence->inserted))) {
-		division->left_count = 1;
-		return true;
-	}
-	if (!leaf && sequence->insert_at == 1 && count >= 4 &&
-	    !shares_prefix(sequence->left, sequence->inserted)) {
-		division->left_count = 2;
-		return true;
-	}
+	     !shares_prefix(sequence->left, sequence->inserted)))
+		return divide_at(sequence, 1, division);
+	if (!leaf && at == 1 && count >= 4 &&
+	    !shares_prefix(sequence->left, sequence->inserted))
+		return divide_at(sequence, 2, division);
 	return sequence_divide(sequence, division);
-}
-
-/* The prefix of a page that so far has one entry, the last: what it shares with
- * the one before it, because keys to come are likely to share that too. */
-static bool prefix_of_last(const struct sequence *sequence, uint32_t index,
-                           uint32_t *prefix_size)
-{
-	struct entry a, b;
-
-	*prefix_size = 0;
-	if (sequence->left->rowid)
-		return true;
-	if (!sequence_entry(sequence, index - 1, &a) ||
-	    !sequence_entry(sequence, index, &b))
-		return false;
-	*prefix_size = entry_common_size(&a, &b);
-	return true;
-}
-
-/* Where a node is divided, and the prefixes of the halves. */
-static bool halves_plan(const struct sequence *sequence,
-                        const struct path *path, uint32_t level,
-                        struct split_plan *plan)
-{
-	uint32_t count = sequence_count(sequence), left_count;
-	struct division division;
-	struct layout left, right;
-
-	if (!divide(sequence, path, &division))
-		return false;
-	left_count = plan->left_count[level] = division.left_count;
-	if (!sequence_layout(sequence, 0, left_count, division.prefix_size,
-	                     &left) ||
-	    !sequence_layout(sequence, left_count, count, division.prefix_size,
-	                     &right) ||
-	    !left.fits || !right.fits)
-		return false;
-	plan->left_prefix[level] = left.prefix_size;
-	plan->right_prefix[level] = right.prefix_size;
-	if (node_is_leaf(sequence->left) && left_count == count - 1)
-		return prefix_of_last(sequence, left_count,
-		                      &plan->right_prefix[level]);
-	return true;
 }
 
 static struct sequence sequence_of_parent(const struct path *path,
@@ -311,6 +346,7 @@ int split_plan(struct btree *tree, const struct path *path,
 {
 	uint8_t keys[2][BTREE_KEY_SIZE_MAX];
 	struct sequence sequence = *leaf;
+	struct division division;
 	struct entry entries[2];
 	uint32_t key_size;
 
@@ -319,10 +355,13 @@ int split_plan(struct btree *tree, const struct path *path,
 		uint8_t *key = keys[level & 1];
 		struct entry *entry = &entries[level & 1];
 
-		if (!halves_plan(&sequence, path, level, plan) ||
-		    !sequence_separator(&sequence, plan->left_count[level],
-		                        key, &key_size))
+		if (!divide(&sequence, path, &division) ||
+		    !sequence_separator(&sequence, division.left_count, key,
+		                        &key_size))
 			return refuse(tree, path, level, err);
+		plan->left_count[level] = division.left_count;
+		plan->left[level] = division.left;
+		plan->right[level] = division.right;
 		plan->split_count = level + 1;
 		if (level + 1 == path->height)
 			break;
@@ -384,10 +423,10 @@ static void node_divide(const struct sequence *sequence,
 
 	sequence_separator(sequence, left_count, key, key_size);
 	sequence_write(sequence, left_count, sequence_count(sequence),
-	               plan->right_prefix[level], next,
+	               &plan->right[level], next,
 	               pages->right[level].page);
 	if (!left_stays(sequence, left_count))
-		node_rewrite(sequence, 0, left_count, plan->left_prefix[level],
+		node_rewrite(sequence, 0, left_count, &plan->left[level],
 		             left);
 	if (leaf)
 		store_le32(left + NODE_NEXT_AT, pages->right[level].page_no);
@@ -402,6 +441,8 @@ static void root_write(struct change *change, const struct split_plan *plan,
 	uint8_t empty[NODE_HEADER_SIZE + NODE_HEAD_SIZE + NODE_CHILD_SIZE +
 	              NODE_REF_SIZE] = { 0 };
 	struct sequence sequence = { .inserted = separator, .insert_at = 1 };
+	struct layout layout = { .fits = true };
+	struct measure measure;
 	struct node node;
 
 	node_init(empty, usable_size, change->tree->keys,
@@ -411,7 +452,9 @@ static void root_write(struct change *change, const struct split_plan *plan,
 	store_le32(empty + NODE_HEADER_SIZE + NODE_HEAD_SIZE, left_no);
 	node_parse(&node, empty, usable_size, change->tree->keys);
 	sequence.left = &node;
-	sequence_write(&sequence, 0, 2, 0, 0, pages->root.page);
+	sequence_measure(&sequence, 0, 2, 0, &measure);
+	layout.bytes = measure.bytes;
+	sequence_write(&sequence, 0, 2, &layout, 0, pages->root.page);
 }
 
 static void state_count(struct change *change, const struct split_plan *plan,

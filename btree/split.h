@@ -11,7 +11,7 @@
 /* How an entry gets into one node. */
 struct node_fit {
 	struct node_place place;
-	uint32_t prefix_size; /* with PLACE_REBUILD: of the page written anew */
+	struct layout layout; /* with PLACE_REBUILD: of the page written anew */
 };
 
 /* Looks for room for sequence->inserted (whose key lies in one piece, prefix
@@ -25,7 +25,7 @@ void node_fit_apply(const struct sequence *sequence,
 /* Writes `page` anew from entries [from, to) of a sequence that may be of that
  * very page; its `next` stays. */
 void node_rewrite(const struct sequence *sequence, uint32_t from, uint32_t to,
-                  uint32_t prefix_size, uint8_t *page);
+                  const struct layout *layout, uint8_t *page);
 
 /*
  * The plan of a split that goes up as far as it must: nodes on levels below
@@ -35,7 +35,7 @@ void node_rewrite(const struct sequence *sequence, uint32_t from, uint32_t to,
 struct split_plan {
 	uint32_t split_count;
 	uint32_t left_count[NODE_DEPTH_MAX]; /* entries that stay */
-	uint32_t left_prefix[NODE_DEPTH_MAX], right_prefix[NODE_DEPTH_MAX];
+	struct layout left[NODE_DEPTH_MAX], right[NODE_DEPTH_MAX];
 	struct node_fit fit;                 /* in the node above */
 	bool new_root;
 };
@@ -66,7 +66,7 @@ void split_apply(struct change *change, const struct path *path,
  * damaged or no such place exists. */
 struct division {
 	uint32_t left_count;
-	uint32_t prefix_size; /* with which both are sure to fit */
+	struct layout left, right;
 };
 bool sequence_divide(const struct sequence *sequence,
                      struct division *division);

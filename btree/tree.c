@@ -126,7 +126,7 @@ int tree_key_check(struct btree *tree, struct span key, struct err *err)
 }
 
 int tree_descend(struct btree *tree, const struct tree_state *state,
-                 const struct probe *probe, struct path *path, bool *found,
+                 struct probe *probe, struct path *path, bool *found,
                  struct err *err)
 {
 	uint32_t page_no = state->root;
@@ -134,6 +134,7 @@ int tree_descend(struct btree *tree, const struct tree_state *state,
 	int rc;
 
 	path->height = state->height;
+	probe->share = -1;
 	for (uint32_t level = state->height - 1u; level > 0; level--) {
 		step = &path->at[level];
 		step->page_no = page_no;
@@ -148,7 +149,7 @@ int tree_descend(struct btree *tree, const struct tree_state *state,
 	}
 	step = &path->at[0];
 	step->page_no = page_no;
-	rc = tree_node_read(tree, page_no, 0, &step->node, err);
+	rc = tree_leaf_read(tree, state, probe, page_no, &step->node, err);
 	if (rc)
 		return rc;
 	if (!leaf_search(&step->node, probe, &step->slot, found))

@@ -6,6 +6,7 @@
 #define TURDB_BTREE_TREE_H
 
 #include "btree/btree.h"
+#include "btree/heads.h"
 #include "btree/node.h"
 
 struct tree_state {
@@ -18,7 +19,9 @@ struct tree_state {
 struct probe {
 	const uint8_t *key;
 	uint32_t size;
-	uint64_t head; /* of the whole key */
+	uint64_t head;  /* of the whole key */
+	float share;    /* rowids: how far into the node searched next the key
+	                   should lie, 0 to 1; negative when unknown */
 };
 
 /* From leaf (0) to root (height - 1): where a key belongs. The pages are
@@ -62,10 +65,41 @@ static inline int tree_node_read(struct btree *tree, uint32_t page_no,
 	return ERR_NONE;
 }
 
+/* Reads a leaf for a search: while its header is on its way, so are the lines
+ * that the search will want. */
+static inline int tree_leaf_read(struct btree *tree,
+                                 const struct tree_state *state,
+                                 const struct probe *probe, uint32_t page_no,
+                                 struct node *node, struct err *err)
+{
+	struct pager *pager = tree->pager;
+	const uint8_t *page;
+	uint32_t count;
+	int rc;
+
+	rc = pager_read(pager, page_no, &page, err);
+	if (__builtin_expect(rc, 0))
+		return rc;
+	count = (uint32_t)(state->entries / (state->leaf_pages | 1));
+	if (tree->keys != BTREE_KEYS_ROWID)
+		leaf_fetch_samples(page, pager->usable_size,
+		                   tree->prefix_usual, count);
+	else if (probe->share >= 0)
+		leaf_fetch_slot(page, pager->usable_size,
+		                (uint32_t)(probe->share * (float)count),
+		                count);
+	if (__builtin_expect(!node_parse(node, page, pager->usable_size,
+	                                 tree->keys) || node->level, 0))
+		return tree_node_refuse(tree, page_no, page, 0, err);
+	tree->prefix_usual = node->prefix_size;
+	return ERR_NONE;
+}
+
 static inline struct probe probe_of(struct span key)
 {
 	return (struct probe){ .key = key.data, .size = (uint32_t)key.size,
-	                       .head = key_head(key.data, key.size) };
+	                       .head = key_head(key.data, key.size),
+	                       .share = -1 };
 }
 
 /* ERR_INVALID, ERR_TOOBIG for keys that the tree cannot hold. */
@@ -77,7 +111,7 @@ uint32_t tree_key_size_max(uint32_t usable_size);
 /* Where a key belongs on every level; in the leaf at[0].slot is the first entry
  * that is not smaller, *found whether that is the key. */
 int tree_descend(struct btree *tree, const struct tree_state *state,
-                 const struct probe *probe, struct path *path, bool *found,
+                 struct probe *probe, struct path *path, bool *found,
                  struct err *err);
 
 /* The path to the last entry; at[0].slot is the leaf's count. */

@@ -7,6 +7,8 @@
  */
 #include "ext/ext.h"
 
+#include "vtab/vtab.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +23,13 @@ static void *allocate(size_t size)
 static int connect_all(sqlite3 *db, char **message)
 {
 	struct vfs_environment *environment = vfs_environment_find();
+	struct vtab_environment tables = { .process = environment };
 	int rc = ext_functions_register(db, environment);
 
 	if (!rc)
 		rc = ext_reports_register(db, environment);
+	if (!rc)
+		rc = vtab_register(db, &tables);
 	if (rc && message)
 		*message = sqlite3_mprintf("register the functions of turdb: %s",
 		                           sqlite3_errmsg(db));

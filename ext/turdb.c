@@ -19,7 +19,14 @@
 
 SQLITE_EXTENSION_INIT1
 
-enum { OLDEST_SQLITE = 3038000 };
+enum {
+	OLDEST_SQLITE = 3038000,
+#ifdef SQLITE_CORE /* part of the program; may itself be an auto-extension */
+	LOADED = SQLITE_OK,
+#else
+	LOADED = SQLITE_OK_LOAD_PERMANENTLY,
+#endif
+};
 
 int sqlite3_turdb_init(sqlite3 *db, char **message,
                        const sqlite3_api_routines *api);
@@ -37,6 +44,15 @@ static bool is_connected(sqlite3 *db)
 	return found;
 }
 
+/* SQLite takes the connection's last error, whoever made it, for one of opening. */
+static void clear_error(sqlite3 *db)
+{
+	sqlite3_stmt *statement = NULL;
+
+	sqlite3_prepare_v2(db, "SELECT 1", -1, &statement, NULL);
+	sqlite3_finalize(statement);
+}
+
 static int on_new_connection(sqlite3 *db, char **message,
                              const sqlite3_api_routines *api)
 {
@@ -46,7 +62,21 @@ static int on_new_connection(sqlite3 *db, char **message,
 	if (!environment)
 		return SQLITE_OK;
 	vfs_connection_prepare(db);
+	clear_error(db);
 	return environment->connect(db, message);
+}
+
+/* SQLITE_EXTENSION_INIT2 for threads that load at once: only the first writes. */
+static void set_api(const sqlite3_api_routines *api)
+{
+#ifdef SQLITE_CORE
+	(void)api;
+#else
+	const sqlite3_api_routines *none = NULL;
+
+	__atomic_compare_exchange_n(&sqlite3_api, &none, api, false,
+	                            __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+#endif
 }
 
 static int fail(char **message, const struct err *err)
@@ -64,7 +94,7 @@ int sqlite3_turdb_init(sqlite3 *db, char **message,
 	struct err err;
 	int rc;
 
-	SQLITE_EXTENSION_INIT2(api);
+	set_api(api);
 	if (sqlite3_libversion_number() < OLDEST_SQLITE) {
 		err_set(&err, ERR_UNSUPPORTED, "load extension", "turdb",
 		        "it needs SQLite 3.38.0 or newer, this is %s",
@@ -74,9 +104,10 @@ int sqlite3_turdb_init(sqlite3 *db, char **message,
 	if (ext_environment_get(&environment, &err))
 		return fail(message, &err);
 	rc = is_connected(db) ? SQLITE_OK : environment->connect(db, message);
+	clear_error(db);
 	if (!rc)
 		rc = sqlite3_auto_extension((void (*)(void))on_new_connection);
-	return rc ? rc : SQLITE_OK_LOAD_PERMANENTLY;
+	return rc ? rc : LOADED;
 }
 
 /* SQLite tries this name first: a renamed file loads too. */

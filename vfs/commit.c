@@ -569,7 +569,6 @@ static int finish(struct store_view *view, const struct store_root *root,
 	atomic_fetch_add_explicit(&store->shm.head->log_bytes,
 	                          view->record_size, memory_order_relaxed);
 	store_slot_move(view, root);
-	atomic_thread_fence(memory_order_seq_cst);
 	store_retained_update(store, root, &previous, &ignored);
 	give_superseded_back(view, root);
 	remove_uncommitted_files(view);

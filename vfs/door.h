@@ -37,8 +37,7 @@ enum {
 	DOOR_MMAP_SIZE = 0x7fff0000,
 	DOOR_CONTENDED = 64,       /* write locks for which contention is remembered */
 	DOOR_EARLY_WAIT_US = 10000,
-	DOOR_NEW_PAGE_SIZE = STORE_PAGE_SIZE,
-	DOOR_NEW_RESERVED = 16,
+	DOOR_NEW_RESERVED = 16,    /* bytes that SQLite leaves free in a page   */
 };
 
 /* The rollback journal that SQLite keeps for one database. SQLite writes each
@@ -63,6 +62,7 @@ struct door_file {
 	const char *name;          /* SQLite's: the path, then URI parameters   */
 	const char *journal_name, *wal_name;
 	sqlite3 *db;               /* from FCNTL_PDB                            */
+	sqlite3 **db_now;          /* differs from db under shared cache        */
 	void **busy_handler;       /* from FCNTL_BUSYHANDLER                    */
 	char *schema;              /* under which name, once known              */
 	unsigned settle_tries;     /* left before giving up, see door_settle()  */
@@ -73,6 +73,8 @@ struct door_file {
 	bool main_foreign;         /* attached to a main database not ours      */
 	bool prepared;             /* the pager has what door_pager_prepare() sets */
 	bool own_journal;          /* journal_mode was set from MEMORY to DELETE */
+	bool fresh;                /* maybe without a page yet                  */
+	bool page_size_chosen;     /* by a PRAGMA                               */
 	bool early;                /* (D1)                                      */
 	bool locking;              /* inside xLock(SHARED): see (D4)            */
 	unsigned nested;           /* (D3)                                      */
@@ -120,6 +122,8 @@ void door_settle(struct door_file *file);
 int door_modes_check(struct door_file *file, struct err *err);
 /* The busy timeout in ms; 0 when there is none or it cannot be asked. */
 int64_t door_busy_timeout(struct door_file *file);
+/* Gives a database without a page yet the page size of the store. */
+void door_page_size_choose(struct door_file *file);
 /* Tries to give the pager our rollback journal and zero-copy reads. */
 void door_pager_prepare(struct door_file *file);
 

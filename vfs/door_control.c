@@ -70,12 +70,16 @@ int door_control(sqlite3_file *base, int operation, void *argument)
 	case DOOR_FCNTL_QUERY:
 		return door_query_run(file, argument);
 	case DOOR_FCNTL_PREPARE:
-		door_pager_prepare(file);
+		if (file->db && *file->db_now == file->db)
+			door_pager_prepare(file);
 		return SQLITE_OK;
 	case SQLITE_FCNTL_PRAGMA:
 		return door_pragma(file, argument);
 	case SQLITE_FCNTL_PDB:
-		file->db = *(sqlite3 **)argument;
+		if (!file->db) { /* the first; shared cache tells again */
+			file->db_now = argument;
+			file->db = *file->db_now;
+		}
 		return SQLITE_OK;
 	case SQLITE_FCNTL_BUSYHANDLER:
 		file->busy_handler = argument;

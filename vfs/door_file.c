@@ -6,9 +6,6 @@
  * lock happen only when a connection opens (the header), under a snapshot of that
  * moment.
  *
- * A new database. While the file is empty the first header read gets a made-up
- * header: pages of 16 KB with 16 reserved bytes, whatever PRAGMA page_size says.
- *
  * WAL mode in a copied header. A backup from a WAL-mode database writes 2 to bytes
  * 18 and 19 of the header, after which SQLite would look for a WAL. They become 1,
  * and the change counters grow by one, so that the writer's own cached copy of the
@@ -20,10 +17,8 @@
 
 enum {
 	HEADER_SIZE = 100,
-	HEADER_PAGE_SIZE_AT = 16,  /* big-endian u16 */
 	HEADER_WRITE_FORMAT_AT = 18,
 	HEADER_READ_FORMAT_AT = 19,
-	HEADER_RESERVED_AT = 20,
 	HEADER_CHANGES_AT = 24,    /* big-endian u32 */
 	HEADER_VALID_FOR_AT = 92,  /* big-endian u32 */
 	HEADER_CHECK_SIZE = 16,    /* what xLock(SHARED) is followed by: 24..39 */
@@ -38,15 +33,6 @@ static int report(struct door_file *file, const struct err *err)
 
 /* --- reading ------------------------------------------------------------------- */
 
-static void make_up_header(uint8_t *bytes, size_t size)
-{
-	if (size < HEADER_SIZE)
-		return;
-	bytes[HEADER_PAGE_SIZE_AT] = DOOR_NEW_PAGE_SIZE >> 8;
-	bytes[HEADER_PAGE_SIZE_AT + 1] = 0;
-	bytes[HEADER_RESERVED_AT] = DOOR_NEW_RESERVED;
-}
-
 static int read_under_view(struct door_file *file, uint8_t *bytes, size_t size,
                            uint64_t offset)
 {
@@ -58,8 +44,6 @@ static int read_under_view(struct door_file *file, uint8_t *bytes, size_t size,
 	if (got == size)
 		return SQLITE_OK;
 	memset(bytes + got, 0, size - got);
-	if (got == 0 && offset == 0)
-		make_up_header(bytes, size);
 	return SQLITE_IOERR_SHORT_READ;
 }
 

@@ -153,11 +153,40 @@ static int prepare_shared(struct door_file *file, struct err *err)
 	return rc;
 }
 
+static void look_whether_fresh(struct door_file *file)
+{
+	struct err err;
+	uint64_t size;
+
+	if (store_sqlite_size(file->view, &size, &err))
+		return;
+	file->fresh = size == 0;
+	if (!file->fresh)
+		return;
+	file->locking = true;
+	door_page_size_choose(file);
+	file->locking = false;
+}
+
+/* sqlite3_enable_shared_cache() shows only when a second connection uses the
+ * file of the first. */
+static int refuse_shared_cache(struct door_file *file)
+{
+	struct err err;
+
+	err_set(&err, ERR_UNSUPPORTED, "read", store_path(file->store),
+	        "shared cache is not offered: several connections would share one snapshot");
+	vfs_report(file->environment, &err);
+	return SQLITE_PROTOCOL;
+}
+
 static int lock_shared(struct door_file *file)
 {
 	struct err err;
 	int rc = ERR_NONE;
 
+	if (file->db && *file->db_now != file->db)
+		return refuse_shared_cache(file);
 	if (!file->schema || file->attached)
 		rc = prepare_shared(file, &err);
 	if (rc) {
@@ -169,6 +198,8 @@ static int lock_shared(struct door_file *file)
 		rc = vfs_report(file->environment, &err);
 		return rc == SQLITE_BUSY ? SQLITE_PROTOCOL : rc;
 	}
+	if (file->fresh)
+		look_whether_fresh(file);
 	if (file->contended)
 		write_early(file);
 	return SQLITE_OK;

@@ -155,6 +155,7 @@ static void fill(struct door_file *file, struct vfs_environment *environment,
 	file->read_only = file->immutable || !(flags & SQLITE_OPEN_READWRITE);
 	file->mmap_allowed = sqlite3_uri_boolean(name, "mmap", 1) != 0;
 	file->durability = default_durability();
+	file->fresh = true;
 }
 
 static int open_store(struct door_file *file, int flags, struct err *err)
@@ -229,9 +230,11 @@ close_store:
 	return rc;
 }
 
-static const char *refusal(const char *name, int flags)
+static const char *refusal(const char *name)
 {
-	if (flags & SQLITE_OPEN_SHAREDCACHE)
+	const char *cache = sqlite3_uri_parameter(name, "cache");
+
+	if (cache && strcmp(cache, "shared") == 0)
 		return "shared cache is not offered: several connections would share one snapshot; "
 		       "open it without cache=shared";
 	if (sqlite3_uri_boolean(name, "nolock", 0) &&
@@ -245,7 +248,7 @@ static int open_directory(struct vfs_environment *environment, const char *name,
                           sqlite3_file *base, int flags, int *flags_out)
 {
 	struct door_file *file = door_file_of(base);
-	const char *reason = refusal(name, flags);
+	const char *reason = refusal(name);
 	struct err err;
 	int rc;
 

@@ -10,6 +10,7 @@
  *   locking_mode        EXCLUSIVE is refused: snapshots need their locks
  *   synchronous         listened to, because a commit that touches only virtual
  *                       tables shows SQLite's setting in no other way
+ *   page_size           listened to: 16 KB is only the default
  *   wal_checkpoint      runs the store's checkpoint; SQLite answers 0|-1|-1
  *   turdb_cache_kb, turdb_checkpoint_mb
  *                       settings of the store: =N sets, the answer is the value
@@ -85,6 +86,13 @@ static int synchronous(struct door_file *file, char **arguments)
 	/* Inside a transaction SQLite refuses to change it. */
 	if (arguments[2] && file->db && sqlite3_get_autocommit(file->db))
 		file->durability = durability_of(arguments[2]);
+	return SQLITE_NOTFOUND;
+}
+
+static int page_size(struct door_file *file, char **arguments)
+{
+	if (arguments[2])
+		file->page_size_chosen = true;
 	return SQLITE_NOTFOUND;
 }
 
@@ -179,6 +187,7 @@ int door_pragma(struct door_file *file, char **arguments)
 	} pragmas[] = {
 		{ "journal_mode", journal_mode },
 		{ "locking_mode", locking_mode },
+		{ "page_size", page_size },
 		{ "synchronous", synchronous },
 		{ "wal_checkpoint", wal_checkpoint },
 		{ "turdb_cache_kb", cache_kb },

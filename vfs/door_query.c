@@ -1,5 +1,5 @@
 /*
- * door_query.c - asks and sets what only PRAGMAs reach: busy timeout, modes, maps.
+ * door_query.c - asks and sets what only PRAGMAs reach: timeout, modes, page size.
  *
  * A VFS has no other way to learn the busy timeout or to choose the pager's
  * journal mode. So it runs small statements on the user's own connection, from
@@ -139,6 +139,34 @@ void door_pager_prepare(struct door_file *file)
 		rc = pragma(file, "PRAGMA \"%w\".mmap_size=2147418112", &query);
 	use_own_journal(file);
 	file->prepared = !rc && (file->own_journal || file->read_only);
+}
+
+static bool has_busy_statement(sqlite3 *db)
+{
+	sqlite3_stmt *statement = NULL;
+
+	while ((statement = sqlite3_next_stmt(db, statement)) != NULL)
+		if (sqlite3_stmt_busy(statement))
+			return true;
+	return false;
+}
+
+/* Unless the user chose. A made-up header at open would do it too, but would fix
+ * auto_vacuum as well. Not for a backup (no statement), which brings its own page
+ * size. The second PRAGMA takes back what the first left for the next VACUUM. */
+void door_page_size_choose(struct door_file *file)
+{
+	struct door_query query;
+	int reserved = DOOR_NEW_RESERVED;
+
+	if (file->page_size_chosen || !file->schema ||
+	    !has_busy_statement(file->db))
+		return;
+	if (pragma(file, "PRAGMA \"%w\".page_size=16384", &query) ||
+	    pragma(file, "PRAGMA \"%w\".page_size=0", &query))
+		return;
+	sqlite3_file_control(file->db, file->schema, SQLITE_FCNTL_RESERVE_BYTES,
+	                     &reserved);
 }
 
 int door_modes_check(struct door_file *file, struct err *err)

@@ -123,7 +123,7 @@ int store_place_take(struct store_view *view, uint32_t file_id,
                      enum space_use use, uint32_t *place, struct err *err)
 {
 	int rc = store_space_ensure(view->store, file_id, file, &view->root,
-	                            err);
+	                            NULL, 0, err);
 
 	if (rc)
 		return rc;

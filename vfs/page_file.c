@@ -10,6 +10,11 @@
  * Growth        Another process may have grown the file: a place beyond what is
  *               mapped asks the system for the size, maps what is new behind
  *               what is there, and looks again. Nothing ever moves.
+ * Reading       The first reading of a version touches all of it. When such
+ *               readings wait for the disk, the next ones ask for the whole image
+ *               at once before they touch it (93 us where faults took 180, for 16
+ *               KB at random), and a run of adjoining images is asked for ahead.
+ *               While nothing waits nothing is asked.
  * Performance   A known version costs a few loads and no call. An unknown one
  *               costs its checksum and its page faults.
  * Safety        (F1) Bytes of the map beyond `units` are never touched.
@@ -32,12 +37,20 @@ enum {
 	STEP_PART = 8, /* of the file */
 	PAGE_SIZE_MAX = 65536,
 	SPANS_MAX = 16,
+
+	/* Of first readings. */
+	WAITED_US = 40,   /* longer than any checksum: the disk was asked   */
+	COLD_CREDIT = 32, /* so many are watched after one that waited      */
+	RUN_MIN = 2,
+	RUN_GAP = 16,     /* units that may lie between images of a run     */
+	AHEAD_MIN = 32,   /* units asked for at a time                      */
+	AHEAD_MAX = 512,
 };
 
 #define PLACES_MAX (UINT64_C(1) << 32)
 #define NO_COPY "compressed images are not made by this version"
 
-/* --- units and chunks ------------------------------------------------------- */
+/* --- units and chunks ----------------------------------------------------- */
 
 static uint64_t round_up(uint64_t units)
 {
@@ -67,7 +80,7 @@ static uint64_t chunk_units(uint32_t chunk)
 	return chunk_end(chunk) - chunk_start(chunk);
 }
 
-/* --- mapping ---------------------------------------------------------------- */
+/* --- mapping -------------------------------------------------------------- */
 
 static int reserve_chunk(struct page_file *file, uint32_t chunk,
                          struct err *err)
@@ -138,7 +151,7 @@ static int map_growth(struct page_file *file, struct err *err)
 	return rc;
 }
 
-/* --- what may be wrong with a reference ------------------------------------- */
+/* --- what may be wrong with a reference ----------------------------------- */
 
 /* "read page 7 of", "read map page 3 of level 1 of" */
 static const char *name_of(char name[64], const char *verb, uint64_t tag)
@@ -229,7 +242,7 @@ static int check_place(struct page_file *file, const struct page_ref *ref,
 	return ERR_NONE;
 }
 
-/* --- reading ---------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 uint64_t page_file_checksum(uint32_t file_id, uint64_t tag, uint64_t birth,
                             const void *bytes, size_t size)
@@ -237,10 +250,94 @@ uint64_t page_file_checksum(uint32_t file_id, uint64_t tag, uint64_t birth,
 	return checksum64(bytes, size, checksum_seed(file_id, tag, birth));
 }
 
+static uint32_t relaxed(const _Atomic uint32_t *at)
+{
+	return atomic_load_explicit(at, memory_order_relaxed);
+}
+
+static void relax(_Atomic uint32_t *at, uint32_t value)
+{
+	atomic_store_explicit(at, value, memory_order_relaxed);
+}
+
+/* Asks for units [from, to) as far as they are mapped in the chunk of `from`. */
+static void ask_for(struct page_file *file, uint32_t from, uint64_t to)
+{
+	uint64_t mapped =
+		atomic_load_explicit(&file->units, memory_order_acquire);
+	uint64_t end = chunk_end(page_file_chunk_of(from));
+	struct os *os = file->os_file->os;
+
+	end = end < mapped ? end : mapped;
+	end = end < to ? end : to;
+	if (from < end)
+		os->methods->advise(os, page_file_bytes(file, from),
+		                    (end - from) * PLACE_SIZE,
+		                    OS_ADVICE_WILL_NEED);
+}
+
+/* In a run: more and more ahead, again when half of it has been read. */
+static void ask_ahead(struct page_file *file, uint32_t place, uint32_t run)
+{
+	uint32_t window = (uint32_t)AHEAD_MIN << (run / 8 < 4 ? run / 8 : 4);
+	uint32_t asked = relaxed(&file->pace.asked);
+	uint64_t to;
+
+	window = window < AHEAD_MAX ? window : AHEAD_MAX;
+	to = (uint64_t)place + window;
+	if (run == RUN_MIN || asked < place || asked > to)
+		asked = place;
+	if (asked > place + window / 2)
+		return;
+	relax(&file->pace.asked, (uint32_t)(to < UINT32_MAX ? to : UINT32_MAX));
+	ask_for(file, asked, to);
+}
+
+/* What is done for an image that is about to be touched for the first time. */
+static void pace_before(struct page_file *file, const struct page_ref *ref)
+{
+	struct page_file_pace *pace = &file->pace;
+	uint32_t units = ref->length / PLACE_SIZE;
+	uint32_t gap = ref->place - relaxed(&pace->end);
+	uint32_t run = gap <= RUN_GAP ? relaxed(&pace->run) + 1 : 0;
+
+	relax(&pace->end, ref->place + units);
+	relax(&pace->run, run);
+	if (relaxed(&pace->cold) == 0)
+		return;
+	if (run >= RUN_MIN)
+		ask_ahead(file, ref->place, run);
+	else
+		ask_for(file, ref->place, (uint64_t)ref->place + units);
+}
+
+static void pace_after(struct page_file *file, uint64_t took_us)
+{
+	uint32_t cold = relaxed(&file->pace.cold);
+
+	if (took_us >= WAITED_US)
+		relax(&file->pace.cold, COLD_CREDIT);
+	else if (cold)
+		relax(&file->pace.cold, cold - 1);
+}
+
+static uint64_t checksum_of_image(struct page_file *file,
+                                  const struct page_ref *ref, uint64_t tag)
+{
+	struct os *os = file->os_file->os;
+	uint64_t computed, start = os->methods->monotonic_us(os);
+
+	pace_before(file, ref);
+	computed = page_file_checksum(file->identity.file_id, tag, ref->birth,
+	                              page_file_bytes(file, ref->place),
+	                              ref->length);
+	pace_after(file, os->methods->monotonic_us(os) - start);
+	return computed;
+}
+
 int page_file_verify(struct page_file *file, const struct page_ref *ref,
                      uint64_t tag, const uint8_t **bytes, struct err *err)
 {
-	const uint8_t *image;
 	uint64_t computed;
 	char name[64];
 	int rc;
@@ -248,9 +345,7 @@ int page_file_verify(struct page_file *file, const struct page_ref *ref,
 	rc = check_place(file, ref, tag, err);
 	if (rc)
 		return rc;
-	image = page_file_bytes(file, ref->place);
-	computed = page_file_checksum(file->identity.file_id, tag, ref->birth,
-	                              image, ref->length);
+	computed = checksum_of_image(file, ref, tag);
 	if (computed != ref->checksum)
 		return err_set(err, ERR_CORRUPT, name_of(name, "read", tag),
 		               page_file_name(file),
@@ -259,7 +354,7 @@ int page_file_verify(struct page_file *file, const struct page_ref *ref,
 		               (unsigned long long)computed,
 		               (unsigned long long)ref->checksum, ref->place,
 		               ref->length, (unsigned long long)ref->birth);
-	*bytes = image;
+	*bytes = page_file_bytes(file, ref->place);
 	return ERR_NONE;
 }
 
@@ -282,7 +377,6 @@ int page_file_borrow_first(struct page_file *file, const struct page_ref *ref,
 
 void page_file_prefetch(struct page_file *file, const struct page_ref *ref)
 {
-	struct os *os = file->os_file->os;
 	const uint8_t *known;
 
 	if (!ref->length || ref->length > PAGE_SIZE_MAX ||
@@ -292,11 +386,11 @@ void page_file_prefetch(struct page_file *file, const struct page_ref *ref)
 	if (known)
 		__builtin_prefetch(known);
 	else
-		os->methods->advise(os, page_file_bytes(file, ref->place),
-		                    ref->length, OS_ADVICE_WILL_NEED);
+		ask_for(file, ref->place,
+		        (uint64_t)ref->place + ref->length / PLACE_SIZE);
 }
 
-/* --- writing ---------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------- */
 
 static int check_write(struct page_file *file, const struct page_ref *ref,
                        struct err *err)
@@ -379,7 +473,7 @@ int page_file_write_many(struct page_file *file, const struct page_ref *refs,
 	return ERR_NONE;
 }
 
-/* --- size ------------------------------------------------------------------- */
+/* --- size ----------------------------------------------------------------- */
 
 int page_file_capacity(struct page_file *file, uint64_t *capacity,
                        struct err *err)
@@ -467,7 +561,7 @@ int page_file_sync(struct page_file *file, struct err *err)
 	return os_sync(file->os_file, err);
 }
 
-/* --- the file header -------------------------------------------------------- */
+/* --- the file header ------------------------------------------------------ */
 
 static void header_encode(const struct page_file_identity *identity,
                           uint8_t header[FILE_HEADER_SIZE])
@@ -573,7 +667,7 @@ static int header_read(struct page_file *file, struct err *err)
 	return header_compare(header, &file->identity, err);
 }
 
-static int header_write(struct page_file *file, struct err *err)
+int page_file_header_write(struct page_file *file, struct err *err)
 {
 	uint8_t header[FILE_HEADER_SIZE];
 
@@ -581,7 +675,7 @@ static int header_write(struct page_file *file, struct err *err)
 	return os_write(file->os_file, 0, header, sizeof header, err);
 }
 
-/* --- opening ---------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------- */
 
 static int open_file(struct os_file *dir, struct heap *heap,
                      const struct page_file_identity *identity, unsigned flags,
@@ -650,7 +744,7 @@ int page_file_create(struct os_file *dir, struct heap *heap,
 		return rc;
 	rc = page_file_reserve(made, FILE_FIRST_PLACE, &capacity, err);
 	if (!rc && identity->header)
-		rc = header_write(made, err);
+		rc = page_file_header_write(made, err);
 	if (rc) {
 		page_file_close(made);
 		return rc;

@@ -41,6 +41,8 @@ int page_file_open(struct os_file *dir, struct heap *heap,
 int page_file_create(struct os_file *dir, struct heap *heap,
                      const struct page_file_identity *identity, uint32_t mode,
                      struct page_file **file, struct err *err);
+/* Writes the header again, as it was made. */
+int page_file_header_write(struct page_file *file, struct err *err);
 void page_file_close(struct page_file *file);
 
 const struct page_file_identity *

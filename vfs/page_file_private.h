@@ -31,11 +31,21 @@ struct page_file_chunk {
 	uintptr_t verified; /* where unit 0's entry would be */
 };
 
+/* What the last first readings were like; relaxed, for a wrong guess costs only
+ * time. */
+struct page_file_pace {
+	_Atomic uint32_t cold; /* so many more are expected to wait for the disk */
+	_Atomic uint32_t end;  /* where the last image ended                     */
+	_Atomic uint32_t run;  /* how many images in a row adjoined              */
+	_Atomic uint32_t asked; /* places up to which a run was asked for        */
+};
+
 struct page_file {
 	_Atomic uint64_t units; /* mapped, and inside the file when mapped */
 	uint32_t page_size;
 	struct page_file_chunk chunks[CHUNKS];
 
+	struct page_file_pace pace;
 	struct lock mapping; /* guards growth of `units` and `chunks` */
 	uint64_t laid;       /* units laid out in address space, >= units */
 	void *reserved[CHUNKS];
@@ -69,25 +79,35 @@ static inline const uint8_t *page_file_bytes(const struct page_file *file,
 }
 
 /* The image, if this process has verified that version; else NULL. `length` is
- * what an image of this kind must have. */
-static inline const uint8_t *page_file_known(const struct page_file *file,
-                                             const struct page_ref *ref,
-                                             uint32_t length)
+ * what the reference says (flags and all), `wanted` what an image of this kind
+ * must have. */
+static inline const uint8_t *page_file_known_at(const struct page_file *file,
+                                                uint32_t place,
+                                                uint32_t length,
+                                                uint64_t checksum,
+                                                uint32_t wanted)
 {
 	uint64_t mapped =
 		atomic_load_explicit(&file->units, memory_order_acquire);
-	uint32_t units = length / PLACE_SIZE;
+	uint32_t units = wanted / PLACE_SIZE;
 	uint64_t seen;
 
-	if (__builtin_expect(ref->length != length ||
-	                     (ref->place & (units - 1)) ||
-	                     (uint64_t)ref->place + units > mapped, 0))
+	if (__builtin_expect(length != wanted || (place & (units - 1)) ||
+	                     (uint64_t)place + units > mapped, 0))
 		return NULL;
-	seen = atomic_load_explicit(page_file_verified(file, ref->place),
+	seen = atomic_load_explicit(page_file_verified(file, place),
 	                            memory_order_relaxed);
-	if (__builtin_expect(seen != ref->checksum || seen == 0, 0))
+	if (__builtin_expect(seen != checksum || seen == 0, 0))
 		return NULL;
-	return page_file_bytes(file, ref->place);
+	return page_file_bytes(file, place);
+}
+
+static inline const uint8_t *page_file_known(const struct page_file *file,
+                                             const struct page_ref *ref,
+                                             uint32_t wanted)
+{
+	return page_file_known_at(file, ref->place, ref->length, ref->checksum,
+	                          wanted);
 }
 
 /* What borrow does when the version is not known yet. */

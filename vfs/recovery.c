@@ -11,6 +11,11 @@
  *               reaches is written, and the superblock is written last.
  *               (Y3) The log goes on in a new segment with a new salt, made when
  *               the first writer comes: readers alone never write a byte.
+ *               (Y4) After a failed sync, also of a recovery, the kernel may show a
+ *               superblock that is not on disk and call its page clean, so that
+ *               (Y1) proves nothing: shared memory remembers (it is gone with the
+ *               page cache when the machine restarts), and the superblock is
+ *               written again, in its own place, before it is believed.
  */
 #include "vfs/store_private.h"
 
@@ -153,6 +158,21 @@ static int each_record(void *context, uint64_t lsn, struct span payload,
 	return store_replay_record(context, lsn, payload, err);
 }
 
+/* A torn superblock has its log behind the other one; without that it was not a
+ * crash that damaged it. */
+static int explain(struct store *store, const struct superblock *super, int rc,
+                   struct err *err)
+{
+	struct err reason;
+
+	if (rc != ERR_CORRUPT || !super->other_damaged || !err)
+		return rc;
+	reason = *err;
+	return err_set(err, rc, "open", store->path,
+	               "one superblock in turdb.meta is damaged, and the other one is too old: %s",
+	               reason.text);
+}
+
 static int replay_log(struct store *store, struct superblock *super,
                       struct store_root *root, struct err *err)
 {
@@ -165,6 +185,7 @@ static int replay_log(struct store *store, struct superblock *super,
 	if (rc)
 		return rc;
 	rc = wal_replay(store->wal, super->lsn, each_record, replay, &end, err);
+	rc = explain(store, super, rc, err);
 	if (!rc)
 		rc = store_replay_finish(replay, root, &changed, err);
 	if (!rc && changed) {
@@ -188,10 +209,10 @@ static int replay_log(struct store *store, struct superblock *super,
 	return rc;
 }
 
-int store_recover(struct store *store, struct err *err)
+/* (Y1), (Y4) */
+static int superblock_believe(struct store *store, bool suspect,
+                              struct superblock *super, struct err *err)
 {
-	struct superblock super;
-	struct store_root root;
 	bool fresh;
 	int rc = ERR_NONE;
 
@@ -199,10 +220,22 @@ int store_recover(struct store *store, struct err *err)
 	    !PLANTED(store->environment, PLANT_SUPERBLOCK_UNSYNCED))
 		rc = os_sync(store->meta, err);
 	if (!rc)
-		rc = store_superblock_read(store, &super, &fresh, err);
+		rc = store_superblock_read(store, super, &fresh, err);
 	if (!rc && fresh)
 		return err_set(err, ERR_CORRUPT, "open", store->path,
 		               "turdb.meta is empty: the directory was never completely made");
+	if (rc || !suspect || store->options.immutable)
+		return rc;
+	rc = store_superblock_write(store, super, err);
+	return rc ? rc : os_sync(store->meta, err);
+}
+
+int store_recover(struct store *store, bool suspect, struct err *err)
+{
+	struct superblock super;
+	struct store_root root;
+	int rc = superblock_believe(store, suspect, &super, err);
+
 	if (rc)
 		return rc;
 	root = (struct store_root){ .txid = super.txid, .lsn = super.lsn,

@@ -141,7 +141,8 @@ static int file_find(struct replay *replay, uint32_t file_id,
 }
 
 /* A file whose creation or header had not reached the disk is made again; one whose
- * header is there is kept, for a PLACED page may lie in it. */
+ * header is there is kept, for a PLACED page may lie in it. That header is written
+ * again, too (R1): a sync that failed may have left it in the page cache only. */
 static int file_appear(struct replay *replay, struct replay_file *file,
                        struct err *err)
 {
@@ -154,7 +155,9 @@ static int file_appear(struct replay *replay, struct replay_file *file,
 	rc = store_files_get(store, &file->entry, &file->file, &ignored);
 	if (rc == ERR_MISSING || rc == ERR_CORRUPT)
 		rc = store_files_make(store, &file->entry, &file->file, err);
-	else if (rc && err)
+	else if (!rc)
+		rc = page_file_header_write(file->file, err);
+	else if (err)
 		*err = ignored;
 	return rc;
 }
@@ -337,7 +340,7 @@ static int apply_image(struct replay *replay, struct replay_file *file,
 		return rc;
 	if (item->kind != RECORD_PLACED)
 		rc = rewrite(replay, file, item, &ref, err);
-	else if (!PLANTED(replay->store->environment, PLANT_CHECKSUM_UNCHECKED))
+	else
 		rc = page_file_verify(file->file, &ref, item->page_no, &bytes,
 		                      err);
 	if (!rc)
@@ -441,20 +444,6 @@ static int by_page(const void *left, const void *right)
 	return a->page_no < b->page_no ? -1 : a->page_no > b->page_no;
 }
 
-static int space_ready(struct replay *replay, struct replay_file *file,
-                       struct err *err)
-{
-	struct store *store = replay->store;
-	int rc = store_space_ensure(store, file->file_id, file->file,
-	                            &replay->base, err);
-
-	for (uint32_t i = 0; !rc && i < file->place_count; i++)
-		rc = space_mark_used(&store->space, file->file_id,
-		                     file->places[i].place,
-		                     file->places[i].units, err);
-	return rc;
-}
-
 static int finish_file(struct replay *replay, struct replay_file *file,
                        struct err *err)
 {
@@ -481,7 +470,9 @@ static int finish_file(struct replay *replay, struct replay_file *file,
 				.ref = file->pages[i].ref,
 			};
 	qsort(changes, count, sizeof *changes, by_page);
-	rc = space_ready(replay, file, err);
+	rc = store_space_ensure(replay->store, file->file_id, file->file,
+	                        &replay->base, file->places, file->place_count,
+	                        err);
 	if (!rc)
 		rc = page_table_apply(file->file, &file->table, changes, count,
 		                      replay->txid, &sink, &table, err);
@@ -526,7 +517,8 @@ static int finish_catalog(struct replay *replay, struct store_root *root,
 			};
 	qsort(changes, count, sizeof *changes, by_file);
 	rc = store_space_ensure(store, STORE_CATALOG_FILE_ID,
-	                        store->catalog_file, &replay->base, err);
+	                        store->catalog_file, &replay->base, NULL, 0,
+	                        err);
 	if (!rc)
 		rc = store_catalog_apply(store, &replay->base.catalog, changes,
 		                         count, replay->txid, &sink,

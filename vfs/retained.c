@@ -21,8 +21,7 @@ static bool pinned_by_slot(const struct store *store, uint64_t txid)
 	if (PLANTED(store->environment, PLANT_REUSE_UNDER_READER))
 		return false;
 	for (uint32_t i = 0; i < used; i++)
-		if (atomic_load_explicit(&head->slots[i].txid,
-		                         memory_order_relaxed) == txid)
+		if (atomic_load(&head->slots[i].txid) == txid)
 			return true;
 	return false;
 }
@@ -243,6 +242,7 @@ static int mark_root(struct store *store, struct page_file *file,
 
 int store_space_ensure(struct store *store, uint32_t file_id,
                        struct page_file *file, const struct store_root *base,
+                       const struct taken *others, uint32_t other_count,
                        struct err *err)
 {
 	struct shm_head *head = store->shm.head;
@@ -266,6 +266,9 @@ int store_space_ensure(struct store *store, uint32_t file_id,
 	}
 	if (!rc)
 		rc = mark_root(store, file, file_id, base, born_after, err);
+	for (uint32_t i = 0; !rc && i < other_count; i++)
+		rc = space_mark_used(&store->space, file_id, others[i].place,
+		                     others[i].units, err);
 	if (!rc)
 		space_file_built_set(&store->space, file_id);
 	return rc;

@@ -163,11 +163,13 @@ void store_shm_close(struct store *store)
 }
 
 /* The caller is alone. Old chunks are cleared as they are given out again; the
- * generations of processes keep growing over the life of the file. */
+ * generations of processes keep growing over the life of the file, and poison is
+ * for who recovers to lift. */
 int store_shm_clear(struct store *store, struct err *err)
 {
 	struct shm_head *head = store->shm.head;
 	uint64_t generations[SHM_PROCESSES];
+	uint32_t poisoned = atomic_load(&head->poisoned);
 
 	(void)err;
 	atomic_store(&head->built, 0);
@@ -176,6 +178,7 @@ int store_shm_clear(struct store *store, struct err *err)
 	memset((void *)head, 0, sizeof *head);
 	for (uint32_t i = 0; i < SHM_PROCESSES; i++)
 		atomic_store(&head->processes[i].generation, generations[i]);
+	atomic_store(&head->poisoned, poisoned);
 	head->layout = SHM_LAYOUT;
 	head->head_size = sizeof *head;
 	head->database[0] = store->database[0];

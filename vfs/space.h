@@ -45,8 +45,8 @@ struct space {
 };
 
 /* Forgets what is free in every file (after a writer died, wherever it was in
- * these functions): all files are not built. Notes (placed, logged) are kept unless `notes_too` (at start-up, when a
- * durable checkpoint covers all records). */
+ * these functions): all files are not built. Notes (placed, logged) are kept unless
+ * `notes_too` (at start-up, when a durable checkpoint covers all records). */
 void space_reset(struct space *space, bool notes_too);
 
 bool space_file_built(const struct space *space, uint32_t file_id);

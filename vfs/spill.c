@@ -38,6 +38,7 @@ static int value_spill(struct edit *edit, struct edit_value *value,
 	value->image = NULL;
 	value->ref = ref;
 	view->spilled = true;
+	view->epoch++; /* cursors may hold the image that is gone now */
 	atomic_fetch_add_explicit(&view->store->shm.head->spilled_pages, 1,
 	                          memory_order_relaxed);
 	return ERR_NONE;

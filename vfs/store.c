@@ -177,6 +177,7 @@ static int open_log(struct store *store, struct err *err)
 		.process = store->process,
 		.process_lives = store_process_index_lives,
 		.context = store,
+		.plants = store->environment->plants,
 	};
 	struct os_identity identity;
 	int rc = store->os->methods->identity(store->meta, &identity, err);
@@ -191,8 +192,9 @@ static int open_log(struct store *store, struct err *err)
 /* Alone: makes or recovers the database and marks the shared memory as built. */
 static int enter_first(struct store *store, struct err *err)
 {
+	_Atomic uint32_t *poisoned = &store->shm.head->poisoned;
+	bool fresh, suspect = atomic_exchange(poisoned, 1) != 0;
 	struct superblock super;
-	bool fresh;
 	int rc = store_superblock_read(store, &super, &fresh, err);
 
 	if (!rc && fresh && !store->options.create)
@@ -209,10 +211,12 @@ static int enter_first(struct store *store, struct err *err)
 	if (!rc)
 		rc = open_log(store, err);
 	if (!rc)
-		rc = store_recover(store, err);
-	if (!rc)
-		atomic_store(&store->shm.head->built, SHM_BUILT);
-	return rc;
+		rc = store_recover(store, suspect, err);
+	if (rc)
+		return rc;
+	atomic_store(poisoned, 0);
+	atomic_store(&store->shm.head->built, SHM_BUILT);
+	return ERR_NONE;
 }
 
 static int enter_next(struct store *store, struct err *err)
@@ -282,7 +286,7 @@ static int enter_immutable(struct store *store, struct err *err)
 	if (!rc)
 		rc = open_log(store, err);
 	if (!rc)
-		rc = store_recover(store, err);
+		rc = store_recover(store, false, err);
 	return rc;
 }
 

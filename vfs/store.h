@@ -230,7 +230,7 @@ int store_log_segments(struct store *store,
                        void *context, struct err *err);
 
 /* Test-only switches for planted bugs (crash exploration must find each); 0 in
- * real use. Bits in vfs/plant.h. Per environment. */
+ * real use. Bits in base/plant.h. Per environment. */
 void store_environment_plant(struct store_environment *environment,
                              uint32_t bugs);
 

@@ -9,10 +9,10 @@
 
 #include "base/arena.h"
 #include "base/lock.h"
+#include "base/plant.h"
 #include "vfs/meta_format.h"
 #include "vfs/page_file.h"
 #include "vfs/page_table.h"
-#include "vfs/plant.h"
 #include "vfs/shm_format.h"
 #include "vfs/space.h"
 #include "vfs/store.h"
@@ -54,6 +54,7 @@ struct superblock {
 	uint64_t sequence, txid, lsn, created_ms;
 	struct page_table catalog;
 	uint64_t segment_size;
+	bool other_damaged; /* the other copy does not hold: torn, or a bad bit */
 };
 
 struct store {
@@ -245,9 +246,11 @@ int store_retained_update(struct store *store, const struct store_root *newest,
                           const struct store_root *previous, struct err *err);
 bool store_retained_between(const struct store *store, uint64_t birth,
                             uint64_t before);
-/* Builds a file's part of the allocator from all retained roots and `base`. */
+/* Builds a file's part of the allocator, unless it is built, from all retained roots,
+ * `base`, and `others`: places that something else needs (a replay's). */
 int store_space_ensure(struct store *store, uint32_t file_id,
                        struct page_file *file, const struct store_root *base,
+                       const struct taken *others, uint32_t other_count,
                        struct err *err);
 /* After a writer's death or at start-up. */
 int store_retained_rebuild(struct store *store, struct err *err);
@@ -396,7 +399,8 @@ int store_superblock_read(struct store *store, struct superblock *super,
                           bool *fresh, struct err *err);
 int store_superblock_write(struct store *store, const struct superblock *super,
                            struct err *err);
-int store_recover(struct store *store, struct err *err);
+/* `suspect`: a sync failed since the superblock was written (Y4). */
+int store_recover(struct store *store, bool suspect, struct err *err);
 int store_create_files(struct store *store, struct err *err);
 /* What a new writer does first when shared memory says so. */
 int store_writer_entered(struct store *store, bool died, struct err *err);

@@ -100,6 +100,7 @@ int store_superblock_read(struct store *store, struct superblock *super,
 			break;
 		}
 	}
+	super->other_damaged = bad > 0;
 	if (valid)
 		return ERR_NONE;
 	if (zero && bad <= 1) {

@@ -158,6 +158,8 @@ static int write_record(struct wal *wal, struct wal_position *position,
 		return wipe(wal, offset, rc, &reason, err);
 	position->appended += record.size;
 	position->last_checksum = record.checksum;
+	assert(magic == WAL_RECORD_LAST || /* (W3) */
+	       position->segment_end - position->appended >= LAST_SIZE);
 	return ERR_NONE;
 }
 

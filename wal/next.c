@@ -12,6 +12,7 @@
  */
 #include "wal/wal_private.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 enum {
@@ -168,9 +169,11 @@ static int make_next(struct wal *wal, const struct wal_position *position,
 		0 : segment.size; /* one large record will fill it */
 	rc = chosen ? wal_segment_make(wal, &segment, zero_size, err) :
 	              make_new(wal, &segment, zero_size, err);
-	if (!rc)
-		announce(wal->shared, &segment);
-	return rc;
+	if (rc)
+		return rc;
+	assert(segment.first == position->segment_end); /* (N2) */
+	announce(wal->shared, &segment);
+	return ERR_NONE;
 }
 
 int wal_next_ensure(struct wal *wal, const struct wal_position *position,

@@ -10,6 +10,8 @@
  */
 #include "wal/wal_private.h"
 
+#include <assert.h>
+
 /* Fields of a place are stored with release: a reader that sees a field of a
  * later filling sees the sequence that went before it. */
 #define PUT(word, value) \
@@ -46,6 +48,9 @@ void wal_position_publish(struct wal_shared *shared,
 	uint64_t sequence = GET(shared->place_sequence) + 1;
 	struct wal_place *to = &shared->place[sequence & 1];
 
+	assert(position->appended >= GET(shared->appended) && /* (P1) */
+	       position->appended >= position->segment_first &&
+	       position->appended <= position->segment_end);
 	PUT(to->appended, position->appended);
 	PUT(to->last_checksum, position->last_checksum);
 	PUT(to->segment_first, position->segment_first);

@@ -255,6 +255,8 @@ static void pick_salt(struct wal *wal, struct wal_segment *segment)
 	do
 		os->methods->random(os, &segment->salt, sizeof segment->salt);
 	while (!segment->salt);
+	if (PLANTED(&wal->options, PLANT_SALT_REPEATED))
+		segment->salt = 1;
 }
 
 int wal_segment_make(struct wal *wal, struct wal_segment *segment,
@@ -278,7 +280,7 @@ int wal_segment_make(struct wal *wal, struct wal_segment *segment,
 	if (!rc)
 		rc = write_header(file, segment, err);
 	os_close(file);
-	if (!rc)
+	if (!rc && !PLANTED(&wal->options, PLANT_SEGMENT_DIR_UNSYNCED))
 		rc = wal->dir->os->methods->directory_sync(wal->dir, "wal",
 		                                           err);
 	if (rc) {
@@ -309,8 +311,7 @@ static void close_one(struct wal_file *file)
 void wal_files_close(struct wal *wal)
 {
 	close_one(&wal->append);
-	for (size_t i = 0; i < WAL_SYNCS; i++)
-		close_one(&wal->sync[i]);
+	close_one(&wal->sync);
 }
 
 int wal_file_use(struct wal *wal, struct wal_file *file, uint32_t no,

@@ -1,26 +1,42 @@
 /*
  * sync.c - makes the log durable, one fdatasync for all who wait.
  *
- * Whoever finds no sync under way that will cover its position leads one: it
- * notes how far the log has come, syncs the segments up to there, raises
- * `durable` and wakes the others. Who came too late for that sync leads the
- * next, or waits for its turn.
+ * Whoever finds no sync under way leads one: notes how far the log has come,
+ * syncs the segments up to there, raises `durable` and wakes the others. Who
+ * came too late for that sync waits for its end; one of them leads the next.
+ *
+ * Gathering. Left alone, four writers fall into step in two halves: while one
+ * half waits for its sync, the other appends and waits for the next. So a leader
+ * first waits for the writers that are likely to come: as many as were active
+ * during the last sync, being those it covered and those who arrived while it
+ * ran (each arrives once, for then it waits). It waits a third of a sync at
+ * most, and a writer that is alone never does. It watches before it sleeps: on
+ * a fast disk they come sooner than a sleeper wakes. Commits a second, medians:
+ *
+ *                          2       4       8 threads    4       8 processes
+ *   without gathering      10,900  17,000  29,200       17,100  27,300
+ *   gathering, asleep       9,600  18,400  33,400       19,700  31,800
+ *   gathering              11,600  24,200  40,300       21,700  35,800
+ *   in another run:
+ *   without gathering      12,400  17,100  30,200       19,800  32,300
+ *   two syncs in flight    10,700  17,900  29,200       21,200  33,500
  *
  * (Y1) A sync covers what was published before it began. (Y2) Records of a
  * segment count as durable only after all segments before it are: they are
  * synced first. (Y3) A failed sync poisons the log before anybody is woken, and
  * is never tried again: the kernel has forgotten the pages it could not write.
- * (Y4) Each place in flight has open files of its own in each process: the
- * kernel reports a write error once to every open file, so that of two syncs at
- * once none can miss the other's failure. (Y5) The claim of a leader that died
- * is taken over by who waits for it.
+ * (Y4) The claim of a leader that died is taken over by who waits for it.
  */
 #include "wal/wal_private.h"
 
 #include <assert.h>
 
-/* How long to wait for a leader before asking whether it lives. */
-enum { LEADER_LOOK_US = 20 * 1000 };
+enum {
+	/* How long to wait for a leader before asking whether it lives. */
+	LEADER_LOOK_US = 20 * 1000,
+	/* How long a leader that gathers watches before it sleeps. */
+	WATCH_US = 40,
+};
 
 static int fail_waiting(struct err *err)
 {
@@ -37,23 +53,24 @@ static int fail_to_begin(struct err *err, const struct err *reason)
 	               "commit is durable is not known", reason->text);
 }
 
-static int sync_segment(struct wal *wal, struct wal_file *file, uint32_t no,
-                        struct err *err)
+/* What a sync covers */
+
+static int sync_segment(struct wal *wal, uint32_t no, struct err *err)
 {
 	struct err reason;
 
-	if (wal_file_use(wal, file, no, &reason))
+	if (wal_file_use(wal, &wal->sync, no, &reason))
 		return fail_to_begin(err, &reason);
-	if (os_sync(file->file, &reason))
+	if (os_sync(wal->sync.file, &reason))
 		return wal_poison(wal, "sync the log", "", &reason, err);
 	return ERR_NONE;
 }
 
 /* A segment before the one in use. It may have been dropped meanwhile. */
-static int sync_older(struct wal *wal, struct wal_file *file, uint32_t no,
-                      uint64_t end, struct err *err)
+static int sync_older(struct wal *wal, uint32_t no, uint64_t end,
+                      struct err *err)
 {
-	int rc = sync_segment(wal, file, no, err);
+	int rc = sync_segment(wal, no, err);
 
 	if (rc && !atomic_load(&wal->shared->failed) &&
 	    atomic_load(&wal->shared->durable) >= end)
@@ -62,145 +79,163 @@ static int sync_older(struct wal *wal, struct wal_file *file, uint32_t no,
 }
 
 /* With synchronous=OFF or NORMAL before, many segments can be waiting. */
-static int sync_listed(struct wal *wal, struct wal_file *file,
-                       uint64_t durable, uint64_t before, struct err *err)
+static int sync_listed(struct wal *wal, uint64_t durable, uint64_t before,
+                       struct err *err)
 {
 	struct wal_list list;
 	struct err reason;
-	int rc;
+	int rc = ERR_NONE;
 
 	if (wal_list_read(wal, &list, &reason))
 		return fail_to_begin(err, &reason);
-	rc = ERR_NONE;
 	for (size_t i = 0; i < list.valid_count && !rc; i++) {
 		const struct wal_segment *item = &list.items[i];
 
 		if (item->end > durable && item->end <= before)
-			rc = sync_older(wal, file, item->no, item->end, err);
+			rc = sync_older(wal, item->no, item->end, err);
 	}
 	wal_list_close(wal, &list);
 	return rc;
 }
 
-static int sync_before(struct wal *wal, struct wal_file *file,
-                       const struct wal_position *position, struct err *err)
+static int sync_before(struct wal *wal, const struct wal_position *position,
+                       struct err *err)
 {
 	uint64_t durable = atomic_load(&wal->shared->durable);
 
 	if (durable >= position->segment_first)
 		return ERR_NONE;
 	if (position->previous_no && durable >= position->previous_first)
-		return sync_older(wal, file, position->previous_no,
+		return sync_older(wal, position->previous_no,
 		                  position->segment_first, err);
-	return sync_listed(wal, file, durable, position->segment_first, err);
+	return sync_listed(wal, durable, position->segment_first, err);
 }
 
-static int lead(struct wal *wal, size_t slot, struct err *err)
+static int sync_all(struct wal *wal, struct err *err)
 {
 	struct wal_shared *shared = wal->shared;
-	struct wal_file *file = &wal->sync[slot];
 	struct wal_position position;
 	int rc;
 
 	wal_position_read(shared, &position);
-	atomic_store(&shared->sync_target[slot], position.appended);
-	rc = sync_before(wal, file, &position, err);
+	rc = sync_before(wal, &position, err);
 	if (!rc)
-		rc = sync_segment(wal, file, position.segment_no, err);
-	atomic_fetch_add_explicit(&shared->sync_count, 1,
-	                          memory_order_relaxed);
-	if (rc)
-		return rc;
-	if (atomic_load(&shared->failed))
-		return fail_waiting(err);
-	wal_durable_raise(shared, position.appended);
-	return ERR_NONE;
+		rc = sync_segment(wal, position.segment_no, err);
+	if (!rc)
+		wal_durable_raise(shared, position.appended);
+	return rc;
 }
 
-static void finish(struct wal *wal, size_t slot, uint64_t token)
+/* Gathering */
+
+/* Counts one who needs a sync; wakes the leader when all are there. */
+static void arrive(struct wal *wal)
+{
+	struct wal_shared *shared = wal->shared;
+	struct os *os = wal->dir->os;
+	uint32_t count = atomic_fetch_add(&shared->sync_arrivals, 1) + 1;
+
+	if (count == atomic_load(&shared->gather_goal))
+		os->methods->wake(os, &shared->sync_arrivals, 1);
+}
+
+static void gather(struct wal *wal, uint32_t goal)
+{
+	struct wal_shared *shared = wal->shared;
+	struct os *os = wal->dir->os;
+	uint64_t now = os->methods->monotonic_us(os), watch = now + WATCH_US;
+	uint64_t end = now + atomic_load(&shared->sync_us) / 3;
+
+	atomic_store(&shared->gather_goal, goal);
+	for (;;) {
+		uint32_t count = atomic_load(&shared->sync_arrivals);
+
+		if ((int32_t)(count - goal) >= 0 || now >= end)
+			break;
+		if (now >= watch)
+			os->methods->wait(os, &shared->sync_arrivals, count,
+			                  end - now);
+		now = os->methods->monotonic_us(os);
+	}
+	atomic_store(&shared->gather_goal, 0);
+}
+
+static int lead(struct wal *wal, struct err *err)
+{
+	struct wal_shared *shared = wal->shared;
+	struct os *os = wal->dir->os;
+	uint32_t before = atomic_load(&shared->gathered);
+	uint32_t active = atomic_load(&shared->gather_active), now;
+	uint64_t start, us;
+	int rc;
+
+	if (active > 1)
+		gather(wal, before + active);
+	now = atomic_load(&shared->sync_arrivals);
+	atomic_store(&shared->gathered, now);
+	start = os->methods->monotonic_us(os);
+	rc = sync_all(wal, err);
+	us = os->methods->monotonic_us(os) - start;
+	atomic_store(&shared->sync_us,
+	             (7 * atomic_load(&shared->sync_us) + us) / 8);
+	atomic_store(&shared->gather_active,
+	             atomic_load(&shared->sync_arrivals) - before);
+	atomic_fetch_add(&shared->sync_count, 1);
+	return rc;
+}
+
+/* Waiting */
+
+static void finish(struct wal *wal, uint64_t token)
 {
 	struct wal_shared *shared = wal->shared;
 	struct os *os = wal->dir->os;
 
-	wal_claim_release(&shared->sync_claim[slot], token);
-	atomic_fetch_add(&shared->sync_sequence[slot], 1);
+	wal_claim_release(&shared->sync_claim, token);
+	atomic_fetch_add(&shared->sync_sequence, 1);
 	if (atomic_load(&shared->sync_waiters))
-		os->methods->wake(os, &shared->sync_sequence[slot],
-		                  UINT32_MAX);
+		os->methods->wake(os, &shared->sync_sequence, UINT32_MAX);
 }
 
-static void wait_for(struct wal *wal, size_t slot, uint32_t sequence)
+static void wait_for_leader(struct wal *wal, uint32_t sequence)
 {
 	struct wal_shared *shared = wal->shared;
 	struct os *os = wal->dir->os;
 
 	atomic_fetch_add(&shared->sync_waiters, 1);
-	os->methods->wait(os, &shared->sync_sequence[slot], sequence,
+	os->methods->wait(os, &shared->sync_sequence, sequence,
 	                  LEADER_LOOK_US);
 	atomic_fetch_sub(&shared->sync_waiters, 1);
-}
-
-/* The sync to wait for, or to lead when it turns out to be free: one that
- * covers `lsn`, else a free one, else the one that began first. */
-static size_t choose_slot(struct wal_shared *shared, uint64_t lsn,
-                          bool *covered)
-{
-	size_t best = 0;
-	uint64_t best_target = UINT64_MAX;
-
-	*covered = false;
-	for (size_t i = 0; i < WAL_SYNCS; i++) {
-		bool taken = (uint32_t)atomic_load(&shared->sync_claim[i].owner);
-		uint64_t target = atomic_load(&shared->sync_target[i]);
-
-		if (taken && target >= lsn) {
-			*covered = true;
-			return i;
-		}
-		if (!taken)
-			target = 0;
-		if (target < best_target) {
-			best_target = target;
-			best = i;
-		}
-	}
-	return best;
 }
 
 int wal_sync(struct wal *wal, uint64_t lsn, struct err *err)
 {
 	struct wal_shared *shared = wal->shared;
-	bool look = false;
+	bool arrived = false, look = false;
 
 	assert(lsn <= atomic_load(&shared->appended));
 	for (;;) {
-		uint32_t sequences[WAL_SYNCS];
-		uint64_t token = 0;
-		bool covered;
-		size_t slot;
-		int rc;
+		uint32_t sequence = atomic_load(&shared->sync_sequence);
+		uint64_t token;
+		int rc = ERR_NONE;
 
-		for (slot = 0; slot < WAL_SYNCS; slot++)
-			sequences[slot] =
-				atomic_load(&shared->sync_sequence[slot]);
 		if (atomic_load(&shared->durable) >= lsn)
 			return ERR_NONE;
 		if (atomic_load(&shared->failed))
 			return fail_waiting(err);
-		slot = choose_slot(shared, lsn, &covered);
-		if (!covered || look)
-			token = wal_claim_take(wal, &shared->sync_claim[slot],
-			                       look);
-		if (!token) {
-			wait_for(wal, slot, sequences[slot]);
-			look = sequences[slot] ==
-			       atomic_load(&shared->sync_sequence[slot]);
+		if (!arrived)
+			arrive(wal);
+		arrived = true;
+		token = wal_claim_take(wal, &shared->sync_claim, look);
+		if (token) {
+			if (atomic_load(&shared->durable) < lsn)
+				rc = lead(wal, err);
+			finish(wal, token);
+			if (rc)
+				return rc;
 			continue;
 		}
-		rc = atomic_load(&shared->durable) < lsn ?
-			lead(wal, slot, err) : ERR_NONE;
-		finish(wal, slot, token);
-		if (rc)
-			return rc;
+		wait_for_leader(wal, sequence);
+		look = sequence == atomic_load(&shared->sync_sequence);
 	}
 }

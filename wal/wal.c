@@ -60,8 +60,7 @@ int wal_open(struct os_file *dir, struct heap *heap, struct wal_shared *shared,
 	if (!opened->options.segment_size)
 		opened->options.segment_size = SEGMENT_SIZE_DEFAULT;
 	wal_claim_forget(opened, &shared->files_claim);
-	for (size_t i = 0; i < WAL_SYNCS; i++)
-		wal_claim_forget(opened, &shared->sync_claim[i]);
+	wal_claim_forget(opened, &shared->sync_claim);
 	*wal = opened;
 	return ERR_NONE;
 }

@@ -42,8 +42,6 @@
 
 struct wal; /* one process's view of a log directory */
 
-enum { WAL_SYNCS = 2 }; /* syncs in flight at once, at most */
-
 /* Where the next record goes. Written by the owner of the writer lock alone. */
 struct wal_place {
 	_Atomic uint64_t appended;       /* end of the last whole record     */
@@ -88,10 +86,14 @@ struct wal_shared {
 	_Atomic uint64_t prepare_at;     /* wal_prepare has nothing to do before */
 	struct wal_claim files_claim;    /* who creates, reuses, unlinks files */
 
-	struct wal_claim sync_claim[WAL_SYNCS];
-	_Atomic uint64_t sync_target[WAL_SYNCS]; /* what that sync will cover */
-	_Atomic uint32_t sync_sequence[WAL_SYNCS]; /* futexes: grow at its end */
+	struct wal_claim sync_claim;     /* who leads a sync                  */
+	_Atomic uint32_t sync_sequence;  /* futex: grows when a sync ends     */
 	_Atomic uint32_t sync_waiters;   /* a hint: the dead stay counted     */
+	_Atomic uint32_t sync_arrivals;  /* futex: who came to wait, ever     */
+	_Atomic uint32_t gathered;       /* of them, before the last sync     */
+	_Atomic uint32_t gather_active;  /* writers active during it          */
+	_Atomic uint32_t gather_goal;    /* arrivals the leader waits for     */
+	_Atomic uint64_t sync_us;        /* how long a sync takes, about      */
 
 	_Atomic uint64_t sync_count;     /* statistics */
 	_Atomic uint64_t record_count;
@@ -110,6 +112,7 @@ struct wal_options {
 	 * know. What a dead one claimed is taken over. NULL: all live. */
 	bool (*process_lives)(void *context, uint32_t process);
 	void *context;
+	uint32_t plants;       /* bugs that tests plant: base/plant.h; else 0  */
 };
 
 /* Opens the log directory "wal" under `dir`; makes it when missing. Reads no

@@ -3,12 +3,13 @@
  *
  * Who may touch what in `struct wal`, without a mutex:
  *   append     the owner of the caller's writer lock
- *   sync[i]    the owner of shared->sync_claim[i]
+ *   sync       the owner of shared->sync_claim
  *   the rest   fixed by wal_open, or used by one process alone (replay, start)
  */
 #ifndef TURDB_WAL_WAL_PRIVATE_H
 #define TURDB_WAL_WAL_PRIVATE_H
 
+#include "base/plant.h"
 #include "wal/wal.h"
 #include "wal/wal_format.h"
 
@@ -29,7 +30,7 @@ struct wal {
 	struct wal_shared *shared;
 	struct wal_options options;
 	struct wal_file append;
-	struct wal_file sync[WAL_SYNCS];
+	struct wal_file sync;
 	uint64_t replayed_from; /* segments before it may be reused at start */
 };
 
@@ -192,6 +193,7 @@ static inline uint64_t wal_prepare_position(const struct wal_position *at)
 
 struct wal_reader {
 	struct heap *heap;
+	const struct wal_options *options;
 	struct os_file *file;
 	struct wal_segment segment;
 	uint8_t *bytes;

@@ -93,6 +93,23 @@ static void a_checksum_depends_on_its_seed(struct test *t)
 	EXPECT(t, checksum64("", 0, 0) == UINT64_C(0x2d06800538d394c2));
 }
 
+static void the_checksum_is_the_same_whole_and_in_pieces(struct test *t)
+{
+	uint8_t bytes[20000];
+
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (uint8_t)(i * i >> 3);
+	for (size_t size = 0; size <= sizeof bytes; size += size / 7 + 1) {
+		struct checksum_stream stream;
+
+		checksum_stream_init(&stream, 99);
+		checksum_stream_add(&stream, bytes, size / 3);
+		checksum_stream_add(&stream, bytes + size / 3, size - size / 3);
+		EXPECT(t, checksum_stream_end(&stream) ==
+		                  checksum64(bytes, size, 99));
+	}
+}
+
 static const struct test_case cases[] = {
 	CASE(an_error_says_operation_resource_and_reason),
 	CASE(an_error_longer_than_its_storage_is_cut),
@@ -100,5 +117,6 @@ static const struct test_case cases[] = {
 	CASE(the_heap_fails_when_a_test_asks),
 	CASE(an_arena_stops_allocating_once_warm),
 	CASE(a_checksum_depends_on_its_seed),
+	CASE(the_checksum_is_the_same_whole_and_in_pieces),
 };
 TEST_MAIN(cases)

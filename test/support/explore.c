@@ -28,7 +28,7 @@ struct board {
 	_Atomic uint64_t progress;
 	char at[256]; /* the state or variant being judged */
 	uint64_t states, recrashed, by_kind[SIM_CRASH_KINDS];
-	uint64_t findings;
+	_Atomic uint64_t findings;
 	char finding[EXPLORE_FINDINGS_MAX][EXPLORE_FINDING_SIZE];
 };
 
@@ -148,6 +148,16 @@ static struct board *make_boards(unsigned workers)
 	return boards;
 }
 
+_Atomic uint64_t *explore_counter(void)
+{
+	void *counter = mmap(NULL, sizeof(uint64_t), PROT_READ | PROT_WRITE,
+	                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (counter == MAP_FAILED)
+		abort();
+	return counter;
+}
+
 static void collect(struct board *boards, unsigned workers,
                     struct explore_result *result)
 {
@@ -197,6 +207,7 @@ uint64_t explore_mark_max(const struct explore_state *state, uint32_t kind,
 struct job {
 	const struct explore_plan *plan;
 	struct sim_disk *disk;
+	const struct board *boards; /* of all workers */
 	uint64_t length;
 	unsigned workers;
 	double started;
@@ -393,10 +404,19 @@ static void explore_state(struct job *job, struct board *board, uint64_t index,
 
 /* Rounds */
 
+static bool has_enough(const struct job *job)
+{
+	uint64_t findings = 0;
+
+	for (unsigned i = 0; i < job->workers; i++)
+		findings += atomic_load(&job->boards[i].findings);
+	return findings >= (job->plan->enough ? job->plan->enough
+	                                      : EXPLORE_FINDINGS_MAX);
+}
+
 static bool is_over(const struct job *job, const struct board *board)
 {
-	return board->states >= job->wanted ||
-	       board->findings >= EXPLORE_FINDINGS_MAX ||
+	return board->states >= job->wanted || has_enough(job) ||
 	       (job->plan->seconds && seconds_now() - job->started >
 	        job->plan->seconds);
 }
@@ -566,6 +586,7 @@ bool explore_crashes(const struct explore_plan *plan,
 		.body = crash_worker,
 		.job = &job,
 	};
+	job.boards = crew.boards;
 	if (alone)
 		explore_alone(&job, crew.boards, alone);
 	else
@@ -644,7 +665,9 @@ static bool play_variant(const struct explore_variants *variants, uint64_t n,
 		add_finding(board, "%s: %s: %s", board->at, err_name(code),
 		            err.text);
 	board->states += reached;
-	return reached && board->findings < EXPLORE_FINDINGS_MAX;
+	return reached && board->findings < (variants->enough
+	                                             ? variants->enough
+	                                             : EXPLORE_FINDINGS_MAX);
 }
 
 static void variant_worker(void *context, unsigned worker,

@@ -67,6 +67,7 @@ struct explore_plan {
 	                           times; 0 = never                            */
 	unsigned workers;       /* 0 = 2                                       */
 	unsigned hang_seconds;  /* of one state; 0 = 60                        */
+	unsigned enough;        /* findings to stop at, 1 or more; 0 = 8       */
 };
 
 enum { EXPLORE_FINDING_SIZE = 1024, EXPLORE_FINDINGS_MAX = 8 };
@@ -99,7 +100,11 @@ struct explore_variants {
 	uint64_t first, step;   /* 0, 0 = all                                   */
 	uint64_t limit;         /* of variants; 0 = none                        */
 	unsigned workers, hang_seconds;
+	unsigned enough;        /* findings to stop at; 0 = 8                   */
 };
+
+/* A number at 0 that workers share with their parent, for counting. */
+_Atomic uint64_t *explore_counter(void);
 
 /* Returns how many variants were played. EXPLORE_VARIANT=n plays one alone. */
 uint64_t explore_each(const struct explore_variants *variants,

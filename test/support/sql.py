@@ -108,7 +108,7 @@ def python(code, *arguments, wait=True):
 
 
 def main(names):
-    cases = [f for name, f in names.items() if callable(f) and getattr(f, '__module__', '') == '__main__'
+    cases = [f for name, f in names.items() if hasattr(f, '__code__') and getattr(f, '__module__', '') == '__main__'
              and f.__code__.co_argcount == 1 and f.__code__.co_varnames[0] == 'scratch']
     counts = {'ok': 0, 'FAIL': 0, 'skip': 0}
     for case in cases:

@@ -422,15 +422,127 @@ static void a_truncated_end_is_forgotten(struct test *t)
 	EXPECT_ERR(t, page_file_borrow(f.file, &cut, 4, &bytes, &t->err),
 	           ERR_CORRUPT, "beyond the file's end");
 	EXPECT_OK(t, page_file_reserve(f.file, 900, &capacity, &t->err));
-	EXPECT_ERR(t, page_file_borrow(f.file, &cut, 4, &bytes, &t->err),
-	           ERR_CORRUPT, "checksum");
+	for (int i = 0; i < 2; i++) /* unmapped at first, then mapped */
+		EXPECT_ERR(t, page_file_borrow(f.file, &cut, 4, &bytes,
+		                               &t->err),
+		           ERR_CORRUPT, "checksum");
 	EXPECT_OK(t, put(t, &f, 800, 4, 7, 3, &cut));
 	EXPECT_OK(t, page_file_borrow(f.file, &cut, 4, &bytes, &t->err));
 	EXPECT(t, holds(bytes, PAGE_SIZE, 3));
 	page_fixture_close(t, &f);
 }
 
-/* --- the header --------------------------------------------------------------- */
+/* --- slow disks ----------------------------------------------------------- */
+
+/* An operating system whose clock makes every first reading look as long as told,
+ * and which writes down what is asked for. */
+struct slow {
+	struct os_methods methods;
+	uint64_t clock, step;
+	size_t asked, calls;
+	const uint8_t *end;
+};
+
+static struct slow slow;
+
+static uint64_t slow_clock(struct os *os)
+{
+	(void)os;
+	return slow.clock += slow.step;
+}
+
+static void slow_advise(struct os *os, const void *at, size_t size,
+                        enum os_advice advice)
+{
+	(void)os, (void)advice;
+	slow.calls++;
+	slow.asked += size;
+	slow.end = (const uint8_t *)at + size;
+}
+
+static void slow_start(struct page_fixture *f)
+{
+	slow = (struct slow){ .methods = *f->os->methods };
+	slow.methods.monotonic_us = slow_clock;
+	slow.methods.advise = slow_advise;
+	f->os->methods = &slow.methods;
+}
+
+static void nothing_is_asked_for_while_the_disk_is_fast(struct test *t)
+{
+	struct page_fixture f;
+	struct page_file *other;
+	struct page_ref refs[100];
+	const uint8_t *bytes;
+
+	if (!page_fixture_open(t, &f, PAGE_SIZE))
+		return;
+	slow_start(&f);
+	for (uint32_t i = 0; i < 100; i++)
+		EXPECT_OK(t, put(t, &f, 4 + 4 * i, i, 6, i, &refs[i]));
+	other = second_handle(t, &f, false);
+	for (uint32_t i = 0; i < 100; i++)
+		EXPECT_OK(t, page_file_borrow(other, &refs[i], i, &bytes,
+		                              &t->err));
+	EXPECT_EQ(t, slow.calls, 0);
+	page_file_close(other);
+	page_fixture_close(t, &f);
+}
+
+static void a_slow_disk_is_asked_for_whole_images(struct test *t)
+{
+	struct page_fixture f;
+	struct page_file *other;
+	struct page_ref refs[100];
+	const uint8_t *bytes;
+
+	if (!page_fixture_open(t, &f, PAGE_SIZE))
+		return;
+	slow_start(&f);
+	for (uint32_t i = 0; i < 100; i++)
+		EXPECT_OK(t, put(t, &f, 400 + 4 * (i * 37 % 100) * 2, i, 6, i,
+		                 &refs[i]));
+	other = second_handle(t, &f, false);
+	slow.step = 1000;
+	for (uint32_t i = 0; i < 100; i++)
+		EXPECT_OK(t, page_file_borrow(other, &refs[i], i, &bytes,
+		                              &t->err));
+	EXPECT_EQ(t, slow.calls, 99);
+	EXPECT_EQ(t, slow.asked, 99 * PAGE_SIZE);
+	page_file_close(other);
+	page_fixture_close(t, &f);
+}
+
+/* A run is asked for ahead: in few calls, each byte once, never beyond the end. */
+static void a_slow_disk_is_asked_ahead_for_a_run(struct test *t)
+{
+	enum { COUNT = 2000 };
+	static struct page_ref refs[COUNT];
+	struct page_fixture f;
+	struct page_file *other;
+	const uint8_t *bytes;
+	uint64_t capacity;
+
+	if (!page_fixture_open(t, &f, PAGE_SIZE))
+		return;
+	slow_start(&f);
+	for (uint32_t i = 0; i < COUNT; i++)
+		EXPECT_OK(t, put(t, &f, 4 + 4 * i, i, 6, i, &refs[i]));
+	EXPECT_OK(t, page_file_capacity(f.file, &capacity, &t->err));
+	other = second_handle(t, &f, false);
+	slow.step = 1000;
+	for (uint32_t i = 0; i < COUNT; i++)
+		EXPECT_OK(t, page_file_borrow(other, &refs[i], i, &bytes,
+		                              &t->err));
+	EXPECT(t, slow.calls < COUNT / 20);
+	EXPECT(t, slow.asked <= (capacity + 4) * PLACE_SIZE);
+	EXPECT(t, slow.asked >= (COUNT - 4) * PAGE_SIZE);
+	EXPECT(t, slow.end <= bytes + (capacity - 4 * COUNT) * PLACE_SIZE);
+	page_file_close(other);
+	page_fixture_close(t, &f);
+}
+
+/* --- the header ----------------------------------------------------------- */
 
 static void the_file_header_has_golden_bytes(struct test *t)
 {
@@ -600,7 +712,7 @@ static void running_out_of_memory_leaves_nothing_open(struct test *t)
 	page_fixture_close(t, &f);
 }
 
-/* --- threads -------------------------------------------------------------------- */
+/* --- threads -------------------------------------------------------------- */
 
 struct reader {
 	struct page_file *file;
@@ -679,6 +791,9 @@ static const struct test_case cases[] = {
 	CASE(a_read_only_handle_reads_and_refuses_writes),
 	CASE(a_file_grows_in_steps),
 	CASE(a_truncated_end_is_forgotten),
+	CASE(nothing_is_asked_for_while_the_disk_is_fast),
+	CASE(a_slow_disk_is_asked_for_whole_images),
+	CASE(a_slow_disk_is_asked_ahead_for_a_run),
 	CASE(the_file_header_has_golden_bytes),
 	CASE(every_flipped_bit_of_the_header_is_found),
 	CASE(another_file_in_its_place_is_refused),

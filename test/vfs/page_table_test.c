@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "vfs/page_table.h"
 
-/* --- a world: pages, places, retained roots ------------------------------------- */
+/* --- a world: pages, places, retained roots ------------------------------- */
 
 enum { PAGES = 420, PLACES = 8192, RETAINED_MAX = 6 };
 
@@ -88,7 +88,7 @@ static void give_place(struct world *w, uint32_t place, uint32_t units)
 	}
 }
 
-/* --- what a commit does ----------------------------------------------------------- */
+/* --- what a commit does --------------------------------------------------- */
 
 static int sink_take(void *context, uint32_t *place, struct err *err)
 {
@@ -192,7 +192,7 @@ static void commit(struct test *t, struct world *w)
 		give_place(w, w->freed_now[--w->freed_count], 1);
 }
 
-/* --- roots that are retained, and released ------------------------------------------ */
+/* --- roots that are retained, and released -------------------------------- */
 
 static void retain(struct world *w)
 {
@@ -245,7 +245,7 @@ static void release(struct test *t, struct world *w)
 	w->retained_count--;
 }
 
-/* --- what must hold after every step -------------------------------------------------- */
+/* --- what must hold after every step -------------------------------------- */
 
 struct seen {
 	struct world *w;
@@ -421,7 +421,7 @@ static void check_differences(struct test *t, struct world *w)
 	check_difference(t, w, roots[1], roots[0]);
 }
 
-/* --- histories -------------------------------------------------------------------------- */
+/* --- histories ------------------------------------------------------------ */
 
 static bool world_open(struct test *t, struct world *w, uint32_t page_size)
 {
@@ -503,7 +503,7 @@ static void another_handle_finds_the_same(struct test *t)
 	free(w);
 }
 
-/* --- small facts ---------------------------------------------------------------------- */
+/* --- small facts ---------------------------------------------------------- */
 
 struct small_sink {
 	uint32_t next, taken, superseded;
@@ -635,7 +635,7 @@ static void a_failed_rebuild_leaves_the_old_table(struct test *t)
 	page_fixture_close(t, &s.f);
 }
 
-/* --- bytes ------------------------------------------------------------------------------ */
+/* --- bytes ---------------------------------------------------------------- */
 
 static void a_reference_has_golden_bytes(struct test *t)
 {

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "test/vfs/page_fixture.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -13,7 +14,7 @@
 
 #include "vfs/space.h"
 
-/* --- shared memory -------------------------------------------------------------- */
+/* --- shared memory -------------------------------------------------------- */
 
 enum { CHUNKS_MAX = 512 };
 
@@ -79,7 +80,7 @@ static void mapping_close(struct mapping *m)
 	munmap(m->shared, SHARED_SIZE + CHUNKS_MAX * SHM_CHUNK_SIZE);
 }
 
-/* --- the model -------------------------------------------------------------------- */
+/* --- the model ------------------------------------------------------------ */
 
 enum { FILES = 4, UNITS_MAX = 40000 };
 
@@ -389,7 +390,7 @@ static void any_history_agrees_with_a_plain_array(struct test *t)
 	free(w);
 }
 
-/* --- death ------------------------------------------------------------------------- */
+/* --- death ---------------------------------------------------------------- */
 
 /* What was to be done when the process died may be done, half done or not at all.
  * The model takes what cannot be known from the space: a note not acknowledged may
@@ -496,7 +497,88 @@ static void a_death_anywhere_loses_no_note(struct test *t)
 	free(w);
 }
 
-/* --- small facts ---------------------------------------------------------------------- */
+enum { PROMISES_MAX = 5000 };
+
+/* What a child process says it has done, where its death does not matter. */
+struct promise {
+	uint32_t file, place, units;
+};
+
+struct promises {
+	_Atomic uint32_t count;
+	struct promise made[PROMISES_MAX];
+};
+
+/* Takes, notes, gives back and promises until it is killed. */
+static void live(struct test *t, struct world *w, struct promises *promises)
+{
+	for (;;) {
+		uint32_t n = (uint32_t)pick(w, FILES), made = promises->count;
+		struct model_file *m = &w->files[n];
+		uint32_t units = pick(w, 2) ? 4 : 1, place;
+
+		if (!m->built)
+			build(t, w, m);
+		if (pick(w, 200) == 0)
+			space_generation_begin(w->space);
+		if (t->failed ||
+		    space_take(w->space, m->file, units, SPACE_PLACED, &place,
+		               &t->err))
+			_exit(1);
+		if (made < PROMISES_MAX) {
+			if (space_note(w->space, m->file_id, place, units,
+			               SPACE_PLACED, &t->err))
+				_exit(1);
+			promises->made[made] = (struct promise){ n, place,
+				                                 units };
+			atomic_store(&promises->count, made + 1);
+		}
+		if (space_give(w->space, m->file_id, place, units, &t->err))
+			_exit(1);
+	}
+}
+
+/* The same with real deaths, at any instruction. */
+static void a_killed_process_loses_no_note(struct test *t)
+{
+	struct world *w = malloc(sizeof *w);
+	struct promises *promises =
+		mmap(NULL, sizeof *promises, PROT_READ | PROT_WRITE,
+	             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status = 0;
+
+	if (promises == MAP_FAILED || !world_open(t, w))
+		return;
+	for (uint64_t life = test_scaled(60, 10); life && !t->failed; life--) {
+		pid_t child = fork();
+
+		if (child == 0)
+			live(t, w, promises);
+		usleep((useconds_t)pick(w, 2000));
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+		EXPECT(t, WIFSIGNALED(status));
+		reset(w, false);
+		for (uint32_t i = 0; i < promises->count; i++) {
+			struct promise *p = &promises->made[i];
+
+			EXPECT(t, space_is_held(w->space,
+			                        w->files[p->file].file_id,
+			                        p->place + p->units - 1,
+			                        SPACE_LOGGED));
+		}
+		build_all(t, w);
+		reset(w, life % 4 == 0);
+		if (life % 4 == 0)
+			promises->count = 0;
+	}
+	munmap(promises, sizeof *promises);
+	if (!t->failed)
+		world_close(t, w);
+	free(w);
+}
+
+/* --- small facts ---------------------------------------------------------- */
 
 struct small {
 	struct page_fixture f;
@@ -643,6 +725,67 @@ static void a_failed_candidate_forgets_nothing(struct test *t)
 	small_close(t, &s);
 }
 
+struct watcher {
+	struct world *w;
+	_Atomic bool done;
+	bool failed;
+};
+
+/* As turdb_status does, without any lock. */
+static void *watch(void *context)
+{
+	struct watcher *watcher = context;
+	struct space *space = &watcher->w->maps[1].space;
+	struct space_figures figures;
+
+	while (!atomic_load(&watcher->done))
+		for (int i = 0; i < FILES; i++) {
+			uint32_t id = watcher->w->files[i].file_id;
+
+			if (space_file_figures(space, id, &figures) == 0 &&
+			    figures.capacity > UNITS_MAX)
+				watcher->failed = true;
+			space_is_free(space, id, 100);
+		}
+	return NULL;
+}
+
+static void figures_may_be_read_while_a_writer_works(struct test *t)
+{
+	struct watcher watcher = { .w = malloc(sizeof *watcher.w) };
+	struct world *w = watcher.w;
+	pthread_t thread;
+
+	if (!world_open(t, w))
+		return;
+	pthread_create(&thread, NULL, watch, &watcher);
+	for (uint64_t i = 0; i < test_scaled(4000, 400) && !t->failed; i++) {
+		struct model_file *m = &w->files[pick(w, FILES)];
+
+		if (!m->built)
+			build(t, w, m);
+		else if (pick(w, 100) == 0) {
+			space_file_forget(w->space, m->file_id);
+			m->built = false;
+			memset(m->placed, 0, 2 * UNITS_MAX);
+			memset(m->logged, 0, 2 * UNITS_MAX);
+		} else if (pick(w, 100) == 0)
+			reset(w, true);
+		else if (pick(w, 2))
+			take(t, w, m, 4, SPACE_LOGGED);
+		else if (pick(w, 2))
+			note(t, w, m);
+		else
+			give(t, w, m);
+	}
+	atomic_store(&watcher.done, true);
+	pthread_join(thread, NULL);
+	EXPECT(t, !watcher.failed);
+	if (!t->failed)
+		world_close(t, w);
+	free(w);
+}
+
 static void impossible_places_are_refused(struct test *t)
 {
 	struct small s;
@@ -657,6 +800,8 @@ static void impossible_places_are_refused(struct test *t)
 	           "beyond the file's end");
 	EXPECT_ERR(t, space_give(s.space, 7, 0xfffffffc, 4, &t->err),
 	           ERR_CORRUPT, "beyond the file's end");
+	EXPECT_ERR(t, space_give(s.space, 7, 0, 1, &t->err), ERR_CORRUPT,
+	           "place 0 (1 units) lies before the first of its pages");
 	EXPECT_ERR(t, space_give(s.space, 7, 101, 4, &t->err), ERR_CORRUPT,
 	           "not aligned");
 	EXPECT_ERR(t, space_give(s.space, 7, 101, 3, &t->err), ERR_CORRUPT,
@@ -684,7 +829,7 @@ static void files_come_and_go_without_end(struct test *t)
 	for (uint32_t id = 100; id < 20000; id++) {
 		EXPECT_OK(t, space_file_build(s.space, id * 7, 1, 13000,
 		                              &t->err));
-		EXPECT_OK(t, space_mark_used(s.space, id * 7, id % 13000, 1,
+		EXPECT_OK(t, space_mark_used(s.space, id * 7, 1 + id % 12999, 1,
 		                             &t->err));
 		space_file_built_set(s.space, id * 7);
 		EXPECT_OK(t, space_note(s.space, id * 7, id % 13000, 1,
@@ -794,6 +939,8 @@ static void shared_memory_that_is_full_is_an_error(struct test *t)
 static const struct test_case cases[] = {
 	CASE(any_history_agrees_with_a_plain_array),
 	CASE(a_death_anywhere_loses_no_note),
+	CASE(a_killed_process_loses_no_note),
+	CASE(figures_may_be_read_while_a_writer_works),
 	CASE(the_place_freed_last_is_taken_first),
 	CASE(single_units_share_groups_and_lie_in_a_row),
 	CASE(a_bulk_load_gets_places_in_rising_order),

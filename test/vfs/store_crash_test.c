@@ -2,495 +2,286 @@
  * store_crash_test.c - whatever moment a crash comes, a prefix of the commits is
  * there, whole, and holds everything that was acknowledged.
  *
- * Commit k is a pure function of k and the state before it, so a crashed disk is
- * judged by reading k from it, computing state k again, and comparing every page.
- * The workload crosses checkpoints, spills and PLACED commits, segment switches,
- * files made and dropped, savepoints, rollbacks, and readers in another process.
+ * The workload crosses checkpoints (quiet ones, and ones during which another
+ * process commits), spills and PLACED commits, segment switches, files made and
+ * dropped, savepoints, rollbacks, readers in another process, the death of a
+ * process in the middle of a commit and of all in the middle of a checkpoint. That
+ * it really does is counted. Then every bug of base/plant.h is planted, and has to
+ * be found.
  */
 #include "test/harness.h"
 
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/plant.h"
 #include "test/support/explore.h"
-#include "vfs/plant.h"
-#include "vfs/store.h"
+#include "test/support/store_model.h"
 
-enum { FILES = 3, PAGES = 24, COMMITS = 60, BYTES = 60000 };
+enum { COMMITS = 84 };
 
-enum { MARK_STARTED, MARK_RETURNED, MARK_DURABLE };
+/* What the workload has crossed. */
+enum crossing { QUIET_CHECKPOINTS, BUSY_CHECKPOINTS, SPILLS, PLACED, SEGMENTS,
+                DROPS, READERS, DEATHS, CROSSINGS };
 
-/* --- the model --------------------------------------------------------------------- */
-
-struct model_file {
-	uint32_t id;                /* 0 = none */
-	uint32_t page_count;
-	uint32_t free_list[PAGES + 2], free_count;
-	uint64_t content[PAGES + 2]; /* seed of page n; 0 = not in use */
-	uint64_t patch[PAGES + 2];   /* seed of a small change on top  */
+static const char *const crossing_names[CROSSINGS] = {
+	"checkpoints", "checkpoints with commits in them", "spilled pages",
+	"PLACED commits", "log segments", "files dropped", "old snapshots read",
+	"deaths of processes",
 };
 
-struct model {
-	uint64_t k;
-	uint32_t next_id;
-	struct model_file files[FILES];
-	uint64_t bytes_seed, bytes_size;
+struct workload {
+	uint32_t plants;
+	struct sim_disk *disk;
+	struct actor a, b;
+	struct model model, seen;
+	enum { CALM, COMMITTING, CHECKPOINTING, DYING } phase;
+	bool superblock_written; /* in the checkpoint that all die in    */
+	unsigned commits_left; /* to be made by a in b's checkpoint      */
+	int inner;            /* how they went */
+	struct err inner_err;
+	uint64_t crossed[CROSSINGS];
 };
 
-/* One transaction drives either the model alone or the model and a view. */
-struct driver {
-	struct model model;
-	struct store_view *view; /* or NULL */
-	struct err *err;
-	int rc;
-	uint64_t random;
-};
+/* --- what happens in the middle of calls -------------------------------------------- */
 
-static void fill(uint8_t *page, uint32_t size, uint64_t seed, uint64_t patch)
+static void commit_inside(struct workload *w)
 {
-	for (uint32_t i = 0; i + 8 <= size; i += 8)
-		store_le64(page + i, (seed + i) * UINT64_C(0x9e3779b97f4a7c15));
-	if (patch)
-		store_le64(page + patch % (size / 8) * 8, patch);
-}
-
-static uint64_t pick(struct driver *d, uint64_t below)
-{
-	return test_random(&d->random) % below;
-}
-
-static uint32_t page_size_of(int file)
-{
-	return file == 1 ? 4096 : 16384;
-}
-
-static bool page_write(struct driver *d, struct pager *pager, uint8_t *page,
-                       struct model_file *file, uint32_t page_no)
-{
-	fill(page, pager->usable_size, file->content[page_no],
-	     file->patch[page_no]);
-	d->rc = store_view_operation_end(d->view, d->err);
-	return d->rc == 0;
-}
-
-static struct pager *pager_of(struct driver *d, struct model_file *file)
-{
-	struct pager *pager = NULL;
-
-	if (d->view && !d->rc)
-		d->rc = store_pager(d->view, file->id, &pager, d->err);
-	return d->rc ? NULL : pager;
-}
-
-static void page_new(struct driver *d, struct model_file *file)
-{
-	struct pager *pager = pager_of(d, file);
-	uint32_t expected = file->free_count
-	                            ? file->free_list[file->free_count - 1]
-	                            : file->page_count;
-	uint32_t page_no = expected;
-	uint8_t *page;
-
-	if (expected > PAGES)
+	if (!w->commits_left || w->inner)
 		return;
-	file->content[expected] = pick(d, UINT64_MAX / 2) + 1;
-	file->patch[expected] = 0;
-	if (file->free_count)
-		file->free_count--;
-	else
-		file->page_count++;
-	if (!pager)
-		return;
-	d->rc = pager_allocate(pager, PAGE_LEAF, &page_no, &page, d->err);
-	if (d->rc)
-		return;
-	if (page_no != expected)
-		d->rc = err_set(d->err, ERR_CORRUPT, "allocate", pager->name,
-		                "got page %u, the model has %u", page_no,
-		                expected);
-	else
-		page_write(d, pager, page, file, page_no);
+	w->commits_left--;
+	w->phase = CALM;
+	w->inner = actor_commit(&w->a, w->disk, &w->model, &w->inner_err);
+	w->crossed[BUSY_CHECKPOINTS]++;
+	w->phase = CHECKPOINTING;
 }
 
-static void page_change(struct driver *d, struct model_file *file,
-                        uint32_t page_no)
+static int hook(void *context, struct os *os, enum sim_call call,
+                const char *name, uint64_t index, struct err *err)
 {
-	struct pager *pager = pager_of(d, file);
-	uint8_t *page;
+	struct workload *w = context;
+	bool meta = strstr(name, "turdb.meta") != NULL;
+	bool root = strstr(name, "/root/") != NULL;
 
-	if (pick(d, 3))
-		file->patch[page_no] = pick(d, UINT64_MAX / 2) + 1;
-	else
-		file->content[page_no] = pick(d, UINT64_MAX / 2) + 1;
-	if (!pager)
-		return;
-	d->rc = pager_edit(pager, page_no, &page, d->err);
-	if (!d->rc)
-		page_write(d, pager, page, file, page_no);
-}
-
-static void page_free(struct driver *d, struct model_file *file,
-                      uint32_t page_no)
-{
-	struct pager *pager = pager_of(d, file);
-
-	file->content[page_no] = 0;
-	file->free_list[file->free_count++] = page_no;
-	if (pager)
-		d->rc = pager_free(pager, page_no, d->err);
-}
-
-static void file_new(struct driver *d, int i)
-{
-	struct model_file *file = &d->model.files[i];
-
-	*file = (struct model_file){ .id = d->model.next_id++,
-	                             .page_count = 1 };
-	if (d->view && !d->rc) {
-		uint32_t id;
-
-		d->rc = store_file_create(d->view, STORE_FILE_TABLE, "crash",
-		                          page_size_of(i), &id, d->err);
-		if (!d->rc && id != file->id)
-			d->rc = err_set(d->err, ERR_CORRUPT, "create", "file",
-			                "got id %u, the model has %u", id,
-			                file->id);
+	(void)index, (void)err;
+	if (call == SIM_CALL_CREATE && strstr(name, "/wal/"))
+		w->crossed[SEGMENTS]++;
+	if (call == SIM_CALL_UNLINK && root)
+		w->crossed[DROPS]++;
+	if (call == SIM_CALL_WRITE && w->phase == DYING && meta)
+		w->superblock_written = true;
+	if (call != SIM_CALL_SYNC)
+		return ERR_NONE;
+	if (w->phase == COMMITTING && root)
+		w->crossed[PLACED]++;
+	if (w->phase == CHECKPOINTING && os == w->b.os && (meta || root))
+		commit_inside(w);
+	if (w->phase == DYING && meta && w->superblock_written) {
+		sim_process_kill(w->a.os);
+		sim_process_kill(w->b.os);
 	}
-}
-
-static void change_some(struct driver *d, uint64_t count)
-{
-	while (count--) {
-		struct model_file *file = &d->model.files[pick(d, FILES)];
-		uint32_t page_no = (uint32_t)pick(d, PAGES) + 1;
-
-		if (!file->id)
-			continue;
-		if (!file->content[page_no])
-			page_new(d, file);
-		else if (pick(d, 5) == 0)
-			page_free(d, file, page_no);
-		else
-			page_change(d, file, page_no);
-	}
-}
-
-static void bytes_write(struct driver *d)
-{
-	uint8_t bytes[BYTES];
-
-	d->model.bytes_seed = pick(d, UINT64_MAX / 2) + 1;
-	d->model.bytes_size = 8 + pick(d, BYTES / 8 - 1) * 8;
-	if (!d->view || d->rc)
-		return;
-	fill(bytes, (uint32_t)d->model.bytes_size, d->model.bytes_seed, 0);
-	store_le64(bytes, d->model.k);
-	d->rc = store_sqlite_truncate(d->view, d->model.bytes_size, d->err);
-	if (!d->rc)
-		d->rc = store_sqlite_write(d->view, 0, bytes,
-		                           (size_t)d->model.bytes_size, d->err);
-}
-
-static void savepoint_undone(struct driver *d)
-{
-	struct model before = d->model;
-	uint64_t random;
-
-	if (d->view && !d->rc)
-		d->rc = store_view_savepoint(d->view, 0, d->err);
-	change_some(d, 4);
-	random = d->random;
-	before.next_id = d->model.next_id;
-	d->model = before;
-	d->random = random;
-	if (d->view && !d->rc)
-		store_view_rollback_to(d->view, 0);
-}
-
-static void savepoint_kept(struct driver *d)
-{
-	if (d->view && !d->rc)
-		d->rc = store_view_savepoint(d->view, 1, d->err);
-	change_some(d, 3);
-	if (d->view && !d->rc)
-		store_view_release(d->view, 0);
-}
-
-/* Everything that commit k does. */
-static void transaction(struct driver *d, uint64_t k)
-{
-	d->model.k = k;
-	d->random = k * 7919;
-	for (int i = 0; i < FILES; i++)
-		if (!d->model.files[i].id)
-			file_new(d, i);
-	if (k % 9 == 4) {
-		int i = (int)pick(d, FILES);
-
-		if (d->view && !d->rc)
-			d->rc = store_file_drop(d->view, d->model.files[i].id,
-			                        d->err);
-		d->model.files[i].id = 0;
-	}
-	if (k % 3)
-		bytes_write(d);
-	else if (d->view && !d->rc && d->model.bytes_size) {
-		uint8_t number[8];
-
-		store_le64(number, k);
-		d->rc = store_sqlite_write(d->view, 0, number, 8, d->err);
-	} else if (!d->model.bytes_size) {
-		bytes_write(d);
-	}
-	change_some(d, k % 13 == 12 ? 40 : 3);
-	if (k % 4 == 1)
-		savepoint_undone(d);
-	change_some(d, 2);
-	if (k % 5 == 2)
-		savepoint_kept(d);
-}
-
-static void model_start(struct model *model)
-{
-	memset(model, 0, sizeof *model);
-	model->next_id = STORE_FIRST_FREE_FILE_ID;
-}
-
-static void model_at(struct model *model, uint64_t k)
-{
-	struct driver d = { .rc = 0 };
-
-	model_start(&d.model);
-	for (uint64_t i = 1; i <= k; i++)
-		transaction(&d, i);
-	*model = d.model;
-}
-
-/* --- comparing --------------------------------------------------------------------- */
-
-static int compare_bytes(struct store_view *view, const struct model *model,
-                         struct err *err)
-{
-	uint8_t wanted[BYTES], got_bytes[BYTES];
-	size_t got;
-	int rc = store_sqlite_read(view, 0, got_bytes, sizeof got_bytes, &got,
-	                           err);
-
-	if (rc)
-		return rc;
-	fill(wanted, BYTES, model->bytes_seed, 0);
-	store_le64(wanted, model->k);
-	if (got != model->bytes_size || memcmp(wanted, got_bytes, got) != 0)
-		return err_set(err, ERR_CORRUPT, "compare", "sqlite.tbd",
-		               "commit %llu: other bytes than it wrote",
-		               (unsigned long long)model->k);
 	return ERR_NONE;
 }
 
-static int compare_file(struct store_view *view, const struct model *model,
-                        int i, struct err *err)
+/* --- steps --------------------------------------------------------------------------- */
+
+static int commit(struct workload *w, struct actor *writer, struct err *err)
 {
-	const struct model_file *file = &model->files[i];
-	uint8_t wanted[16384];
-	struct pager *pager;
 	int rc;
 
-	if (!file->id)
-		return ERR_NONE;
-	rc = store_pager(view, file->id, &pager, err);
-	for (uint32_t p = 1; !rc && p <= PAGES; p++) {
-		const uint8_t *page;
+	w->phase = COMMITTING;
+	rc = actor_commit(writer, w->disk, &w->model, err);
+	w->phase = CALM;
+	return rc;
+}
 
-		if (!file->content[p])
-			continue;
-		rc = pager_read(pager, p, &page, err);
-		if (rc)
-			break;
-		fill(wanted, pager->usable_size, file->content[p],
-		     file->patch[p]);
-		if (memcmp(page, wanted, pager->usable_size) != 0)
-			rc = err_set(err, ERR_CORRUPT, "compare", pager->name,
-			             "page %u is not what commit %llu left", p,
-			             (unsigned long long)model->k);
+/* After a death: whether the commit under way happened. */
+static int resume(struct workload *w, struct actor *survivor, struct err *err)
+{
+	uint64_t k = 0;
+	int rc = actor_take_over(survivor, &k, err);
+
+	if (!rc)
+		rc = store_view_begin(survivor->view, err);
+	if (!rc && k != w->model.k && k != w->model.k + 1)
+		rc = err_set(err, ERR_CORRUPT, "go on", "app",
+		             "commit %llu is there after a death, the last was %llu",
+		             (unsigned long long)k,
+		             (unsigned long long)w->model.k);
+	if (!rc) {
+		model_at(&w->model, k);
+		rc = model_check(survivor->view, &w->model, err);
+	}
+	store_view_end(survivor->view);
+	return rc;
+}
+
+/* The writer dies at a call of its commit; the other process goes on. */
+static int die_committing(struct workload *w, uint64_t calls, struct err *err)
+{
+	struct err ignored;
+	int rc;
+
+	sim_process_kill_after(w->a.os, calls, calls % 3 == 1);
+	actor_commit(&w->a, w->disk, &w->model, &ignored);
+	actor_die(&w->a);
+	w->crossed[DEATHS]++;
+	store_view_end(w->b.view);
+	rc = resume(w, &w->b, err);
+	return rc ? rc : actor_start(&w->a, w->disk, w->plants, err);
+}
+
+static int read_old(struct workload *w, struct err *err)
+{
+	if (!store_view_reading(w->b.view))
+		return ERR_NONE;
+	w->crossed[READERS]++;
+	return model_check(w->b.view, &w->seen, err);
+}
+
+static int start_both(struct workload *w, struct err *err)
+{
+	int rc = actor_start(&w->a, w->disk, w->plants, err);
+
+	return rc ? rc : actor_start(&w->b, w->disk, w->plants, err);
+}
+
+static int end_both(struct workload *w, struct err *err)
+{
+	int rc = actor_end(&w->b, err);
+
+	return rc ? rc : actor_end(&w->a, err);
+}
+
+static int checkpoint(struct workload *w, unsigned commits, struct err *err)
+{
+	bool done;
+	int rc;
+
+	store_view_end(w->b.view);
+	w->commits_left = commits;
+	w->phase = commits ? CHECKPOINTING : CALM;
+	rc = store_checkpoint(w->b.store, &done, err);
+	w->phase = CALM;
+	w->crossed[QUIET_CHECKPOINTS] += commits == 0 && done;
+	if (!rc && w->inner) {
+		rc = w->inner;
+		*err = w->inner_err;
 	}
 	return rc;
 }
 
-static int compare(struct store_view *view, const struct model *model,
-                   struct err *err)
+/* All die when the superblock is written but not on disk. */
+static int die_checkpointing(struct workload *w, struct err *err)
 {
-	int rc = model->k ? compare_bytes(view, model, err) : ERR_NONE;
+	struct err ignored;
+	bool done;
+	int rc;
 
-	for (int i = 0; !rc && i < FILES; i++)
-		rc = compare_file(view, model, i, err);
+	store_view_end(w->b.view);
+	w->phase = DYING;
+	w->superblock_written = false;
+	store_checkpoint(w->b.store, &done, &ignored);
+	w->phase = CALM;
+	if (!sim_process_is_dead(w->a.os))
+		return err_set(err, ERR_ABORT, "die", "app",
+		               "the checkpoint ended before");
+	actor_die(&w->b);
+	actor_die(&w->a);
+	w->crossed[DEATHS] += 2;
+	rc = start_both(w, err);
+	return rc ? rc : resume(w, &w->a, err);
+}
+
+static int count_spills(void *context, const char *name, int64_t value,
+                        const char *what)
+{
+	(void)what;
+	if (strcmp(name, "spilled_pages") == 0)
+		*(uint64_t *)context += (uint64_t)value;
+	return 0;
+}
+
+static int abandon(struct workload *w, struct actor *writer, struct err *err)
+{
+	int rc = actor_abandon(writer, &w->model, err);
+
+	store_view_end(writer->view);
 	return rc;
 }
 
-/* --- processes --------------------------------------------------------------------- */
-
-struct process {
-	struct heap heap;
-	struct os *os;
-	struct store_environment *environment;
-	struct store *store;
-	struct store_view *view;
-};
-
-struct crash_context {
-	uint32_t plants;
-};
-
-static int process_start(struct process *p, struct sim_disk *disk,
-                         uint32_t plants, struct err *err)
+static int restart_both(struct workload *w, struct err *err)
 {
-	struct store_options options = { .create = true, .cache_kb = 300,
-	                                 .log_segment_size = 65536 };
-	int rc;
+	int rc = store_status(w->a.store, count_spills, &w->crossed[SPILLS],
+	                      err);
 
-	memset(p, 0, sizeof *p);
-	heap_init(&p->heap);
-	p->os = sim_process_open(disk);
-	rc = store_environment_open(p->os, &p->heap, &p->environment, err);
-	if (rc)
-		return rc;
-	store_environment_plant(p->environment, plants);
-	rc = store_open(p->environment, "/app", &options, &p->store, err);
-	return rc ? rc : store_view_open(p->store, &p->view, err);
+	if (!rc)
+		rc = end_both(w, err);
+	return rc ? rc : start_both(w, err);
 }
 
-static int process_end(struct process *p, struct err *err)
+static int step(struct workload *w, struct err *err)
 {
-	int rc;
+	uint64_t k = w->model.k + 1;
+	struct actor *writer = k % 11 == 10 ? &w->b : &w->a;
+	int rc = ERR_NONE;
 
-	store_view_close(p->view);
-	rc = store_close(p->store, err);
-	store_environment_close(p->environment);
-	sim_process_close(p->os);
+	if (writer == &w->b || k % 7 == 0)
+		store_view_end(w->b.view);
+	if (!store_view_reading(w->b.view) && writer != &w->b && k % 7 == 1) {
+		rc = store_view_begin(w->b.view, err);
+		w->seen = w->model;
+	}
+	if (!rc && k % 8 == 3)
+		rc = abandon(w, writer, err);
+	if (!rc && k % 6 == 1)
+		rc = die_committing(w, k / 6 * 2 % 23, err);
+	if (!rc)
+		rc = commit(w, writer, err);
+	if (!rc)
+		rc = read_old(w, err);
+	if (!rc && k % 20 == 9)
+		rc = checkpoint(w, 0, err);
+	if (!rc && k % 20 == 16)
+		rc = checkpoint(w, 4, err);
+	if (!rc && k % 30 == 15)
+		rc = die_checkpointing(w, err);
+	if (!rc && k % 40 == 37) /* everybody leaves and comes again */
+		rc = restart_both(w, err);
 	return rc;
 }
 
-/* Dies without a word: nothing is closed, only this test's memory is let go. */
-static void process_die(struct process *p)
-{
-	struct err err;
-
-	sim_process_kill(p->os);
-	store_view_close(p->view);
-	store_close(p->store, &err);
-	store_environment_close(p->environment);
-	sim_process_close(p->os);
-}
-
-static int commit_one(struct process *p, struct sim_disk *disk,
-                      struct model *model, uint64_t k, struct err *err)
-{
-	enum store_durability durability = k % 3 == 0   ? STORE_DURABLE_NOW
-	                                   : k % 3 == 1 ? STORE_DURABLE_LATER
-	                                                : STORE_DURABLE_NEVER;
-	struct driver d = { .model = *model, .view = p->view, .err = err };
-
-	d.rc = store_view_write(p->view, 0, err);
-	if (d.rc)
-		return d.rc;
-	transaction(&d, k);
-	if (!d.rc)
-		d.rc = compare(p->view, &d.model, err);
-	sim_mark(disk, MARK_STARTED, k);
-	if (!d.rc)
-		d.rc = store_view_commit(p->view, durability, err);
-	if (d.rc)
-		return d.rc;
-	sim_mark(disk, MARK_RETURNED, k);
-	if (durability == STORE_DURABLE_NOW)
-		sim_mark(disk, MARK_DURABLE, k);
-	*model = d.model;
-	d.rc = compare(p->view, model, err);
-	store_view_end(p->view);
-	return d.rc;
-}
-
-/* A transaction that is rolled back, or whose process is killed in it. */
-static int start_one(struct process *p, const struct model *model, uint64_t k,
-                     struct err *err)
-{
-	struct driver d = { .model = *model, .view = p->view, .err = err };
-
-	d.rc = store_view_write(p->view, 0, err);
-	if (!d.rc)
-		transaction(&d, k + 1000);
-	return d.rc;
-}
-
-/* Two processes; the second reads old snapshots, and writes when it is its turn or
- * when the first one died. */
 static int work(void *context, struct sim_disk *disk, struct err *err)
 {
-	const struct crash_context *plan = context;
-	struct process a, b;
-	struct model model, seen;
-	bool done;
-	int rc = process_start(&a, disk, plan->plants, err);
+	struct workload *w = context;
+	int rc;
 
-	model_start(&model);
+	w->disk = disk;
+	model_at(&w->model, 0);
+	sim_hook_set(disk, hook, w);
+	rc = start_both(w, err);
+	while (!rc && w->model.k < COMMITS)
+		rc = step(w, err);
 	if (!rc)
-		rc = process_start(&b, disk, plan->plants, err);
-	for (uint64_t k = 1; !rc && k <= COMMITS; k++) {
-		struct process *writer = k % 11 == 10 ? &b : &a;
-
-		if (writer == &b || k % 7 == 0)
-			store_view_end(b.view);
-		if (!store_view_reading(b.view) && writer != &b && k % 7 == 1) {
-			rc = store_view_begin(b.view, err);
-			seen = model;
-		}
-		if (!rc && k % 8 == 3) {
-			rc = start_one(writer, &model, k, err);
-			store_view_end(writer->view);
-		}
-		if (!rc && k == 33) {
-			rc = start_one(&a, &model, k, err);
-			process_die(&a);
-			if (!rc)
-				rc = process_start(&a, disk, plan->plants, err);
-		}
-		if (!rc)
-			rc = commit_one(writer, disk, &model, k, err);
-		if (!rc && store_view_reading(b.view))
-			rc = compare(b.view, &seen, err);
-		if (!rc && k % 10 == 9)
-			rc = store_checkpoint(a.store, &done, err);
-		if (!rc && k == 45) { /* everybody leaves and comes again */
-			rc = process_end(&a, err);
-			if (!rc)
-				rc = process_end(&b, err);
-			if (!rc)
-				rc = process_start(&a, disk, plan->plants, err);
-			if (!rc)
-				rc = process_start(&b, disk, plan->plants, err);
-		}
-	}
-	if (rc)
-		return rc;
-	rc = process_end(&b, err);
-	return rc ? rc : process_end(&a, err);
-}
-
-/* The number that commit k wrote at the head of SQLite's bytes. */
-static int found_commit(struct store_view *view, uint64_t *k, struct err *err)
-{
-	uint8_t number[8];
-	size_t got;
-	int rc = store_sqlite_read(view, 0, number, sizeof number, &got, err);
-
-	*k = got == sizeof number ? load_le64(number) : 0;
+		rc = store_status(w->a.store, count_spills,
+		                  &w->crossed[SPILLS], err);
+	if (!rc)
+		rc = end_both(w, err);
+	sim_hook_set(disk, NULL, NULL);
 	return rc;
 }
 
-static int judge(struct process *p, const struct explore_state *state,
+/* --- judging -------------------------------------------------------------------------- */
+
+static int judge(struct actor *actor, const struct explore_state *state,
                  struct model *model, struct err *err)
 {
 	uint64_t k, floor, ceiling;
-	int rc = store_view_begin(p->view, err);
+	int rc = store_view_begin(actor->view, err);
 
 	if (!rc)
-		rc = found_commit(p->view, &k, err);
+		rc = model_found(actor->view, &k, err);
 	if (rc)
 		return rc;
 	floor = explore_mark_max(state, explore_is_kill(state) ? MARK_RETURNED
@@ -502,57 +293,163 @@ static int judge(struct process *p, const struct explore_state *state,
 		               (unsigned long long)k, (unsigned long long)floor,
 		               (unsigned long long)ceiling);
 	model_at(model, k);
-	rc = compare(p->view, model, err);
-	return rc ? rc : store_check(p->view, 1, NULL, NULL, err);
+	rc = model_check(actor->view, model, err);
+	return rc ? rc : store_check(actor->view, 1, NULL, NULL, err);
 }
 
 static int check(void *context, struct sim_disk *disk,
                  const struct explore_state *state, struct err *err)
 {
-	const struct crash_context *plan = context;
-	struct process p;
+	const struct workload *w = context;
+	struct actor actor;
 	struct model model;
-	uint64_t k;
-	int rc = process_start(&p, disk, plan->plants, err);
+	int rc = actor_start(&actor, disk, w->plants, err);
 
 	if (rc)
 		return rc;
-	rc = judge(&p, state, &model, err);
-	store_view_end(p.view);
-	k = model.k;
+	rc = judge(&actor, state, &model, err);
+	store_view_end(actor.view);
 	for (int i = 0; !rc && i < 2; i++)
-		rc = commit_one(&p, disk, &model, ++k, err);
+		rc = actor_commit(&actor, disk, &model, err);
 	if (!rc)
-		rc = store_view_begin(p.view, err);
+		rc = store_view_begin(actor.view, err);
 	if (!rc)
-		rc = store_check(p.view, 1, NULL, NULL, err);
+		rc = store_check(actor.view, 1, NULL, NULL, err);
 	if (rc)
 		return rc;
-	return process_end(&p, err);
+	return actor_end(&actor, err);
 }
 
 static int recover(void *context, struct sim_disk *disk, struct err *err)
 {
-	const struct crash_context *plan = context;
-	struct process p;
-	int rc = process_start(&p, disk, plan->plants, err);
+	const struct workload *w = context;
+	struct actor actor;
+	int rc = actor_start(&actor, disk, w->plants, err);
 
-	return rc ? rc : process_end(&p, err);
+	return rc ? rc : actor_end(&actor, err);
 }
 
 static void every_crash_leaves_a_prefix_of_the_commits(struct test *t)
 {
-	struct crash_context context = { .plants = 0 };
+	struct workload workload = { .plants = 0 };
 	struct explore_plan plan = {
 		.name = "store", .work = work, .check = check,
-		.recover = recover, .context = &context, .seed = t->seed,
-		.states = test_scaled(4000, 400), .recrash_every = 5,
+		.recover = recover, .context = &workload, .seed = t->seed,
+		.states = test_scaled(10000, 400), .recrash_every = 5,
 	};
 
 	explore_expect(t, &plan);
+	for (int i = 0; i < CROSSINGS; i++) {
+		printf("note crossed: %llu %s\n",
+		       (unsigned long long)workload.crossed[i],
+		       crossing_names[i]);
+		EXPECT(t, workload.crossed[i] > 0);
+	}
+}
+
+/* --- planted bugs --------------------------------------------------------------------- */
+
+static const struct planted {
+	uint32_t bug;
+	const char *name;
+} bugs[] = {
+	{ PLANT_ACK_WITHOUT_SYNC, "a durable commit does not wait for its sync" },
+	{ PLANT_CHECKSUM_UNCHECKED, "the checksum of a log record is not checked" },
+	{ PLANT_LOG_DROPPED_EARLY, "the log is dropped before data files are synced" },
+	{ PLANT_REUSE_UNDER_READER, "a place that a reader needs is reused" },
+	{ PLANT_REUSE_UNDER_CANDIDATE, "a place that the candidate needs is reused" },
+	{ PLANT_REUSE_PLACED, "a place that a PLACED record names is reused" },
+	{ PLANT_PLACED_OVER_LOGGED, "PLACED is put where an older record wrote" },
+	{ PLANT_SAVEPOINT_KEPT, "ROLLBACK TO restores nothing" },
+	{ PLANT_PUBLISH_BEFORE_RECORD, "a commit is visible before its record" },
+	{ PLANT_SEGMENT_DIR_UNSYNCED, "a segment is used before its name is on disk" },
+	{ PLANT_SALT_REPEATED, "an old segment's bytes chain on" },
+	{ PLANT_SUPERBLOCK_UNSYNCED, "a superblock is believed that is not on disk" },
+	{ PLANT_PLACED_UNSYNCED, "a PLACED page is not on disk before its record" },
+};
+
+struct hunt {
+	const struct planted *planted;
+	uint64_t seed;
+	bool found;
+	uint64_t states;
+	char finding[EXPLORE_FINDING_SIZE];
+};
+
+/* Up to the first finding; the workload's own failure is one. */
+static void search(struct hunt *hunt)
+{
+	struct workload workload = { .plants = hunt->planted->bug };
+	struct explore_plan plan = {
+		.name = "planted", .work = work, .check = check,
+		.recover = recover, .context = &workload, .seed = hunt->seed,
+		.states = 6000, .recrash_every = 5, .enough = 1,
+	};
+	struct explore_result result;
+	struct err err;
+
+	if (!explore_crashes(&plan, &result, &err)) {
+		hunt->found = true;
+		snprintf(hunt->finding, sizeof hunt->finding,
+		         "in the workload: %s", err.text);
+		return;
+	}
+	hunt->states = result.states;
+	hunt->found = result.findings > 0;
+	memcpy(hunt->finding, result.finding[0], sizeof hunt->finding);
+}
+
+/* In a process of its own, which the bug may bring down. */
+static void search_apart(struct hunt *hunt)
+{
+	struct hunt *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+	                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status = 0;
+	pid_t child;
+
+	if (shared == MAP_FAILED)
+		abort();
+	*shared = *hunt;
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		search(shared);
+		_exit(0);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		abort();
+	*hunt = *shared;
+	if (status && !hunt->found) {
+		hunt->found = true;
+		snprintf(hunt->finding, sizeof hunt->finding,
+		         "the workload ended with status %d", status);
+	}
+	munmap(shared, sizeof *shared);
+}
+
+static void each_planted_bug_is_found(struct test *t)
+{
+	const char *only = getenv("PLANT");
+
+	for (size_t i = 0; i < sizeof bugs / sizeof bugs[0]; i++) {
+		struct hunt hunt = { .planted = &bugs[i], .seed = t->seed };
+
+		if (only && atoi(only) != (int)i)
+			continue;
+		search_apart(&hunt);
+		if (!hunt.found)
+			test_fail(t, __FILE__, __LINE__,
+			          "%s: %llu states, and nobody noticed",
+			          bugs[i].name, (unsigned long long)hunt.states);
+		else
+			printf("note planted: %s: found after %llu states: %s\n",
+			       bugs[i].name, (unsigned long long)hunt.states,
+			       hunt.finding);
+	}
 }
 
 static const struct test_case cases[] = {
 	CASE(every_crash_leaves_a_prefix_of_the_commits),
+	CASE(each_planted_bug_is_found),
 };
 TEST_MAIN(cases)

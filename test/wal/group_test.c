@@ -43,6 +43,40 @@ static struct arena_of_writers *share(struct scratch_log *log)
 	return arena;
 }
 
+/* Methods with which a sync takes a millisecond more, so that others come while
+ * it runs, however busy the machine; and wakes are counted. */
+static struct {
+	struct os_methods methods;
+	const struct os_methods *real;
+	const struct wal_shared *shared;
+	_Atomic uint64_t wakes_of_sequence, wakes_of_arrivals;
+} slow;
+
+static int slow_sync(struct os_file *file, struct err *err)
+{
+	usleep(1000);
+	return slow.real->sync(file, err);
+}
+
+static void count_wake(struct os *os, _Atomic uint32_t *word, uint32_t count)
+{
+	if (word == &slow.shared->sync_sequence)
+		atomic_fetch_add(&slow.wakes_of_sequence, 1);
+	if (word == &slow.shared->sync_arrivals)
+		atomic_fetch_add(&slow.wakes_of_arrivals, 1);
+	slow.real->wake(os, word, count);
+}
+
+static void make_slow(struct os *os, const struct wal_shared *shared)
+{
+	slow.real = os->methods;
+	slow.shared = shared;
+	slow.methods = *os->methods;
+	slow.methods.sync = slow_sync;
+	slow.methods.wake = count_wake;
+	os->methods = &slow.methods;
+}
+
 struct writer {
 	struct scratch_log *log;
 	struct arena_of_writers *arena;
@@ -130,7 +164,7 @@ static int lock_writer(struct writer *writer)
 static int commit(struct writer *writer, uint64_t *end)
 {
 	struct arena_of_writers *arena = writer->arena;
-	uint8_t bytes[RECORD_SIZE];
+	uint8_t bytes[RECORD_SIZE] = { 0 };
 	struct span payload = span_of(bytes, sizeof bytes);
 	uint64_t number;
 	int rc;
@@ -159,6 +193,8 @@ static int run_writer(struct scratch_log *log, struct arena_of_writers *arena,
 	uint64_t end;
 	int rc = open_writer(&writer);
 
+	if (count < UINT64_MAX)
+		make_slow(writer.os, &arena->shared);
 	for (uint64_t i = 0; i < count && !rc && !atomic_load(&arena->stop);
 	     i++) {
 		rc = commit(&writer, &end);
@@ -200,7 +236,7 @@ static void processes_share_their_syncs(struct test *t)
 {
 	struct scratch_log log;
 	struct arena_of_writers *arena;
-	uint64_t count = test_scaled(300, 30);
+	uint64_t count = test_scaled(100, 30);
 	pid_t children[6];
 	int status;
 
@@ -233,7 +269,7 @@ static void *run_thread(void *context)
 	struct thread_job *job = context;
 	struct writer *writer = job->writer;
 	struct arena_of_writers *arena = writer->arena;
-	uint8_t bytes[RECORD_SIZE];
+	uint8_t bytes[RECORD_SIZE] = { 0 };
 	struct span payload = span_of(bytes, sizeof bytes);
 	struct err err;
 	uint64_t end;
@@ -252,10 +288,12 @@ static void *run_thread(void *context)
 	return NULL;
 }
 
+/* Nobody only wakes up because its patience has ended: waiters are woken by the
+ * leader, a leader that gathers by the last who arrives. */
 static void threads_share_their_syncs(struct test *t)
 {
 	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-	uint64_t count = test_scaled(300, 30);
+	uint64_t count = test_scaled(100, 30);
 	struct scratch_log log;
 	struct writer writer = { .log = &log };
 	struct thread_job jobs[6];
@@ -265,6 +303,7 @@ static void threads_share_their_syncs(struct test *t)
 		return;
 	writer.arena = share(&log);
 	EXPECT_OK(t, open_writer(&writer));
+	make_slow(writer.os, &writer.arena->shared);
 	for (int i = 0; i < 6; i++) {
 		jobs[i] = (struct thread_job){ &writer, count, &mutex, 0 };
 		pthread_create(&threads[i], NULL, run_thread, &jobs[i]);
@@ -274,6 +313,8 @@ static void threads_share_their_syncs(struct test *t)
 		EXPECT_EQ(t, jobs[i].rc, 0);
 	}
 	EXPECT(t, writer.arena->shared.sync_count < 6 * count);
+	EXPECT(t, slow.wakes_of_sequence > 0);
+	EXPECT(t, slow.wakes_of_arrivals > 0);
 	EXPECT_EQ(t, writer.arena->shared.durable,
 	          writer.arena->shared.appended);
 	close_writer(&writer);
@@ -336,13 +377,8 @@ static void a_dead_sync_leader_is_replaced(struct test *t)
 	EXPECT_OK(t, open_writer(&writer));
 	atomic_store(&arena->alive[3], 0);
 	for (int i = 0; i < 3; i++) {
-		/* It died after it had said what its sync would cover. */
-		for (size_t slot = 0; slot < WAL_SYNCS; slot++) {
-			atomic_store(&arena->shared.sync_claim[slot].owner,
-			             ((uint64_t)i + 1) << 40 | 4);
-			atomic_store(&arena->shared.sync_target[slot],
-			             UINT64_MAX);
-		}
+		atomic_store(&arena->shared.sync_claim.owner,
+		             ((uint64_t)i + 1) << 40 | 4);
 		EXPECT_OK(t, commit(&writer, &end));
 		EXPECT(t, arena->shared.durable >= end);
 	}
@@ -361,8 +397,7 @@ static void claims_of_an_earlier_process_end_with_its_index(struct test *t)
 	if (!scratch_open(t, &log, 64 * 1024))
 		return;
 	writer.arena = share(&log);
-	for (size_t slot = 0; slot < WAL_SYNCS; slot++)
-		atomic_store(&writer.arena->shared.sync_claim[slot].owner, 4);
+	atomic_store(&writer.arena->shared.sync_claim.owner, 4);
 	atomic_store(&writer.arena->shared.files_claim.owner, 4);
 	EXPECT_OK(t, open_writer(&writer));
 	EXPECT_OK(t, commit(&writer, &end));
@@ -405,6 +440,7 @@ static struct {
 	struct os_methods methods;
 	const struct os_methods *real;
 	_Atomic int fail_sync, fail_write, write_anyway;
+	struct scratch_log *append_in_sync;
 } faulty;
 
 static int faulty_sync(struct os_file *file, struct err *err)
@@ -412,6 +448,14 @@ static int faulty_sync(struct os_file *file, struct err *err)
 	if (atomic_load(&faulty.fail_sync))
 		return err_set(err, ERR_IO, "sync", file->name,
 		               "the test says no");
+	if (faulty.append_in_sync) {
+		struct test ignored;
+		struct scratch_log *log = faulty.append_in_sync;
+
+		faulty.append_in_sync = NULL;
+		if (scratch_append(&ignored, log, 100, NULL))
+			abort();
+	}
 	return faulty.real->sync(file, err);
 }
 
@@ -586,6 +630,45 @@ static void a_segment_that_cannot_be_made_is_no_harm(struct test *t)
 	scratch_close(&log);
 }
 
+/* A prepared segment that has to be made larger, in vain: it is not entered. */
+static void a_segment_that_cannot_be_made_larger_is_made_anew(struct test *t)
+{
+	struct scratch_log log;
+
+	if (!scratch_open(t, &log, 64 * 1024))
+		return;
+	EXPECT_OK(t, scratch_append(t, &log, 40000, NULL));
+	EXPECT_OK(t, wal_prepare(log.wal, &t->err));
+	make_faulty(&log);
+	faulty.fail_sync = 1;
+	EXPECT_ERR(t, scratch_append(t, &log, 200000, NULL), ERR_IO,
+	           "sync wal/wal.000002");
+	faulty.fail_sync = 0;
+	EXPECT_OK(t, scratch_append(t, &log, 40000, NULL));
+	EXPECT_OK(t, scratch_append(t, &log, 200000, NULL));
+	EXPECT(t, scratch_restart(t, &log));
+	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
+	EXPECT_EQ(t, log.replay_count, 3);
+	scratch_close(&log);
+}
+
+/* It may be on disk by chance, but the sync did not promise it. */
+static void what_is_appended_during_a_sync_is_not_durable(struct test *t)
+{
+	struct scratch_log log;
+	uint64_t end;
+
+	if (!scratch_open(t, &log, 64 * 1024))
+		return;
+	make_faulty(&log);
+	EXPECT_OK(t, scratch_append(t, &log, 100, &end));
+	faulty.append_in_sync = &log;
+	EXPECT_OK(t, wal_sync(log.wal, end, &t->err));
+	EXPECT(t, log.shared->appended > end);
+	EXPECT_EQ(t, log.shared->durable, end);
+	scratch_close(&log);
+}
+
 /* synchronous=OFF for a long time, then FULL: all that went before is synced
  * first. */
 static void a_sync_covers_segments_that_nobody_synced(struct test *t)
@@ -614,6 +697,8 @@ static const struct test_case cases[] = {
 	CASE(a_failed_append_leaves_no_record),
 	CASE(a_failed_append_that_cannot_be_taken_back_poisons),
 	CASE(a_segment_that_cannot_be_made_is_no_harm),
+	CASE(a_segment_that_cannot_be_made_larger_is_made_anew),
+	CASE(what_is_appended_during_a_sync_is_not_durable),
 	CASE(a_sync_covers_segments_that_nobody_synced),
 };
 TEST_MAIN(cases)

@@ -422,6 +422,25 @@ static void a_half_filled_place_is_not_seen(struct test *t)
 	scratch_close(&log);
 }
 
+static void publishing_a_place_leaves_the_one_before_whole(struct test *t)
+{
+	struct scratch_log log;
+
+	if (!scratch_open(t, &log, 0))
+		return;
+	for (int i = 0; i < 3; i++) {
+		struct wal_place before, *used;
+		uint64_t sequence = log.shared->place_sequence;
+
+		used = &log.shared->place[sequence & 1];
+		memcpy(&before, used, sizeof before);
+		EXPECT_OK(t, scratch_append(t, &log, 50, NULL));
+		EXPECT_EQ(t, log.shared->place_sequence, sequence + 1);
+		EXPECT(t, memcmp(&before, used, sizeof before) == 0);
+	}
+	scratch_close(&log);
+}
+
 static int refuse(void *context, uint64_t lsn, struct span payload,
                   struct err *err)
 {
@@ -484,6 +503,33 @@ static void a_damaged_record_that_was_never_durable_is_the_end(struct test *t)
 	EXPECT(t, scratch_restart(t, &log));
 	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
 	EXPECT_EQ(t, log.replay_end, ends[0]);
+	scratch_close(&log);
+}
+
+/* Made up to cost time: a header every 40 bytes, each claiming all that follows.
+ * Checking them all would take the square of the segment's size. */
+static void overlapping_records_are_not_all_checked(struct test *t)
+{
+	struct scratch_log log;
+	uint64_t area = (1 << 20) - WAL_SEGMENT_AREA_AT;
+	uint8_t bytes[WAL_RECORD_HEADER_SIZE] = { 0 };
+
+	if (!scratch_open(t, &log, 0))
+		return;
+	for (uint64_t at = 0; at + 8 * sizeof bytes < area;
+	     at += sizeof bytes) {
+		struct wal_record record = {
+			.lsn = at, .magic = WAL_RECORD_MAGIC,
+			.payload_size = (uint32_t)(area - at - 2 * sizeof bytes),
+		};
+
+		wal_record_encode(bytes, &record);
+		scratch_poke(&log, 1, WAL_SEGMENT_AREA_AT + at, bytes,
+		             sizeof bytes);
+	}
+	EXPECT(t, scratch_restart(t, &log));
+	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CORRUPT,
+	           "it is full of overlapping records");
 	scratch_close(&log);
 }
 
@@ -870,9 +916,11 @@ static const struct test_case cases[] = {
 	CASE(a_record_that_does_not_chain_is_the_end),
 	CASE(a_whole_record_of_a_killed_appender_is_found),
 	CASE(a_half_filled_place_is_not_seen),
+	CASE(publishing_a_place_leaves_the_one_before_whole),
 	CASE(an_error_of_the_callback_stops_reading),
 	CASE(a_damaged_record_that_was_durable_is_corruption),
 	CASE(a_damaged_record_that_was_never_durable_is_the_end),
+	CASE(overlapping_records_are_not_all_checked),
 	CASE(the_proof_may_lie_in_a_later_segment),
 	CASE(a_missing_segment_is_corruption),
 	CASE(one_of_two_headers_is_enough),

@@ -1,14 +1,16 @@
 /*
  * plant.h - bugs that tests plant, to prove that crash exploration finds them.
  *
- * Compiled in only with TURDB_PLANT; elsewhere PLANTED() is the constant false.
+ * Each takes away one thing that crash safety hangs on. Compiled in only with
+ * TURDB_PLANT, into a second set of objects that the crash tests link (Makefile);
+ * elsewhere PLANTED() is the constant false.
  */
-#ifndef TURDB_VFS_PLANT_H
-#define TURDB_VFS_PLANT_H
+#ifndef TURDB_BASE_PLANT_H
+#define TURDB_BASE_PLANT_H
 
 enum store_plant {
 	PLANT_ACK_WITHOUT_SYNC = 1 << 0,      /* a durable commit does not wait      */
-	PLANT_CHECKSUM_UNCHECKED = 1 << 1,    /* replay trusts a PLACED page unseen   */
+	PLANT_CHECKSUM_UNCHECKED = 1 << 1,    /* a torn log record counts             */
 	PLANT_LOG_DROPPED_EARLY = 1 << 2,     /* log dropped before data is synced    */
 	PLANT_REUSE_UNDER_READER = 1 << 3,    /* a reader's places are free           */
 	PLANT_REUSE_UNDER_CANDIDATE = 1 << 4, /* the checkpoint candidate's are       */
@@ -23,9 +25,9 @@ enum store_plant {
 };
 
 #ifdef TURDB_PLANT
-#define PLANTED(environment, bug) (((environment)->plants & (bug)) != 0)
+#define PLANTED(holder, bug) (((holder)->plants & (uint32_t)(bug)) != 0)
 #else
-#define PLANTED(environment, bug) (0)
+#define PLANTED(holder, bug) (0)
 #endif
 
 #endif

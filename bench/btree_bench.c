@@ -1,0 +1,376 @@
+/*
+ * btree_bench.c - trees against LMDB, nanoseconds of CPU per operation.
+ *
+ *   btree_bench [ROWS [ROUNDS [WORD [ENGINE]]]]
+ *
+ * Rows have a 40-byte value under an 8-byte rowid key or a 24-byte text key. A
+ * round does one load, one scan and one million lookups in TurDB, then the same
+ * in LMDB (WRITEMAP, no syncs); rounds alternate and medians are printed, with
+ * the ratio TurDB / LMDB. Without arguments: 1,000,000 rows, 5 rounds, everything.
+ * WORD picks measures by a part of their name ("" all), ENGINE turdb or lmdb.
+ */
+#define _GNU_SOURCE
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "btree/btree.h"
+#include "test/support/memory_pager.h"
+
+enum { VALUE_SIZE = 40, ROUNDS_MAX = 15, TEXT_SIZE = 24, KEY_ROOM = 32 };
+
+enum measure { SEQUENTIAL_LOAD, RANDOM_LOAD, SCAN, RANDOM_GET, MEASURES };
+enum engine { TURDB, LMDB, ENGINES };
+
+static const char *const measure_names[MEASURES] = {
+	"sequential load", "random load", "scan", "random get",
+};
+
+struct bench {
+	uint64_t rows, random;
+	uint32_t rounds;
+	const char *word;   /* measures wanted have it in their name    */
+	const char *engine; /* the only one, or NULL                    */
+	bool text;
+	uint32_t *order; /* a permutation of the rows */
+	double ns[MEASURES][ENGINES][ROUNDS_MAX];
+};
+
+static uint64_t sink;
+
+static bool wanted(const struct bench *bench, enum measure measure)
+{
+	return strstr(measure_names[measure], bench->word) != NULL;
+}
+
+static void die(const char *what, int rc)
+{
+	fprintf(stderr, "btree_bench: %s: %d\n", what, rc);
+	exit(1);
+}
+
+static uint64_t mixed(uint64_t z)
+{
+	z += UINT64_C(0x9e3779b97f4a7c15);
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+static double cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+/* The key of a row; rows in order have keys in order. */
+static struct span key_of(const struct bench *bench, uint64_t row, uint8_t *key)
+{
+	if (!bench->text) {
+		btree_rowid_key(key, (int64_t)row);
+		return span_of(key, 8);
+	}
+	memcpy(key, "\x20user/0000000000000000x", TEXT_SIZE);
+	for (int i = 21; row; i--, row /= 10)
+		key[i] = (uint8_t)('0' + row % 10);
+	return span_of(key, TEXT_SIZE);
+}
+
+static void value_of(uint64_t row, uint8_t *value)
+{
+	for (int i = 0; i < VALUE_SIZE; i += 8)
+		store_le64(value + i, row * 0x9e3779b9 + (uint64_t)i);
+}
+
+static void note(struct bench *bench, enum measure measure, enum engine engine,
+                 uint32_t round, double started, uint64_t operations)
+{
+	bench->ns[measure][engine][round] =
+		(cpu_ns() - started) / (double)operations;
+}
+
+static void turdb_load(struct bench *bench, struct memory_pager *memory,
+                       struct btree *tree, bool random)
+{
+	uint8_t key[KEY_ROOM], value[VALUE_SIZE];
+	struct err err;
+	int rc;
+
+	for (uint64_t i = 0; i < bench->rows; i++) {
+		uint64_t row = random ? bench->order[i] : i;
+
+		value_of(row, value);
+		rc = btree_put(tree, key_of(bench, row, key),
+		               span_of(value, VALUE_SIZE),
+		               random ? BTREE_PUT_NEW : BTREE_PUT_APPEND, &err);
+		if (rc)
+			die(err.text, rc);
+		memory_pager_operation_end(memory);
+	}
+}
+
+static void turdb_scan(struct bench *bench, struct btree *tree)
+{
+	struct btree_cursor cursor;
+	struct span key, value;
+	bool on, deleted;
+	uint64_t rows = 0;
+	struct err err;
+
+	btree_cursor_init(&cursor, tree);
+	btree_cursor_first(&cursor, &on, &err);
+	while (on) {
+		btree_cursor_read(&cursor, &key, &value, &deleted, &err);
+		sink += value.data[8];
+		rows++;
+		btree_cursor_next(&cursor, &on, &err);
+	}
+	btree_cursor_close(&cursor);
+	if (rows != bench->rows)
+		die("scan lost rows", 0);
+}
+
+static void turdb_get(struct bench *bench, struct btree *tree, uint64_t count)
+{
+	struct btree_scratch scratch = { 0 };
+	uint8_t key[KEY_ROOM];
+	struct span value;
+	struct err err;
+	bool found;
+
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t row = mixed(bench->random + i) % bench->rows;
+
+		btree_get(tree, key_of(bench, row, key), &scratch, &value,
+		          &found, &err);
+		if (!found)
+			die("a row is lost", 0);
+		sink += value.data[8];
+	}
+}
+
+static void turdb_round(struct bench *bench, uint32_t round, bool random)
+{
+	struct memory_pager *memory;
+	struct btree tree;
+	struct heap heap;
+	struct err err;
+	double started;
+
+	heap_init(&heap);
+	memory_pager_open(&memory, &heap, 0, false, &err);
+	memory_pager_begin(memory);
+	btree_create(memory_pager_of(memory),
+	             bench->text ? BTREE_KEYS_BYTES : BTREE_KEYS_ROWID, &err);
+	btree_open(&tree, memory_pager_of(memory), &err);
+	started = cpu_ns();
+	turdb_load(bench, memory, &tree, random);
+	note(bench, random ? RANDOM_LOAD : SEQUENTIAL_LOAD, TURDB, round,
+	     started, bench->rows);
+	memory_pager_commit(memory);
+	if (round == 0)
+		printf("  %s: %u leaves, %u nodes, %.1f MB\n",
+		       random ? "random" : "sequential",
+		       memory_pager_pages_of_kind(memory, PAGE_LEAF),
+		       memory_pager_pages_of_kind(memory, PAGE_INTERIOR),
+		       memory_pager_page_count(memory) * 16384.0 / 1e6);
+	if (!random && wanted(bench, SCAN)) {
+		started = cpu_ns();
+		turdb_scan(bench, &tree);
+		note(bench, SCAN, TURDB, round, started, bench->rows);
+	}
+	if (!random && wanted(bench, RANDOM_GET)) {
+		started = cpu_ns();
+		turdb_get(bench, &tree, bench->rows);
+		note(bench, RANDOM_GET, TURDB, round, started, bench->rows);
+	}
+	memory_pager_close(memory);
+}
+
+static void lmdb_load(struct bench *bench, MDB_txn *txn, MDB_dbi dbi,
+                      bool random)
+{
+	uint8_t key[KEY_ROOM], value[VALUE_SIZE];
+	int rc;
+
+	for (uint64_t i = 0; i < bench->rows; i++) {
+		uint64_t row = random ? bench->order[i] : i;
+		struct span span = key_of(bench, row, key);
+		MDB_val k = { span.size, key }, v = { VALUE_SIZE, value };
+
+		value_of(row, value);
+		rc = mdb_put(txn, dbi, &k, &v, random ? MDB_NOOVERWRITE
+		                                      : MDB_APPEND);
+		if (rc)
+			die(mdb_strerror(rc), rc);
+	}
+}
+
+static void lmdb_scan(struct bench *bench, MDB_txn *txn, MDB_dbi dbi)
+{
+	MDB_cursor *cursor;
+	MDB_val k, v;
+	uint64_t rows = 0;
+
+	mdb_cursor_open(txn, dbi, &cursor);
+	while (mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0) {
+		sink += ((uint8_t *)v.mv_data)[8];
+		rows++;
+	}
+	mdb_cursor_close(cursor);
+	if (rows != bench->rows)
+		die("lmdb scan lost rows", 0);
+}
+
+static void lmdb_get(struct bench *bench, MDB_txn *txn, MDB_dbi dbi,
+                     uint64_t count)
+{
+	uint8_t key[KEY_ROOM];
+
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t row = mixed(bench->random + i) % bench->rows;
+		struct span span = key_of(bench, row, key);
+		MDB_val k = { span.size, key }, v;
+
+		if (mdb_get(txn, dbi, &k, &v))
+			die("lmdb lost a row", 0);
+		sink += ((uint8_t *)v.mv_data)[8];
+	}
+}
+
+static void lmdb_round(struct bench *bench, uint32_t round, bool random)
+{
+	char path[] = "/tmp/btree-bench-XXXXXX", file[64];
+	MDB_txn *txn;
+	MDB_env *env;
+	MDB_dbi dbi;
+	double started;
+	int rc;
+
+	if (!mkdtemp(path))
+		die("mkdtemp", 0);
+	mdb_env_create(&env);
+	mdb_env_set_mapsize(env, (size_t)4 << 30);
+	rc = mdb_env_open(env, path, MDB_WRITEMAP | MDB_NOSYNC, 0600);
+	if (rc)
+		die(mdb_strerror(rc), rc);
+	mdb_txn_begin(env, NULL, 0, &txn);
+	mdb_dbi_open(txn, NULL, 0, &dbi);
+	started = cpu_ns();
+	lmdb_load(bench, txn, dbi, random);
+	note(bench, random ? RANDOM_LOAD : SEQUENTIAL_LOAD, LMDB, round,
+	     started, bench->rows);
+	mdb_txn_commit(txn);
+	mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+	if (!random && wanted(bench, SCAN)) {
+		started = cpu_ns();
+		lmdb_scan(bench, txn, dbi);
+		note(bench, SCAN, LMDB, round, started, bench->rows);
+	}
+	if (!random && wanted(bench, RANDOM_GET)) {
+		started = cpu_ns();
+		lmdb_get(bench, txn, dbi, bench->rows);
+		note(bench, RANDOM_GET, LMDB, round, started, bench->rows);
+	}
+	mdb_txn_abort(txn);
+	mdb_env_close(env);
+	snprintf(file, sizeof file, "%s/data.mdb", path);
+	unlink(file);
+	snprintf(file, sizeof file, "%s/lock.mdb", path);
+	unlink(file);
+	rmdir(path);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *ns, uint32_t count)
+{
+	qsort(ns, count, sizeof *ns, by_size);
+	return ns[count / 2];
+}
+
+static void shuffle(struct bench *bench)
+{
+	for (uint64_t i = 0; i < bench->rows; i++)
+		bench->order[i] = (uint32_t)i;
+	for (uint64_t i = bench->rows - 1; i > 0; i--) {
+		uint64_t j = mixed(i) % (i + 1);
+		uint32_t row = bench->order[i];
+
+		bench->order[i] = bench->order[j];
+		bench->order[j] = row;
+	}
+}
+
+static void keys_bench(struct bench *bench, const char *name)
+{
+	printf("%s, 40-byte values, %llu rows\n", name,
+	       (unsigned long long)bench->rows);
+	for (uint32_t round = 0; round < bench->rounds; round++) {
+		bench->random = mixed(round);
+		for (int random = 0; random < 2; random++) {
+			if (random ? !wanted(bench, RANDOM_LOAD)
+			           : !wanted(bench, SEQUENTIAL_LOAD) &&
+			             !wanted(bench, SCAN) &&
+			             !wanted(bench, RANDOM_GET))
+				continue;
+			if (!bench->engine || strcmp(bench->engine, "lmdb"))
+				turdb_round(bench, round, random);
+			if (!bench->engine || strcmp(bench->engine, "turdb"))
+				lmdb_round(bench, round, random);
+		}
+	}
+	for (int m = 0; m < MEASURES; m++) {
+		double ours = median(bench->ns[m][TURDB], bench->rounds);
+		double theirs = median(bench->ns[m][LMDB], bench->rounds);
+
+		if (ours + theirs == 0)
+			continue;
+		printf("  %-16s", measure_names[m]);
+		if (ours > 0)
+			printf(" %8.1f ns", ours);
+		if (theirs > 0)
+			printf("   lmdb %8.1f ns", theirs);
+		if (ours > 0 && theirs > 0)
+			printf("   ratio %.2f", ours / theirs);
+		printf("\n");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct bench bench = { .rows = 1000000, .rounds = 5,
+	                       .word = "" };
+
+	if (argc > 1)
+		bench.rows = strtoull(argv[1], NULL, 10);
+	if (argc > 2)
+		bench.rounds = (uint32_t)strtoul(argv[2], NULL, 10);
+	if (argc > 3)
+		bench.word = argv[3];
+	if (argc > 4)
+		bench.engine = argv[4];
+	if (!bench.rows || !bench.rounds || bench.rounds > ROUNDS_MAX)
+		die("rows or rounds out of range", 0);
+	bench.order = malloc(bench.rows * sizeof *bench.order);
+	if (!bench.order)
+		die("no memory", 0);
+	shuffle(&bench);
+	keys_bench(&bench, "rowid keys");
+	memset(bench.ns, 0, sizeof bench.ns);
+	bench.text = true;
+	keys_bench(&bench, "24-byte text keys");
+	free(bench.order);
+	return sink == 42;
+}

@@ -1,0 +1,67 @@
+/*
+ * heads.h - finds a number in the dense array at the beginning of a node, and
+ * has the lines that a search will touch fetched before it starts. Private to
+ * btree/.
+ */
+#ifndef TURDB_BTREE_HEADS_H
+#define TURDB_BTREE_HEADS_H
+
+#include "btree/node.h"
+
+enum {
+	CACHE_LINE_SIZE = 64,
+	SAMPLE_STRIDE = 32, /* every so many heads one is looked at first */
+	SAMPLES_MAX = 16,
+};
+
+/* gcc 12 takes a function that only prefetches for one without effects and
+ * drops its calls, unless it is inlined before it looks. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+/* The first slot in [first, count) whose head is not smaller. */
+uint32_t heads_search(const struct node *node, uint32_t first, uint64_t head);
+
+/* The same from a guess outwards; `guess` lies in [first, count). */
+uint32_t heads_search_from(const struct node *node, uint32_t first,
+                           uint32_t guess, uint64_t head);
+
+/*
+ * Before a leaf's header is known: has those of its lines fetched that a search
+ * will look at if the leaf is like most. Nothing depends on it but time, and
+ * `page` need not even hold a leaf.
+ */
+static ALWAYS_INLINE void leaf_fetch_samples(const uint8_t *page,
+                                             uint32_t usable_size,
+                                             uint32_t prefix_size,
+                                             uint32_t count)
+{
+	uint32_t at = node_heads_at(prefix_size) +
+	              (SAMPLE_STRIDE - 1) * NODE_HEAD_SIZE;
+	uint32_t end = at + count * NODE_HEAD_SIZE;
+
+	if (end > usable_size)
+		end = usable_size;
+	for (; at < end; at += SAMPLE_STRIDE * NODE_HEAD_SIZE)
+		__builtin_prefetch(page + at);
+}
+
+/* In a rowid leaf where the key is expected at `slot`: its head, its ref, and
+ * its cell, which lies there in a page that was filled in order. */
+static ALWAYS_INLINE void leaf_fetch_slot(const uint8_t *page,
+                                          uint32_t usable_size, uint32_t slot,
+                                          uint32_t count)
+{
+	uint32_t slots_end = NODE_HEADER_SIZE +
+	                     count * (NODE_HEAD_SIZE + NODE_REF_SIZE);
+	uint32_t cells;
+
+	if (slot >= count || slots_end >= usable_size)
+		return;
+	cells = (usable_size - slots_end) * (slot + 1) / count;
+	__builtin_prefetch(page + NODE_HEADER_SIZE + slot * NODE_HEAD_SIZE);
+	__builtin_prefetch(page + NODE_HEADER_SIZE + count * NODE_HEAD_SIZE +
+	                   slot * NODE_REF_SIZE);
+	__builtin_prefetch(page + usable_size - cells);
+}
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * sql_rig_environment.c - the part of sql_rig that sees the library's side.
+ */
+#include "vfs/vfs.h"
+
+void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
+                             struct store_environment *stores);
+struct heap *sql_rig_environment_heap(struct vfs_environment *environment);
+
+void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
+                             struct store_environment *stores)
+{
+	environment->os = os;
+	environment->stores = stores;
+}
+
+struct heap *sql_rig_environment_heap(struct vfs_environment *environment)
+{
+	return environment->heap;
+}

@@ -1,0 +1,386 @@
+/*
+ * door_crash_test.c - whatever moment a crash comes, SQLite finds its ordinary
+ * tables as some commit left them, with everything that was acknowledged.
+ *
+ * Two simulated processes work through SQL on one database: transactions of all
+ * sizes (large ones spill and are PLACED), savepoints, rollbacks, tables made and
+ * dropped, VACUUM, all settings of synchronous, a reader that keeps a snapshot,
+ * checkpoints, closing and opening again, and the writer's death in the middle of
+ * a commit. The same statements run in stock SQLite in memory; a digest of all its
+ * tables after each commit is what a crashed disk is compared with.
+ */
+#include "test/harness.h"
+
+#include <stdarg.h>
+
+#include "test/sim/sim.h"
+#include "test/support/explore.h"
+#include "test/support/sql_rig.h"
+
+/* Marks hold k + 1: the schema is commit 0. */
+enum { COMMITS = 60, MARK_STARTED = 1, MARK_RETURNED, MARK_DURABLE };
+
+struct workload {
+	struct sim_disk *disk;
+	struct sql_process writer, other;
+	sqlite3 *oracle;
+	uint64_t k;                    /* the last commit */
+	uint64_t digests[COMMITS + 1]; /* after commit k  */
+	uint64_t seen;                 /* which one the reader's snapshot is */
+	unsigned spills, deaths, vacuums, snapshots;
+};
+
+/* --- one transaction ------------------------------------------------------------- */
+
+struct script {
+	char text[4096];
+	size_t size;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+say(struct script *script, const char *format, ...)
+{
+	va_list arguments;
+	int size;
+
+	va_start(arguments, format);
+	size = vsnprintf(script->text + script->size,
+	                 sizeof script->text - script->size, format, arguments);
+	va_end(arguments);
+	script->size += (size_t)size;
+}
+
+static void say_tables(struct script *script, unsigned k)
+{
+	if (k % 10 == 5)
+		say(script, "CREATE TABLE x%u(a PRIMARY KEY, b);"
+		    "INSERT INTO x%u SELECT id, v FROM t LIMIT 20;"
+		    "CREATE INDEX i%u ON x%u(b);", k, k, k, k);
+	if (k % 10 == 8 && k > 10)
+		say(script, "DROP TABLE x%u;", k - 3);
+	if (k % 12 == 7)
+		say(script, "INSERT INTO large SELECT %u * 1000 + id, zeroblob(15000) "
+		    "FROM t LIMIT 60;", k);
+	if (k % 12 == 10)
+		say(script, "DELETE FROM large;");
+}
+
+/* What commit k does, but for its BEGIN and COMMIT. */
+static void say_transaction(struct script *script, unsigned k)
+{
+	script->size = 0;
+	say(script, "INSERT INTO log VALUES(%u, %u);", k, k * k);
+	for (unsigned i = 0; i < 1 + k % 5; i++)
+		say(script, "INSERT OR REPLACE INTO t VALUES(%u, "
+		    "printf('%%.*c', %u, 'a'));", (k * 37 + i * 11) % 150,
+		    (k * 997 + i * 3001) % (i == 4 ? 40000 : 900));
+	if (k % 3 == 0)
+		say(script, "UPDATE t SET v = substr(v, 1, length(v) / 2) || 'u%u' "
+		    "WHERE id %% 7 = %u;", k, k % 7);
+	if (k % 4 == 1)
+		say(script, "SAVEPOINT s; DELETE FROM t; INSERT INTO log VALUES(-1, 0);"
+		    "CREATE TABLE gone(a); ROLLBACK TO s; RELEASE s;");
+	if (k % 5 == 3)
+		say(script, "DELETE FROM t WHERE id %% 11 = %u;", k % 11);
+	say_tables(script, k);
+}
+
+static const char *synchronous(unsigned k)
+{
+	return k % 5 == 2 ? "PRAGMA synchronous=NORMAL"
+	     : k % 5 == 4 ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL";
+}
+
+static int run_transaction(sqlite3 *db, const struct script *script,
+                           struct err *err)
+{
+	int rc = sql_run(db, "BEGIN IMMEDIATE", err);
+
+	if (!rc)
+		rc = sql_run(db, script->text, err);
+	return rc ? rc : sql_run(db, "COMMIT", err);
+}
+
+static int advance_oracle(struct workload *w, const struct script *script,
+                          struct err *err)
+{
+	int rc = run_transaction(w->oracle, script, err);
+
+	w->k++;
+	return rc ? rc : sql_digest(w->oracle, &w->digests[w->k], err);
+}
+
+/* --- the workload ------------------------------------------------------------------ */
+
+static const char schema[] =
+	"BEGIN;"
+	"CREATE TABLE log(k INTEGER PRIMARY KEY, square);"
+	"CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT);"
+	"CREATE INDEX tv ON t(substr(v, 1, 20));"
+	"CREATE TABLE large(id INTEGER PRIMARY KEY, b);"
+	"COMMIT";
+
+static int start(struct workload *w, struct sql_process *process,
+                 struct err *err)
+{
+	int rc = sql_process_start(process, w->disk, err);
+
+	if (!rc)
+		rc = sql_open(process, "&cache_kb=256&checkpoint_mb=1", err);
+	return rc ? rc : sql_run(process->db, "PRAGMA cache_size=-200", err);
+}
+
+static int commit(struct workload *w, struct err *err)
+{
+	unsigned k = (unsigned)w->k + 1;
+	struct script script;
+	int rc;
+
+	say_transaction(&script, k);
+	rc = sql_run(w->writer.db, synchronous(k), err);
+	if (rc)
+		return rc;
+	sim_mark(w->disk, MARK_STARTED, k + 1);
+	rc = run_transaction(w->writer.db, &script, err);
+	if (rc)
+		return rc;
+	sim_mark(w->disk, MARK_RETURNED, k + 1);
+	if (strcmp(synchronous(k), "PRAGMA synchronous=FULL") == 0)
+		sim_mark(w->disk, MARK_DURABLE, k + 1);
+	return advance_oracle(w, &script, err);
+}
+
+static int check_against(sqlite3 *db, uint64_t digest, uint64_t k,
+                         struct err *err)
+{
+	uint64_t found;
+	int rc = sql_digest(db, &found, err);
+
+	if (!rc && found != digest)
+		rc = err_set(err, ERR_CORRUPT, "read", "app",
+		             "the tables are not as commit %llu left them",
+		             (unsigned long long)k);
+	return rc;
+}
+
+/* The writer dies some calls into its commit; the other process goes on. */
+static int die(struct workload *w, unsigned calls, struct err *err)
+{
+	unsigned k = (unsigned)w->k + 1;
+	struct script script;
+	struct err ignored;
+	int64_t found;
+	int rc;
+
+	say_transaction(&script, k);
+	sim_mark(w->disk, MARK_STARTED, k + 1);
+	sim_process_kill_after(w->writer.os, calls, calls % 2);
+	if (run_transaction(w->writer.db, &script, &ignored) == ERR_NONE)
+		sim_process_kill(w->writer.os);
+	sql_process_end(&w->writer);
+	w->deaths++;
+	rc = sql_run(w->other.db, "BEGIN IMMEDIATE; INSERT INTO t VALUES(9999, 0);"
+	             "DELETE FROM t WHERE id=9999; COMMIT", err);
+	if (!rc)
+		rc = sql_number(w->other.db, "SELECT max(k) FROM log", &found,
+		                err);
+	if (!rc && found == (int64_t)k)
+		rc = advance_oracle(w, &script, err);
+	if (!rc)
+		rc = check_against(w->other.db, w->digests[w->k], w->k, err);
+	return rc ? rc : start(w, &w->writer, err);
+}
+
+static int keep_snapshot(struct workload *w, struct err *err)
+{
+	int64_t count;
+	int rc = sql_run(w->other.db, "BEGIN", err);
+
+	w->seen = w->k;
+	return rc ? rc : sql_number(w->other.db, "SELECT count(*) FROM t",
+	                            &count, err);
+}
+
+static int drop_snapshot(struct workload *w, struct err *err)
+{
+	int rc;
+
+	if (sqlite3_get_autocommit(w->other.db))
+		return ERR_NONE;
+	w->snapshots++;
+	rc = check_against(w->other.db, w->digests[w->seen], w->seen, err);
+	return rc ? rc : sql_run(w->other.db, "COMMIT", err);
+}
+
+static int count_spills(struct workload *w, struct err *err)
+{
+	int64_t spills = 0;
+	int rc = sql_number(w->writer.db, "SELECT value FROM turdb_status "
+	                    "WHERE name='spilled_pages'", &spills, err);
+
+	w->spills += (unsigned)spills;
+	return rc;
+}
+
+static int restart(struct workload *w, struct err *err)
+{
+	int rc = count_spills(w, err);
+
+	sql_process_end(&w->other);
+	sql_process_end(&w->writer);
+	if (!rc)
+		rc = start(w, &w->writer, err);
+	return rc ? rc : start(w, &w->other, err);
+}
+
+static int step(struct workload *w, struct err *err)
+{
+	unsigned k = (unsigned)w->k + 1;
+	int rc = ERR_NONE;
+
+	if (k % 6 == 2)
+		rc = keep_snapshot(w, err);
+	if (!rc && k % 9 == 4)
+		rc = sql_run(w->writer.db, "BEGIN; UPDATE t SET v=v||1; "
+		             "DELETE FROM large; ROLLBACK", err);
+	if (!rc)
+		rc = commit(w, err);
+	if (!rc && k % 6 == 5)
+		rc = drop_snapshot(w, err);
+	if (!rc && k % 16 == 12) {
+		w->vacuums++;
+		rc = sql_run(w->writer.db, "VACUUM", err);
+	}
+	if (!rc && k % 13 == 0)
+		rc = sql_run(w->other.db, "SELECT turdb_checkpoint()", err);
+	if (!rc && k % 6 == 0 && k < COMMITS)
+		rc = die(w, k * 5 % 17, err);
+	if (!rc && k % 25 == 20)
+		rc = restart(w, err);
+	return rc;
+}
+
+static int work(void *context, struct sim_disk *disk, struct err *err)
+{
+	struct workload *w = context;
+	int rc = sql_rig_start(err);
+
+	w->disk = disk;
+	if (!rc && sqlite3_open(":memory:", &w->oracle))
+		rc = err_set(err, ERR_NOMEM, "open", ":memory:", "no oracle");
+	if (!rc)
+		rc = sql_run(w->oracle, schema, err);
+	if (!rc)
+		rc = sql_digest(w->oracle, &w->digests[0], err);
+	if (!rc)
+		rc = start(w, &w->writer, err);
+	if (!rc)
+		rc = start(w, &w->other, err);
+	sim_mark(disk, MARK_STARTED, 1);
+	if (!rc)
+		rc = sql_run(w->writer.db, schema, err);
+	sim_mark(disk, MARK_RETURNED, 1);
+	sim_mark(disk, MARK_DURABLE, 1);
+	while (!rc && w->k < COMMITS)
+		rc = step(w, err);
+	if (!rc)
+		rc = count_spills(w, err);
+	sql_process_end(&w->other);
+	sql_process_end(&w->writer);
+	sqlite3_close(w->oracle);
+	w->oracle = NULL;
+	return rc;
+}
+
+/* --- judging ------------------------------------------------------------------------ */
+
+/* How many commits, the schema's included, the database shows. */
+static int count_commits(sqlite3 *db, int64_t *count, struct err *err)
+{
+	int64_t tables;
+	int rc = sql_number(db, "SELECT count(*) FROM sqlite_schema", &tables,
+	                    err);
+
+	*count = 0;
+	if (rc || !tables)
+		return rc;
+	return sql_number(db, "SELECT ifnull(max(k), 0) + 1 FROM log", count, err);
+}
+
+static int judge(const struct workload *w, sqlite3 *db,
+                 const struct explore_state *state, struct err *err)
+{
+	int64_t floor = (int64_t)explore_mark_max(
+		state, explore_is_kill(state) ? MARK_RETURNED : MARK_DURABLE, 0);
+	int64_t ceiling = (int64_t)explore_mark_max(state, MARK_STARTED, 0);
+	int64_t count;
+	int rc = count_commits(db, &count, err);
+
+	if (!rc && (count < floor || count > ceiling))
+		rc = err_set(err, ERR_CORRUPT, "recover", "app",
+		             "%lld commits are there; %lld were acknowledged, %lld had begun",
+		             (long long)count, (long long)floor,
+		             (long long)ceiling);
+	if (!rc && count)
+		rc = check_against(db, w->digests[count - 1],
+		                   (uint64_t)count - 1, err);
+	if (!rc)
+		rc = sql_expect_text(db, "PRAGMA integrity_check", "ok", err);
+	return rc ? rc : sql_expect_text(db, "SELECT turdb_check()", "ok", err);
+}
+
+static int check(void *context, struct sim_disk *disk,
+                 const struct explore_state *state, struct err *err)
+{
+	const struct workload *w = context;
+	struct sql_process process;
+	int rc = sql_process_start(&process, disk, err);
+
+	if (!rc)
+		rc = sql_open(&process, "", err);
+	if (!rc)
+		rc = judge(w, process.db, state, err);
+	if (!rc)
+		rc = sql_run(process.db, "CREATE TABLE IF NOT EXISTS t(id, v);"
+		             "UPDATE t SET v='after'; DROP TABLE IF EXISTS large", err);
+	if (!rc)
+		rc = sql_expect_text(process.db, "SELECT turdb_check()", "ok",
+		                     err);
+	sql_process_end(&process);
+	return rc;
+}
+
+static int recover(void *context, struct sim_disk *disk, struct err *err)
+{
+	struct sql_process process;
+	int rc = sql_process_start(&process, disk, err);
+
+	(void)context;
+	if (!rc)
+		rc = sql_open(&process, "", err);
+	sql_process_end(&process);
+	return rc;
+}
+
+static void sqlite_finds_a_commit_after_every_crash(struct test *t)
+{
+	struct workload workload = { .k = 0 };
+	struct explore_plan plan = {
+		.name = "door", .work = work, .check = check,
+		.recover = recover, .context = &workload, .seed = t->seed,
+		.states = test_scaled(2000, 200), .recrash_every = 5,
+	};
+
+	explore_expect(t, &plan);
+	printf("note crossed: %u spilled pages, %u deaths, %u vacuums, %u old snapshots read\n",
+	       workload.spills, workload.deaths, workload.vacuums,
+	       workload.snapshots);
+	EXPECT(t, workload.spills > 0 && workload.deaths > 0 &&
+	          workload.vacuums > 0 && workload.snapshots > 0);
+}
+
+static const struct test_case cases[] = {
+	CASE(sqlite_finds_a_commit_after_every_crash),
+};
+
+TEST_MAIN(cases)

@@ -1,0 +1,826 @@
+/*
+ * cursor.c - walks a table the way a plan says.
+ *
+ * A cursor of the B+tree survives everything that happens to the tree; on top of
+ * it this one remembers the rowid it stands on and where the row's bytes lie, with
+ * the view's and the file's change counters: when they have moved, the row is
+ * looked up again before a byte of it is read.
+ */
+#include "vtab/table.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct neighbour {
+	double distance;
+	int64_t rowid;
+};
+
+struct table_cursor {
+	sqlite3_vtab_cursor base; /* first: SQLite's calls cast back */
+	enum plan_kind kind;
+	bool descending, eof, empty_row;
+	int64_t rowid;
+
+	struct btree_cursor walk;     /* of the table or of an index   */
+	bool walk_open;
+	struct table_index *index;
+	struct key_buffer low, high;  /* of an index; empty = unbounded */
+	int64_t rowid_low, rowid_high;
+
+	struct span row;
+	bool row_known;
+	uint64_t row_epoch, row_edits;
+	struct btree_scratch scratch;
+
+	struct hnsw_search *search;
+	struct neighbour *neighbours; /* of a column without a graph */
+	size_t neighbour_count, neighbour_at, neighbour_room;
+	double distance, distance_max;
+	bool distance_open;           /* the bound itself is outside */
+	int64_t k, ef;
+	bool exact;
+};
+
+static struct table *table_of(const struct table_cursor *cursor)
+{
+	return (struct table *)(void *)cursor->base.pVtab;
+}
+
+static int result(struct table_cursor *cursor, int rc, const struct err *err)
+{
+	return table_result(table_of(cursor), rc, err);
+}
+
+int cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **opened)
+{
+	struct table *table = (struct table *)(void *)vtab;
+	struct table_cursor *cursor;
+
+	if (table->pooled) {
+		cursor = table->pool[--table->pooled];
+	} else {
+		cursor = heap_zeroed(table->connection->heap, sizeof *cursor);
+		if (!cursor)
+			return SQLITE_NOMEM;
+		key_buffer_init(&cursor->low, table->connection->heap);
+		key_buffer_init(&cursor->high, table->connection->heap);
+		cursor->scratch.heap = table->connection->heap;
+	}
+	cursor->base.pVtab = vtab;
+	cursor->eof = true;
+	*opened = &cursor->base;
+	return SQLITE_OK;
+}
+
+static void stop(struct table_cursor *cursor)
+{
+	if (cursor->walk_open)
+		btree_cursor_close(&cursor->walk);
+	cursor->walk_open = false;
+	if (cursor->search)
+		hnsw_search_end(cursor->search);
+	cursor->search = NULL;
+	cursor->row_known = false;
+	cursor->eof = true;
+}
+
+void cursor_free(struct table *table, struct table_cursor *cursor)
+{
+	struct heap *heap = table->connection->heap;
+
+	stop(cursor);
+	key_buffer_close(&cursor->low);
+	key_buffer_close(&cursor->high);
+	btree_scratch_free(&cursor->scratch);
+	heap_free(heap, cursor->neighbours);
+	heap_free(heap, cursor);
+}
+
+int cursor_close(sqlite3_vtab_cursor *closing)
+{
+	struct table_cursor *cursor = (struct table_cursor *)(void *)closing;
+	struct table *table = table_of(cursor);
+
+	stop(cursor);
+	if (table->pooled < CURSORS_POOLED)
+		table->pool[table->pooled++] = cursor;
+	else
+		cursor_free(table, cursor);
+	return SQLITE_OK;
+}
+
+/* --- rows ---------------------------------------------------------------------- */
+
+static bool row_is_fresh(const struct table_cursor *cursor,
+                         const struct table *table)
+{
+	return cursor->row_known &&
+	       cursor->row_epoch == *table->pager->view_epoch &&
+	       cursor->row_edits == table->pager->edits;
+}
+
+static void row_note(struct table_cursor *cursor, const struct table *table,
+                     struct span row, bool found)
+{
+	cursor->row = row;
+	cursor->empty_row = !found;
+	cursor->row_known = true;
+	cursor->row_epoch = *table->pager->view_epoch;
+	cursor->row_edits = table->pager->edits;
+}
+
+/* The present row's bytes; empty when the row is gone. */
+static int row_load(struct table_cursor *cursor, struct err *err)
+{
+	struct table *table = table_of(cursor);
+	struct span row = { .size = 0 }, key;
+	uint8_t rowid[8];
+	bool found;
+	int rc;
+
+	if (row_is_fresh(cursor, table))
+		return ERR_NONE;
+	if (cursor->kind == PLAN_SCAN || cursor->kind == PLAN_ROWID_RANGE) {
+		bool deleted;
+
+		rc = btree_cursor_read(&cursor->walk, &key, &row, &deleted,
+		                       err);
+		found = !deleted;
+	} else {
+		btree_rowid_key(rowid, cursor->rowid);
+		rc = btree_get(&table->tree, span_of(rowid, 8),
+		               &cursor->scratch, &row, &found, err);
+	}
+	if (!rc)
+		row_note(cursor, table, row, found);
+	return rc;
+}
+
+/* --- walking the table --------------------------------------------------------- */
+
+static int table_stand(struct table_cursor *cursor, bool on, struct err *err)
+{
+	struct span key;
+	bool deleted;
+	int rc;
+
+	cursor->row_known = false;
+	cursor->eof = !on;
+	if (!on)
+		return ERR_NONE;
+	rc = btree_cursor_read(&cursor->walk, &key, NULL, &deleted, err);
+	if (rc)
+		return rc;
+	cursor->rowid = btree_rowid_of(key.data);
+	if (cursor->descending ? cursor->rowid < cursor->rowid_low
+	                       : cursor->rowid > cursor->rowid_high)
+		cursor->eof = true;
+	return ERR_NONE;
+}
+
+static int table_start(struct table_cursor *cursor, struct err *err)
+{
+	struct table *table = table_of(cursor);
+	uint8_t key[8];
+	bool on = false;
+	int rc;
+
+	if (cursor->rowid_low > cursor->rowid_high) {
+		cursor->eof = true;
+		return ERR_NONE;
+	}
+	btree_cursor_init(&cursor->walk, &table->tree);
+	cursor->walk_open = true;
+	btree_rowid_key(key, cursor->descending ? cursor->rowid_high
+	                                        : cursor->rowid_low);
+	if (cursor->descending)
+		rc = btree_cursor_seek(&cursor->walk, span_of(key, 8),
+		                       BTREE_SEEK_LE, &on, err);
+	else if (cursor->rowid_low == INT64_MIN)
+		rc = btree_cursor_first(&cursor->walk, &on, err);
+	else
+		rc = btree_cursor_seek(&cursor->walk, span_of(key, 8),
+		                       BTREE_SEEK_GE, &on, err);
+	return rc ? rc : table_stand(cursor, on, err);
+}
+
+/* --- walking an index ---------------------------------------------------------- */
+
+static int compare_keys(struct span a, struct span b)
+{
+	size_t size = a.size < b.size ? a.size : b.size;
+	int order = memcmp(a.data, b.data, size);
+
+	return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static int index_stand(struct table_cursor *cursor, bool on, struct err *err)
+{
+	struct span key, value, bound;
+	bool deleted;
+	int rc;
+
+	cursor->row_known = false;
+	cursor->eof = !on;
+	if (!on)
+		return ERR_NONE;
+	rc = btree_cursor_read(&cursor->walk, &key, &value, &deleted, err);
+	if (rc)
+		return rc;
+	if (cursor->descending && cursor->low.size) {
+		bound = span_of(cursor->low.bytes, cursor->low.size);
+		cursor->eof = compare_keys(key, bound) < 0;
+	} else if (!cursor->descending && cursor->high.size) {
+		bound = span_of(cursor->high.bytes, cursor->high.size);
+		cursor->eof = compare_keys(key, bound) >= 0;
+	}
+	cursor->rowid = index_rowid(key, value);
+	return ERR_NONE;
+}
+
+static int index_start(struct table_cursor *cursor, struct err *err)
+{
+	const struct key_buffer *from = cursor->descending ? &cursor->high
+	                                                   : &cursor->low;
+	bool on = false;
+	int rc;
+
+	btree_cursor_init(&cursor->walk, &cursor->index->tree);
+	cursor->walk_open = true;
+	if (!from->size)
+		rc = cursor->descending
+		             ? btree_cursor_last(&cursor->walk, &on, err)
+		             : btree_cursor_first(&cursor->walk, &on, err);
+	else
+		rc = btree_cursor_seek(&cursor->walk,
+		                       span_of(from->bytes, from->size),
+		                       cursor->descending ? BTREE_SEEK_LT
+		                                          : BTREE_SEEK_GE,
+		                       &on, err);
+	return rc ? rc : index_stand(cursor, on, err);
+}
+
+static int key_copy(struct key_buffer *to, const struct key_buffer *from,
+                    size_t size, struct err *err);
+
+/* Appends one bound's value; *cut: it was shortened, so only what is sure serves. */
+static int bound_append(struct key_buffer *key, const struct value *value,
+                        const struct key_column *column, bool *cut,
+                        struct err *err)
+{
+	int rc = key_append(key, value, column, err);
+
+	*cut = !rc && key->shortened;
+	if (*cut)
+		key->size = key->sure_size;
+	return rc;
+}
+
+/* to = the first `size` bytes of from. */
+static int key_copy(struct key_buffer *to, const struct key_buffer *from,
+                    size_t size, struct err *err)
+{
+	if (to->room < size && size > sizeof to->inline_bytes) {
+		uint8_t *larger = heap_allocate(to->heap, size);
+
+		if (!larger)
+			return err_set(err, ERR_NOMEM, "search", "index",
+			               "key of %zu bytes", size);
+		if (to->bytes != to->inline_bytes)
+			heap_free(to->heap, to->bytes);
+		to->bytes = larger;
+		to->room = size;
+	}
+	memcpy(to->bytes, from->bytes, size);
+	to->size = size;
+	to->shortened = from->shortened;
+	to->sure_size = from->sure_size;
+	return ERR_NONE;
+}
+
+/* One range condition on the column behind the equalities. `prefix` holds these. */
+static int apply_range(struct table_cursor *cursor, char letter,
+                       const struct value *value,
+                       const struct key_column *column, size_t prefix,
+                       struct key_buffer *work, struct err *err)
+{
+	bool lower = letter == ARG_GE || letter == ARG_GT;
+	bool inclusive = letter == ARG_GE || letter == ARG_LE;
+	bool cut;
+	int rc = bound_append(work, value, column, &cut, err);
+
+	if (rc)
+		return rc;
+	if (column->descending)
+		lower = !lower;
+	/* In key order: the bound's own entries begin with these bytes. */
+	if (lower) {
+		if (!inclusive && !cut)
+			rc = key_to_prefix_end(work, err);
+		if (!rc && (cursor->low.size <= prefix ||
+		            compare_keys(span_of(work->bytes, work->size),
+		                         span_of(cursor->low.bytes,
+		                                 cursor->low.size)) > 0))
+			rc = key_copy(&cursor->low, work, work->size, err);
+		return rc;
+	}
+	if (inclusive || cut)
+		rc = key_to_prefix_end(work, err);
+	if (!rc && (cursor->high.size == 0 ||
+	            compare_keys(span_of(work->bytes, work->size),
+	                         span_of(cursor->high.bytes,
+	                                 cursor->high.size)) < 0))
+		rc = key_copy(&cursor->high, work, work->size, err);
+	return rc;
+}
+
+static int index_bounds(struct table_cursor *cursor, uint32_t equal_count,
+                        const char *letters, int argc, sqlite3_value **argv,
+                        bool *empty, struct err *err)
+{
+	struct table *table = table_of(cursor);
+	const struct index_definition *definition = cursor->index->definition;
+	struct key_buffer prefix;
+	bool narrow = true, cut = false;
+	int i = 0, rc = ERR_NONE;
+
+	*empty = false;
+	key_buffer_init(&prefix, table->connection->heap);
+	key_buffer_reset(&cursor->low);
+	key_buffer_reset(&cursor->high);
+	for (; !rc && i < (int)equal_count && i < argc; i++) {
+		const struct index_column *column = &definition->columns[i];
+		struct value value = { .type = VALUE_NULL };
+		bool usable = true;
+
+		if (letters[i] != ARG_NULL)
+			value_probe(argv[i], table->definition.columns[
+						     column->column].affinity,
+			            &value, &usable);
+		if (letters[i] == ARG_EQUAL && value.type == VALUE_NULL)
+			*empty = true;
+		narrow = narrow && usable && !cut;
+		if (narrow)
+			rc = bound_append(&prefix, &value,
+			                  &cursor->index->columns[i], &cut, err);
+	}
+	if (!rc && prefix.size) {
+		rc = key_copy(&cursor->low, &prefix, prefix.size, err);
+		if (!rc)
+			rc = key_copy(&cursor->high, &prefix, prefix.size, err);
+		if (!rc)
+			rc = key_to_prefix_end(&cursor->high, err);
+	}
+	for (; !rc && narrow && !cut && i < argc; i++) {
+		const struct index_column *column =
+			&definition->columns[equal_count];
+		struct key_buffer work;
+		struct value value;
+		bool usable;
+
+		value_probe(argv[i],
+		            table->definition.columns[column->column].affinity,
+		            &value, &usable);
+		if (value.type == VALUE_NULL)
+			*empty = true;
+		if (!usable)
+			continue;
+		key_buffer_init(&work, table->connection->heap);
+		rc = key_copy(&work, &prefix, prefix.size, err);
+		if (!rc)
+			rc = apply_range(cursor, letters[i], &value,
+			                 &cursor->index->columns[equal_count],
+			                 prefix.size, &work, err);
+		key_buffer_close(&work);
+	}
+	key_buffer_close(&prefix);
+	return rc;
+}
+
+/* --- rowids -------------------------------------------------------------------- */
+
+/* The whole number that a rowid condition means; false when no rowid fits it. */
+static bool rowid_bound(sqlite3_value *from, char letter, int64_t *low,
+                        int64_t *high)
+{
+	double real;
+	int64_t whole;
+
+	if (sqlite3_value_numeric_type(from) == SQLITE_INTEGER) {
+		whole = sqlite3_value_int64(from);
+		switch (letter) {
+		case ARG_GT:
+			if (whole == INT64_MAX)
+				return false;
+			whole++;
+			/* fall through */
+		case ARG_GE:
+			*low = whole > *low ? whole : *low;
+			return true;
+		case ARG_LT:
+			if (whole == INT64_MIN)
+				return false;
+			whole--;
+			/* fall through */
+		case ARG_LE:
+			*high = whole < *high ? whole : *high;
+			return true;
+		default:
+			*low = *high = whole;
+			return true;
+		}
+	}
+	switch (sqlite3_value_type(from)) {
+	case SQLITE_NULL:
+		return false;
+	case SQLITE_FLOAT:
+		break;
+	default: /* text and blobs sort behind every number */
+		return letter == ARG_LT || letter == ARG_LE;
+	}
+	real = sqlite3_value_double(from);
+	if (letter == ARG_EQUAL) {
+		if (real < -9223372036854775808.0 ||
+		    real >= 9223372036854775808.0 || real != floor(real))
+			return false;
+		*low = *high = (int64_t)real;
+		return true;
+	}
+	if (letter == ARG_GE || letter == ARG_GT) {
+		if (real >= 9223372036854775808.0)
+			return false;
+		if (real < -9223372036854775808.0)
+			return true;
+		whole = (int64_t)ceil(real);
+		if (letter == ARG_GT && (double)whole == real) {
+			if (whole == INT64_MAX)
+				return false;
+			whole++;
+		}
+		*low = whole > *low ? whole : *low;
+		return true;
+	}
+	if (real < -9223372036854775808.0)
+		return false;
+	if (real >= 9223372036854775808.0)
+		return true;
+	whole = (int64_t)floor(real);
+	if (letter == ARG_LT && (double)whole == real) {
+		if (whole == INT64_MIN)
+			return false;
+		whole--;
+	}
+	*high = whole < *high ? whole : *high;
+	return true;
+}
+
+static int start_rowid(struct table_cursor *cursor, const char *letters,
+                       int argc, sqlite3_value **argv, struct err *err)
+{
+	bool any = true;
+	int rc;
+
+	cursor->rowid_low = INT64_MIN;
+	cursor->rowid_high = INT64_MAX;
+	for (int i = 0; any && i < argc; i++)
+		any = rowid_bound(argv[i], letters[i], &cursor->rowid_low,
+		                  &cursor->rowid_high);
+	if (!any)
+		return ERR_NONE;
+	if (cursor->kind != PLAN_ROWID)
+		return table_start(cursor, err);
+	cursor->rowid = cursor->rowid_low;
+	rc = row_load(cursor, err);
+	cursor->eof = rc || cursor->empty_row;
+	return rc;
+}
+
+/* --- vectors ------------------------------------------------------------------- */
+
+static int neighbour_add(struct table_cursor *cursor, double distance,
+                         int64_t rowid, struct err *err)
+{
+	size_t room = cursor->neighbour_room ? cursor->neighbour_room * 2 : 256;
+	struct neighbour *larger;
+
+	if (cursor->neighbour_count == cursor->neighbour_room) {
+		larger = heap_resize(table_of(cursor)->connection->heap,
+		                     cursor->neighbours, room * sizeof *larger);
+		if (!larger)
+			return err_set(err, ERR_NOMEM, "search", "vectors",
+			               "%zu distances", room);
+		cursor->neighbours = larger;
+		cursor->neighbour_room = room;
+	}
+	cursor->neighbours[cursor->neighbour_count++] = (struct neighbour){
+		.distance = distance, .rowid = rowid,
+	};
+	return ERR_NONE;
+}
+
+static int by_distance(const void *left, const void *right)
+{
+	const struct neighbour *a = left, *b = right;
+
+	if (a->distance != b->distance)
+		return a->distance < b->distance ? -1 : 1;
+	return (a->rowid > b->rowid) - (a->rowid < b->rowid);
+}
+
+/* A vector column without a graph: every row's distance, sorted. */
+static int measure_all(struct table_cursor *cursor, uint32_t column,
+                       struct span query, struct err *err)
+{
+	struct table *table = table_of(cursor);
+	const struct column_definition *definition =
+		&table->definition.columns[column];
+	struct btree_cursor walk;
+	struct span key, row;
+	bool on, deleted, present;
+	int rc;
+
+	cursor->neighbour_count = cursor->neighbour_at = 0;
+	btree_cursor_init(&walk, &table->tree);
+	rc = btree_cursor_first(&walk, &on, err);
+	while (!rc && on) {
+		struct value value;
+
+		rc = btree_cursor_read(&walk, &key, &row, &deleted, err);
+		if (!rc)
+			rc = row_column(row, column, &value, &present, err);
+		if (!rc && present && value.type == VALUE_BLOB &&
+		    value.bytes.size == query.size)
+			rc = neighbour_add(cursor, hnsw_distance(
+				table->connection->kernels, HNSW_L2,
+				definition->element, definition->dimensions,
+				query.data, value.bytes.data),
+				btree_rowid_of(key.data), err);
+		if (!rc)
+			rc = btree_cursor_next(&walk, &on, err);
+	}
+	btree_cursor_close(&walk);
+	if (!rc)
+		qsort(cursor->neighbours, cursor->neighbour_count,
+		      sizeof *cursor->neighbours, by_distance);
+	if (cursor->k && cursor->neighbour_count > (size_t)cursor->k)
+		cursor->neighbour_count = (size_t)cursor->k;
+	return rc;
+}
+
+static int vector_next(struct table_cursor *cursor, struct err *err)
+{
+	bool more = false;
+	uint32_t node;
+	int rc = ERR_NONE;
+
+	cursor->row_known = false;
+	if (cursor->search) {
+		rc = hnsw_search_next(cursor->search, &cursor->rowid, &node,
+		                      &cursor->distance, &more, err);
+	} else if (cursor->neighbour_at < cursor->neighbour_count) {
+		const struct neighbour *next =
+			&cursor->neighbours[cursor->neighbour_at++];
+
+		cursor->rowid = next->rowid;
+		cursor->distance = next->distance;
+		more = true;
+	}
+	if (more && (cursor->distance_open
+	                     ? cursor->distance >= cursor->distance_max
+	                     : cursor->distance > cursor->distance_max))
+		more = false;
+	cursor->eof = !more;
+	return rc;
+}
+
+static int whole_argument(sqlite3_value *from, const char *name, int64_t most,
+                          int64_t *number, struct err *err)
+{
+	if (sqlite3_value_numeric_type(from) != SQLITE_INTEGER)
+		return err_set(err, ERR_INVALID, "search with", name,
+		               "it must be a whole number");
+	*number = sqlite3_value_int64(from);
+	if (*number < 0 || *number > most)
+		return err_set(err, ERR_INVALID, "search with", name,
+		               "it is %lld, allowed are 0 to %lld",
+		               (long long)*number, (long long)most);
+	return ERR_NONE;
+}
+
+static int vector_arguments(struct table_cursor *cursor, const char *letters,
+                            int argc, sqlite3_value **argv, bool *none,
+                            struct err *err)
+{
+	int64_t number;
+	int rc = ERR_NONE;
+
+	cursor->k = cursor->ef = 0;
+	cursor->exact = false;
+	cursor->distance_max = INFINITY;
+	cursor->distance_open = false;
+	*none = false;
+	for (int i = 1; !rc && i < argc; i++) {
+		double bound;
+
+		switch (letters[i]) {
+		case ARG_K:
+			rc = whole_argument(argv[i], "k", 65536, &cursor->k,
+			                    err);
+			*none |= !rc && cursor->k == 0;
+			break;
+		case ARG_EF:
+			rc = whole_argument(argv[i], "ef", 65536, &cursor->ef,
+			                    err);
+			break;
+		case ARG_EXACT:
+			rc = whole_argument(argv[i], "exact", 1, &number, err);
+			cursor->exact = !rc && number;
+			break;
+		default:
+			if (sqlite3_value_type(argv[i]) == SQLITE_NULL)
+				*none = true;
+			bound = sqlite3_value_double(argv[i]);
+			if (bound < cursor->distance_max ||
+			    (bound == cursor->distance_max &&
+			     letters[i] == ARG_DISTANCE_LT)) {
+				cursor->distance_max = bound;
+				cursor->distance_open =
+					letters[i] == ARG_DISTANCE_LT;
+			}
+		}
+	}
+	return rc;
+}
+
+static int start_vector(struct table_cursor *cursor, uint32_t column,
+                        const char *letters, int argc, sqlite3_value **argv,
+                        struct err *err)
+{
+	struct table *table = table_of(cursor);
+	uint32_t number = table_vector_index(table, column);
+	bool graph = number < table->definition.index_count;
+	struct hnsw_query query = { .accept = NULL };
+	struct span vector;
+	bool none;
+	int rc;
+
+	if (sqlite3_value_type(argv[0]) == SQLITE_NULL)
+		return ERR_NONE;
+	arena_reset(&table->row_arena);
+	rc = vector_take(&table->definition.columns[column],
+	                 graph ? table->definition.indexes[number].graph.metric
+	                       : HNSW_L2,
+	                 argv[0], &table->row_arena, &vector, err);
+	if (!rc)
+		rc = vector_arguments(cursor, letters, argc, argv, &none, err);
+	if (rc || none)
+		return rc;
+	if (!graph) {
+		rc = measure_all(cursor, column, vector, err);
+		return rc ? rc : vector_next(cursor, err);
+	}
+	query.vector = vector;
+	query.k = (uint32_t)cursor->k;
+	query.ef = (uint32_t)cursor->ef;
+	query.exact = cursor->exact;
+	rc = hnsw_search_begin(table->indexes[number].graph, &query,
+	                       &cursor->search, err);
+	return rc ? rc : vector_next(cursor, err);
+}
+
+/* --- SQLite's calls ------------------------------------------------------------ */
+
+int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
+                  int argc, sqlite3_value **argv)
+{
+	struct table_cursor *cursor = (struct table_cursor *)(void *)filtered;
+	struct table *table = table_of(cursor);
+	uint32_t index = (uint32_t)number >> PLAN_INDEX_SHIFT;
+	uint32_t equal = (uint32_t)number >> PLAN_EQUAL_SHIFT & PLAN_EQUAL_MASK;
+	bool empty = false;
+	struct err err;
+	int rc = ERR_NONE;
+
+	stop(cursor);
+	cursor->kind = (enum plan_kind)(number & PLAN_KIND_MASK);
+	cursor->descending = number & PLAN_DESCENDING;
+	switch (cursor->kind) {
+	case PLAN_SCAN:
+	case PLAN_ROWID:
+	case PLAN_ROWID_RANGE:
+		rc = start_rowid(cursor, text, argc, argv, &err);
+		break;
+	case PLAN_INDEX:
+		cursor->index = &table->indexes[index];
+		rc = index_bounds(cursor, equal, text, argc, argv, &empty, &err);
+		if (!rc && !empty)
+			rc = index_start(cursor, &err);
+		break;
+	case PLAN_VECTOR:
+		rc = start_vector(cursor, index, text, argc, argv, &err);
+		break;
+	}
+	return result(cursor, rc, &err);
+}
+
+int cursor_next(sqlite3_vtab_cursor *moved)
+{
+	struct table_cursor *cursor = (struct table_cursor *)(void *)moved;
+	bool on = false;
+	struct err err;
+	int rc = ERR_NONE;
+
+	switch (cursor->kind) {
+	case PLAN_ROWID:
+		cursor->eof = true;
+		break;
+	case PLAN_SCAN:
+	case PLAN_ROWID_RANGE:
+		rc = cursor->descending
+		             ? btree_cursor_previous(&cursor->walk, &on, &err)
+		             : btree_cursor_next(&cursor->walk, &on, &err);
+		if (!rc)
+			rc = table_stand(cursor, on, &err);
+		break;
+	case PLAN_INDEX:
+		rc = cursor->descending
+		             ? btree_cursor_previous(&cursor->walk, &on, &err)
+		             : btree_cursor_next(&cursor->walk, &on, &err);
+		if (!rc)
+			rc = index_stand(cursor, on, &err);
+		break;
+	case PLAN_VECTOR:
+		rc = vector_next(cursor, &err);
+		break;
+	}
+	return result(cursor, rc, &err);
+}
+
+int cursor_eof(sqlite3_vtab_cursor *cursor)
+{
+	return ((struct table_cursor *)(void *)cursor)->eof;
+}
+
+int cursor_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid)
+{
+	*rowid = ((struct table_cursor *)(void *)cursor)->rowid;
+	return SQLITE_OK;
+}
+
+static int result_vector(struct table *table, uint32_t column, uint32_t node,
+                         sqlite3_context *context, struct err *err)
+{
+	uint32_t number = table_vector_index(table, column);
+	struct span vector;
+	int64_t rowid;
+	int rc;
+
+	if (number == table->definition.index_count)
+		return err_set(err, ERR_CORRUPT, "read table",
+		               name_shorten(table->name).text,
+		               "a row refers to a graph that is not there");
+	rc = hnsw_vector(table->indexes[number].graph, node, &vector, &rowid,
+	                 err);
+	if (!rc)
+		sqlite3_result_blob64(context, vector.data, vector.size,
+		                      SQLITE_TRANSIENT);
+	return rc;
+}
+
+int cursor_column(sqlite3_vtab_cursor *read, sqlite3_context *context,
+                  int column)
+{
+	struct table_cursor *cursor = (struct table_cursor *)(void *)read;
+	struct table *table = table_of(cursor);
+	struct value value;
+	bool present;
+	struct err err;
+	int rc;
+
+	if (column == table->definition.rowid_column) {
+		sqlite3_result_int64(context, cursor->rowid);
+		return SQLITE_OK;
+	}
+	if (column >= (int)table->definition.column_count) {
+		if (column - (int)table->definition.column_count ==
+		            HIDDEN_DISTANCE && cursor->kind == PLAN_VECTOR)
+			sqlite3_result_double(context, cursor->distance);
+		return SQLITE_OK;
+	}
+	if (sqlite3_vtab_nochange(context))
+		return SQLITE_OK;
+	rc = row_load(cursor, &err);
+	if (!rc && cursor->empty_row)
+		return SQLITE_OK;
+	if (!rc)
+		rc = row_column(cursor->row, (uint32_t)column, &value, &present,
+		                &err);
+	if (!rc && present && value.type == VALUE_VECTOR)
+		rc = result_vector(table, (uint32_t)column,
+		                   (uint32_t)value.integer, context, &err);
+	else if (!rc && present)
+		value_result(context, &value, false);
+	return result(cursor, rc, &err);
+}

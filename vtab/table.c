@@ -1,0 +1,274 @@
+/*
+ * table.c - a connected table: its definition, its files, its scratch memory.
+ */
+#include "vtab/table.h"
+
+#include <string.h>
+
+/* Hands a failure to SQLite: the sentence through zErrMsg, the code as result. */
+int table_result(struct table *table, int rc, const struct err *err)
+{
+	if (!rc)
+		return SQLITE_OK;
+	sqlite3_free(table->base.zErrMsg);
+	table->base.zErrMsg = sqlite3_mprintf("%s", err->text);
+	if (rc != ERR_CONSTRAINT)
+		vfs_report(table->connection->environment.process, err);
+	return vfs_result(rc);
+}
+
+static int scratch_open(struct table *table, struct err *err)
+{
+	struct heap *heap = table->connection->heap;
+	const struct table_definition *definition = &table->definition;
+	uint32_t columns = definition->column_count;
+
+	table->values = heap_zeroed(heap, (columns + 1) * sizeof(struct value));
+	table->old_values = heap_zeroed(heap,
+	                                (columns + 1) * sizeof(struct value));
+	table->indexes = heap_zeroed(heap, (definition->index_count + 1) *
+	                                           sizeof *table->indexes);
+	table->keys = heap_zeroed(heap, (definition->index_count + 1) *
+	                                        sizeof *table->keys);
+	table->defaults = heap_zeroed(heap, (columns + 1) *
+	                                            sizeof *table->defaults);
+	table->checks = heap_zeroed(heap, (definition->check_count + 1) *
+	                                          sizeof *table->checks);
+	table->scratch.heap = heap;
+	arena_init(&table->row_arena, heap);
+	if (!table->values || !table->old_values || !table->indexes ||
+	    !table->keys || !table->defaults || !table->checks)
+		return err_set(err, ERR_NOMEM, "open table",
+		               name_shorten(table->name).text, "no memory");
+	key_buffer_init(&table->old_key, heap);
+	for (uint32_t i = 0; i < definition->index_count; i++)
+		key_buffer_init(&table->keys[i], heap);
+	return ERR_NONE;
+}
+
+static int index_columns(struct table *table, struct err *err)
+{
+	for (uint32_t i = 0; i < table->definition.index_count; i++) {
+		const struct index_definition *definition =
+			&table->definition.indexes[i];
+		struct table_index *index = &table->indexes[i];
+
+		index->definition = definition;
+		index->columns = arena_allocate(
+			&table->arena,
+			(definition->column_count + 1) * sizeof *index->columns);
+		if (!index->columns)
+			return err_set(err, ERR_NOMEM, "open table",
+			               name_shorten(table->name).text,
+			               "no memory");
+		for (uint32_t c = 0; c < definition->column_count; c++)
+			index->columns[c] = (struct key_column){
+				.collation = definition->columns[c].collation,
+				.descending = definition->columns[c].descending,
+			};
+	}
+	return ERR_NONE;
+}
+
+int table_open(struct connection *connection, int argc,
+               const char *const *argv, struct table **opened, struct err *err)
+{
+	struct heap *heap = connection->heap;
+	struct table *table = heap_zeroed(heap, sizeof *table);
+	int rc;
+
+	if (!table)
+		return err_set(err, ERR_NOMEM, "open table",
+		               name_shorten(argv[2]).text, "no memory");
+	table->connection = connection;
+	arena_init(&table->arena, heap);
+	table->schema = sqlite3_mprintf("%s", argv[1]);
+	table->name = sqlite3_mprintf("%s", argv[2]);
+	rc = table->schema && table->name
+	             ? ERR_NONE
+	             : err_set(err, ERR_NOMEM, "open table",
+	                       name_shorten(argv[2]).text, "no memory");
+	if (!rc)
+		rc = ddl_parse(argv[2], (uint32_t)(argc - 3), argv + 3,
+		               &table->arena, &table->definition, err);
+	if (!rc)
+		rc = scratch_open(table, err);
+	if (!rc)
+		rc = index_columns(table, err);
+	if (!rc)
+		rc = connection->environment.home_find
+		             ? connection->environment.home_find(
+				       connection->environment.home_context,
+				       connection->db, argv[1], &table->home,
+				       err)
+		             : home_native_find(heap, connection->db, argv[1],
+		                                &table->home, err);
+	if (rc) {
+		table_close(table);
+		return rc;
+	}
+	*opened = table;
+	return ERR_NONE;
+}
+
+void table_close(struct table *table)
+{
+	struct heap *heap = table->connection->heap;
+
+	while (table->pooled)
+		cursor_free(table, table->pool[--table->pooled]);
+	for (uint32_t i = 0; table->indexes && i < table->definition.index_count;
+	     i++) {
+		if (table->indexes[i].graph)
+			hnsw_close(table->indexes[i].graph);
+		if (table->keys)
+			key_buffer_close(&table->keys[i]);
+	}
+	for (uint32_t i = 0; table->defaults &&
+	                     i < table->definition.column_count; i++)
+		sqlite3_finalize(table->defaults[i]);
+	for (uint32_t i = 0; table->checks && i < table->definition.check_count;
+	     i++)
+		sqlite3_finalize(table->checks[i]);
+	if (table->old_key.heap)
+		key_buffer_close(&table->old_key);
+	if (table->scratch.heap)
+		btree_scratch_free(&table->scratch);
+	if (table->row_arena.heap)
+		arena_close(&table->row_arena);
+	heap_free(heap, table->values);
+	heap_free(heap, table->old_values);
+	heap_free(heap, table->indexes);
+	heap_free(heap, table->keys);
+	heap_free(heap, table->defaults);
+	heap_free(heap, table->checks);
+	heap_free(heap, table->row);
+	home_release(table->home);
+	sqlite3_free(table->schema);
+	sqlite3_free(table->name);
+	arena_close(&table->arena);
+	heap_free(heap, table);
+}
+
+static int index_attach(struct table *table, struct table_index *index,
+                        uint32_t file_id, struct err *err)
+{
+	int rc = table->home->methods->pager(table->home, file_id,
+	                                     &index->pager, err);
+
+	index->file_id = file_id;
+	if (rc)
+		return rc;
+	if (index->definition->kind == INDEX_TREE)
+		return btree_open(&index->tree, index->pager, err);
+	return hnsw_open(index->pager, table->connection->kernels,
+	                 &index->graph, err);
+}
+
+int table_attach(struct table *table, const struct dictionary_entry *entry,
+                 struct err *err)
+{
+	int rc;
+
+	if (entry->index_count != table->definition.index_count)
+		return err_set(err, ERR_CORRUPT, "open table",
+		               name_shorten(table->name).text,
+		               "its statement has %u indexes, the dictionary %u",
+		               table->definition.index_count,
+		               entry->index_count);
+	table->table_id = entry->table_id;
+	table->file_id = entry->table_file;
+	rc = table->home->methods->pager(table->home, entry->table_file,
+	                                 &table->pager, err);
+	if (!rc)
+		rc = btree_open(&table->tree, table->pager, err);
+	for (uint32_t i = 0; !rc && i < entry->index_count; i++)
+		rc = index_attach(table, &table->indexes[i],
+		                  entry->index_files[i], err);
+	if (!rc)
+		table_count(table);
+	return rc;
+}
+
+void table_count(struct table *table)
+{
+	struct err err;
+	uint64_t rows;
+
+	if (!btree_count(&table->tree, &rows, &err))
+		table->rows = (double)rows;
+}
+
+static int create_index_file(struct table *table, uint32_t i,
+                             uint32_t *file_id, struct err *err)
+{
+	const struct index_definition *definition =
+		&table->definition.indexes[i];
+	struct home *home = table->home;
+	bool tree = definition->kind == INDEX_TREE;
+	struct pager *pager;
+	int rc = home->methods->file_create(home,
+	                                    tree ? STORE_FILE_INDEX
+	                                         : STORE_FILE_GRAPH,
+	                                    table->name, file_id, err);
+
+	if (!rc)
+		rc = home->methods->pager(home, *file_id, &pager, err);
+	if (rc)
+		return rc;
+	return tree ? btree_create(pager, BTREE_KEYS_BYTES, err)
+	            : hnsw_create(pager, &definition->graph, err);
+}
+
+int table_create_files(struct table *table, struct err *err)
+{
+	struct home *home = table->home;
+	uint32_t count = table->definition.index_count;
+	struct dictionary_entry entry = { .index_count = count };
+	struct pager *pager;
+	int rc = dictionary_next_id(home, &entry.table_id, err);
+
+	entry.index_files = arena_allocate(&table->arena, 4u * count + 4);
+	if (!rc && !entry.index_files)
+		rc = err_set(err, ERR_NOMEM, "create table",
+		             name_shorten(table->name).text, "no memory");
+	if (!rc)
+		rc = home->methods->file_create(home, STORE_FILE_TABLE,
+		                                table->name, &entry.table_file,
+		                                err);
+	if (!rc)
+		rc = home->methods->pager(home, entry.table_file, &pager, err);
+	if (!rc)
+		rc = btree_create(pager, BTREE_KEYS_ROWID, err);
+	for (uint32_t i = 0; !rc && i < count; i++)
+		rc = create_index_file(table, i, &entry.index_files[i], err);
+	if (!rc)
+		rc = dictionary_put(home, table->name, &entry, &table->arena,
+		                    err);
+	return rc ? rc : table_attach(table, &entry, err);
+}
+
+int table_drop_files(struct table *table, struct err *err)
+{
+	struct home *home = table->home;
+	int rc = home->methods->file_drop(home, table->file_id, err);
+
+	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++)
+		rc = home->methods->file_drop(home, table->indexes[i].file_id,
+		                              err);
+	if (!rc)
+		rc = dictionary_remove(home, table->name, &table->arena, err);
+	return rc;
+}
+
+/* The graph index of a vector column, or the number of indexes. */
+uint32_t table_vector_index(const struct table *table, uint32_t column)
+{
+	uint32_t i = 0;
+
+	while (i < table->definition.index_count &&
+	       (table->definition.indexes[i].kind != INDEX_GRAPH ||
+	        table->definition.indexes[i].columns[0].column != column))
+		i++;
+	return i;
+}

@@ -1,0 +1,153 @@
+/*
+ * table.h - one connected table, and what a connection's tables share.
+ *
+ * Private to vtab/. A table's rows, indexes and graphs are files of its home; what
+ * is here are handles and scratch memory, no state of the transaction.
+ */
+#ifndef TURDB_VTAB_TABLE_H
+#define TURDB_VTAB_TABLE_H
+
+#include "vtab/sqlite.h"
+
+#include "base/arena.h"
+#include "btree/btree.h"
+#include "btree/key.h"
+#include "btree/row.h"
+#include "hnsw/hnsw.h"
+#include "vtab/definition.h"
+#include "vtab/home.h"
+#include "vtab/vtab.h"
+
+enum { DDL_HOMES_MAX = 16, CURSORS_POOLED = 4 };
+
+/* What the tables of one sqlite3 connection share; counted. */
+struct connection {
+	sqlite3 *db;
+	struct heap *heap;
+	const struct hnsw_kernels *kernels;
+	struct vtab_environment environment;
+	uint32_t users;
+	/* Homes that DDL has touched in the open transaction: the sentinel passes
+	 * savepoints on to them. */
+	struct home *ddl_homes[DDL_HOMES_MAX];
+	uint32_t ddl_home_count;
+};
+
+struct table_index {
+	const struct index_definition *definition;
+	uint32_t file_id;
+	struct pager *pager;
+	struct btree tree;        /* INDEX_TREE  */
+	struct hnsw *graph;       /* INDEX_GRAPH */
+	struct key_column *columns;
+};
+
+struct table_cursor;
+
+struct table {
+	sqlite3_vtab base;        /* first: SQLite's calls cast back */
+	struct connection *connection;
+	struct home *home;
+	struct arena arena;       /* the definition */
+	struct table_definition definition;
+	char *schema, *name;
+	uint64_t table_id;
+	uint32_t file_id;
+	struct pager *pager;
+	struct btree tree;
+	struct table_index *indexes;
+	double rows;              /* as last counted, for plans */
+
+	/* Scratch of xUpdate: one row in, one row out, keys. */
+	struct value *values, *old_values;
+	struct key_buffer *keys, old_key;
+	uint8_t *row;
+	size_t row_room;
+	struct btree_scratch scratch;
+	struct arena row_arena;
+	sqlite3_stmt **defaults;  /* per column, or NULL */
+	sqlite3_stmt **checks;
+	struct table_cursor *pool[CURSORS_POOLED];
+	uint32_t pooled;
+};
+
+/* dictionary.c */
+struct dictionary_entry {
+	uint64_t table_id, sequence;
+	uint32_t table_file;
+	uint32_t index_count;
+	uint32_t *index_files;    /* in the arena */
+};
+int dictionary_find(struct home *home, const char *table, struct arena *arena,
+                    struct dictionary_entry *entry, struct err *err);
+/* Makes the dictionary at first use. */
+int dictionary_put(struct home *home, const char *table,
+                   const struct dictionary_entry *entry, struct arena *arena,
+                   struct err *err);
+int dictionary_remove(struct home *home, const char *table,
+                      struct arena *arena, struct err *err);
+int dictionary_next_id(struct home *home, uint64_t *id, struct err *err);
+
+/* table.c */
+int table_result(struct table *table, int rc, const struct err *err);
+int table_open(struct connection *connection, int argc,
+               const char *const *argv, struct table **table, struct err *err);
+void table_close(struct table *table);
+/* Takes pagers and opens trees; the home is being read. */
+int table_attach(struct table *table, const struct dictionary_entry *entry,
+                 struct err *err);
+int table_create_files(struct table *table, struct err *err);
+int table_drop_files(struct table *table, struct err *err);
+void table_count(struct table *table);
+uint32_t table_vector_index(const struct table *table, uint32_t column);
+
+/* values.c */
+int value_take(sqlite3_value *from, enum affinity affinity,
+               struct value *value);
+/* The value as a probe of an index column: *usable false when the comparison may
+ * convert the column's values, so that the index cannot narrow it. */
+void value_probe(sqlite3_value *from, enum affinity affinity,
+                 struct value *value, bool *usable);
+void value_result(sqlite3_context *context, const struct value *value,
+                  bool stays);
+/* The key of a row in an index; *unique: no NULL in it, so equal keys conflict. */
+int index_key(const struct table_index *index, const struct value *values,
+              int64_t rowid, int rowid_column, struct key_buffer *key,
+              bool *unique, struct err *err);
+int64_t index_rowid(struct span key, struct span value);
+
+/* vector_input.c */
+int vector_take(const struct column_definition *column, enum hnsw_metric metric,
+                sqlite3_value *from, struct arena *arena, struct span *vector,
+                struct err *err);
+
+/* plan.c, cursor.c, update.c, schema.c, sentinel.c */
+int table_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
+extern const sqlite3_module cursor_methods;
+int cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor);
+int cursor_close(sqlite3_vtab_cursor *cursor);
+int cursor_filter(sqlite3_vtab_cursor *cursor, int number, const char *text,
+                  int argc, sqlite3_value **argv);
+int cursor_next(sqlite3_vtab_cursor *cursor);
+int cursor_eof(sqlite3_vtab_cursor *cursor);
+int cursor_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context,
+                  int column);
+int cursor_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid);
+void cursor_free(struct table *table, struct table_cursor *cursor);
+int table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
+                 sqlite3_int64 *rowid);
+int sentinel_register(struct connection *connection);
+int sentinel_join(struct connection *connection, struct home *home,
+                  struct err *err);
+
+/* How a plan is handed from xBestIndex to xFilter. */
+enum plan_kind { PLAN_SCAN, PLAN_ROWID, PLAN_ROWID_RANGE, PLAN_INDEX,
+                 PLAN_VECTOR };
+enum { PLAN_KIND_MASK = 7, PLAN_DESCENDING = 8, PLAN_EQUAL_SHIFT = 4,
+       PLAN_EQUAL_MASK = 0xfff, PLAN_INDEX_SHIFT = 16 };
+/* One character of idxStr per argument. */
+enum { ARG_EQUAL = '=', ARG_IS = 'i', ARG_NULL = '0', ARG_GE = 'g', ARG_GT = 'G', ARG_LE = 'l',
+       ARG_LT = 'L', ARG_MATCH = 'm', ARG_K = 'k', ARG_EF = 'e',
+       ARG_EXACT = 'x', ARG_DISTANCE_LE = 'd', ARG_DISTANCE_LT = 'D' };
+
+#endif

@@ -1,0 +1,827 @@
+/*
+ * update.c - xUpdate: one row inserted, changed or deleted, whole or not at all.
+ *
+ * (U1) Single-row statements get no savepoint from SQLite: so every constraint is
+ *      checked before anything is written.
+ * (U2) A failure after the first write (disk, memory) is given a code on which
+ *      SQLite rolls the whole transaction back.
+ * (U3) A row, its index entries and its graph nodes change together.
+ */
+#include "vtab/table.h"
+
+#include <string.h>
+
+struct change {
+	struct table *table;
+	bool has_old, has_new;
+	int64_t old_rowid, new_rowid;
+	struct value *old_values, *values;
+	struct span *vectors;    /* per column: a new vector, or size 0 */
+	bool *unchanged;         /* per column: as in the old row       */
+	int64_t *replaced;       /* rows that OR REPLACE removes        */
+	uint32_t replaced_count;
+	bool ignored, written;
+	int code;                /* a constraint's extended result code */
+};
+
+enum { VERDICT_GO_ON, VERDICT_IGNORE, VERDICT_REPLACE, VERDICT_FAIL };
+
+static int no_memory(struct table *table, struct err *err)
+{
+	return err_set(err, ERR_NOMEM, "write to table",
+	               name_shorten(table->name).text, "no memory");
+}
+
+/* --- constraints --------------------------------------------------------------- */
+
+/* What becomes of a violation: the statement's OR clause, else the constraint's. */
+static int verdict(const struct change *change, enum conflict constraint)
+{
+	int on = sqlite3_vtab_on_conflict(change->table->connection->db);
+
+	if (on == SQLITE_REPLACE)
+		return VERDICT_REPLACE;
+	if (on != SQLITE_ABORT)
+		return VERDICT_FAIL; /* SQLite carries IGNORE out itself */
+	if (constraint == CONFLICT_REPLACE)
+		return VERDICT_REPLACE;
+	return constraint == CONFLICT_IGNORE ? VERDICT_IGNORE : VERDICT_FAIL;
+}
+
+static int violated(struct change *change, int code, const char *what,
+                    const char *detail, struct err *err)
+{
+	change->code = code;
+	err->code = ERR_CONSTRAINT;
+	sqlite3_snprintf(sizeof err->text, err->text,
+	                 "%s constraint failed: %s", what, detail);
+	return ERR_CONSTRAINT;
+}
+
+static int column_violated(struct change *change, int code, const char *what,
+                           const char *column, struct err *err)
+{
+	char detail[ERR_TEXT_SIZE];
+
+	sqlite3_snprintf(sizeof detail, detail, "%s.%s", change->table->name,
+	                 column);
+	return violated(change, code, what, detail, err);
+}
+
+static int index_violated(struct change *change,
+                          const struct index_definition *index, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+	char detail[ERR_TEXT_SIZE] = "";
+	size_t used = 0;
+
+	for (uint32_t i = 0; i < index->column_count && used < sizeof detail;
+	     i++) {
+		sqlite3_snprintf((int)(sizeof detail - used), detail + used,
+		                 "%s%s.%s", i ? ", " : "",
+		                 change->table->name,
+		                 definition->columns[index->columns[i].column]
+		                         .name);
+		used = strlen(detail);
+	}
+	return violated(change,
+	                index->origin == INDEX_OF_PRIMARY
+	                        ? SQLITE_CONSTRAINT_PRIMARYKEY
+	                        : SQLITE_CONSTRAINT_UNIQUE,
+	                "UNIQUE", detail, err);
+}
+
+static int replace_row(struct change *change, int64_t rowid, struct err *err)
+{
+	struct table *table = change->table;
+
+	for (uint32_t i = 0; i < change->replaced_count; i++)
+		if (change->replaced[i] == rowid)
+			return ERR_NONE;
+	if (!change->replaced) {
+		change->replaced = arena_allocate(
+			&table->row_arena, (table->definition.index_count + 2) *
+			                           sizeof(int64_t));
+		if (!change->replaced)
+			return no_memory(table, err);
+	}
+	change->replaced[change->replaced_count++] = rowid;
+	return ERR_NONE;
+}
+
+static int check_not_null(struct change *change, uint32_t column,
+                          struct err *err)
+{
+	const struct column_definition *definition =
+		&change->table->definition.columns[column];
+
+	if (!definition->not_null ||
+	    change->values[column].type != VALUE_NULL ||
+	    change->vectors[column].size ||
+	    (int)column == change->table->definition.rowid_column)
+		return ERR_NONE;
+	if (verdict(change, definition->not_null_conflict) == VERDICT_IGNORE) {
+		change->ignored = true;
+		return ERR_NONE;
+	}
+	return column_violated(change, SQLITE_CONSTRAINT_NOTNULL, "NOT NULL",
+	                       definition->name, err);
+}
+
+static int check_rowid(struct change *change, struct err *err)
+{
+	struct table *table = change->table;
+	const struct table_definition *definition = &table->definition;
+	struct span row;
+	uint8_t key[8];
+	bool found;
+	int rc;
+
+	if (change->has_old && change->old_rowid == change->new_rowid)
+		return ERR_NONE;
+	btree_rowid_key(key, change->new_rowid);
+	rc = btree_get(&table->tree, span_of(key, 8), &table->scratch, &row,
+	               &found, err);
+	if (rc || !found)
+		return rc;
+	switch (verdict(change, definition->rowid_conflict)) {
+	case VERDICT_IGNORE:
+		change->ignored = true;
+		return ERR_NONE;
+	case VERDICT_REPLACE:
+		return replace_row(change, change->new_rowid, err);
+	default:
+		break;
+	}
+	return definition->rowid_column >= 0
+	               ? column_violated(change, SQLITE_CONSTRAINT_PRIMARYKEY,
+	                                 "UNIQUE",
+	                                 definition->columns[
+						 definition->rowid_column].name,
+	                                 err)
+	               : column_violated(change, SQLITE_CONSTRAINT_ROWID,
+	                                 "UNIQUE", "rowid", err);
+}
+
+static int check_index(struct change *change, uint32_t number, struct err *err)
+{
+	struct table *table = change->table;
+	struct table_index *index = &table->indexes[number];
+	struct key_buffer *key = &table->keys[number];
+	struct span value;
+	bool unique, found;
+	int rc = index_key(index, change->values, change->new_rowid,
+	                   table->definition.rowid_column, key, &unique, err);
+
+	if (rc || !unique)
+		return rc;
+	rc = btree_get(&index->tree, span_of(key->bytes, key->size),
+	               &table->scratch, &value, &found, err);
+	if (rc || !found || value.size != 8)
+		return rc;
+	if (change->has_old && btree_rowid_of(value.data) == change->old_rowid)
+		return ERR_NONE;
+	switch (verdict(change, index->definition->conflict)) {
+	case VERDICT_IGNORE:
+		change->ignored = true;
+		return ERR_NONE;
+	case VERDICT_REPLACE:
+		return replace_row(change, btree_rowid_of(value.data), err);
+	default:
+		return index_violated(change, index->definition, err);
+	}
+}
+
+/* --- expressions --------------------------------------------------------------- */
+
+static int prepare(struct table *table, sqlite3_stmt **statement,
+                   const char *sql, struct err *err)
+{
+	sqlite3 *db = table->connection->db;
+
+	if (!sql)
+		return no_memory(table, err);
+	if (sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement,
+	                       NULL))
+		return err_set(err, ERR_INVALID, "evaluate for table",
+		               name_shorten(table->name).text, "%s",
+		               sqlite3_errmsg(db));
+	return ERR_NONE;
+}
+
+static int take_default(struct change *change, uint32_t column,
+                        struct err *err)
+{
+	struct table *table = change->table;
+	const struct column_definition *definition =
+		&table->definition.columns[column];
+	sqlite3_stmt **statement = &table->defaults[column];
+	struct value *value = &change->values[column];
+	int rc = ERR_NONE;
+
+	if (!*statement) {
+		char *sql = sqlite3_mprintf("SELECT (%s)",
+		                            definition->default_sql);
+
+		rc = prepare(table, statement, sql, err);
+		sqlite3_free(sql);
+	}
+	if (rc)
+		return rc;
+	if (sqlite3_step(*statement) != SQLITE_ROW)
+		rc = err_set(err, ERR_INVALID, "evaluate default of column",
+		             definition->name, "%s",
+		             sqlite3_errmsg(table->connection->db));
+	if (!rc && value_take(sqlite3_column_value(*statement, 0),
+	                      definition->affinity, value))
+		rc = no_memory(table, err);
+	if (!rc && value->bytes.size) {
+		uint8_t *copy = arena_allocate(&table->row_arena,
+		                               value->bytes.size);
+
+		if (copy)
+			memcpy(copy, value->bytes.data, value->bytes.size);
+		else
+			rc = no_memory(table, err);
+		value->bytes.data = copy;
+	}
+	sqlite3_reset(*statement);
+	return rc;
+}
+
+static void bind_value(sqlite3_stmt *statement, int at,
+                       const struct value *value)
+{
+	switch (value->type) {
+	case VALUE_INTEGER:
+		sqlite3_bind_int64(statement, at, value->integer);
+		break;
+	case VALUE_REAL:
+		sqlite3_bind_double(statement, at, value->real);
+		break;
+	case VALUE_TEXT:
+		sqlite3_bind_text64(statement, at,
+		                    (const char *)value->bytes.data,
+		                    value->bytes.size, SQLITE_STATIC,
+		                    SQLITE_UTF8);
+		break;
+	case VALUE_BLOB:
+		sqlite3_bind_blob64(statement, at, value->bytes.data,
+		                    value->bytes.size, SQLITE_STATIC);
+		break;
+	default:
+		sqlite3_bind_null(statement, at);
+	}
+}
+
+static int prepare_check(struct table *table, uint32_t number, struct err *err)
+{
+	const struct table_definition *definition = &table->definition;
+	sqlite3_str *text = sqlite3_str_new(table->connection->db);
+	char *sql;
+	int rc;
+
+	sqlite3_str_appendf(text, "SELECT (%s) FROM (SELECT ",
+	                    definition->checks[number].sql);
+	for (uint32_t i = 0; i < definition->column_count; i++)
+		sqlite3_str_appendf(text, "%s?%u AS \"%w\"", i ? ", " : "",
+		                    i + 1, definition->columns[i].name);
+	sqlite3_str_appendf(text, ")");
+	sql = sqlite3_str_finish(text);
+	rc = prepare(table, &table->checks[number], sql, err);
+	sqlite3_free(sql);
+	return rc;
+}
+
+static int check_expression(struct change *change, uint32_t number,
+                            struct err *err)
+{
+	struct table *table = change->table;
+	const struct table_definition *definition = &table->definition;
+	sqlite3_stmt *statement;
+	bool holds;
+	int rc = ERR_NONE;
+
+	if (!table->checks[number])
+		rc = prepare_check(table, number, err);
+	if (rc)
+		return rc;
+	statement = table->checks[number];
+	for (uint32_t i = 0; i < definition->column_count; i++) {
+		struct value rowid = { .type = VALUE_INTEGER,
+		                       .integer = change->new_rowid };
+
+		bind_value(statement, (int)i + 1,
+		           (int)i == definition->rowid_column
+		                   ? &rowid : &change->values[i]);
+	}
+	if (sqlite3_step(statement) != SQLITE_ROW) {
+		rc = err_set(err, ERR_INVALID, "evaluate check of table",
+		             name_shorten(table->name).text, "%s",
+		             sqlite3_errmsg(table->connection->db));
+		sqlite3_reset(statement);
+		return rc;
+	}
+	holds = sqlite3_column_type(statement, 0) == SQLITE_NULL ||
+	        sqlite3_column_double(statement, 0) != 0;
+	sqlite3_reset(statement);
+	sqlite3_clear_bindings(statement);
+	if (holds)
+		return ERR_NONE;
+	return violated(change, SQLITE_CONSTRAINT_CHECK, "CHECK",
+	                definition->checks[number].name
+	                        ? definition->checks[number].name
+	                        : definition->checks[number].sql,
+	                err);
+}
+
+/* --- the new row --------------------------------------------------------------- */
+
+static int take_column(struct change *change, uint32_t column,
+                       sqlite3_value *from, struct err *err)
+{
+	struct table *table = change->table;
+	const struct column_definition *definition =
+		&table->definition.columns[column];
+	struct value *value = &change->values[column];
+	uint32_t graph;
+	int rc;
+
+	if (change->has_old && sqlite3_value_nochange(from)) {
+		*value = change->old_values[column];
+		change->unchanged[column] = true;
+		return ERR_NONE;
+	}
+	if (definition->vector && sqlite3_value_type(from) != SQLITE_NULL) {
+		graph = table_vector_index(table, column);
+		rc = vector_take(definition,
+		                 graph < table->definition.index_count
+		                         ? table->definition.indexes[graph]
+		                                   .graph.metric
+		                         : HNSW_L2,
+		                 from, &table->row_arena,
+		                 &change->vectors[column], err);
+		*value = (struct value){ .type = VALUE_BLOB,
+		                         .bytes = change->vectors[column] };
+		if (graph == table->definition.index_count)
+			change->vectors[column].size = 0;
+		return rc;
+	}
+	if (value_take(from, definition->affinity, value))
+		return no_memory(table, err);
+	if (value->type == VALUE_NULL && !change->has_old &&
+	    definition->default_sql &&
+	    (definition->not_null || table->definition.null_defaults))
+		return take_default(change, column, err);
+	return ERR_NONE;
+}
+
+static int last_rowid(struct table *table, int64_t *rowid, bool *any,
+                      struct err *err)
+{
+	struct btree_cursor cursor;
+	struct span key;
+	bool deleted;
+	int rc;
+
+	btree_cursor_init(&cursor, &table->tree);
+	rc = btree_cursor_last(&cursor, any, err);
+	if (!rc && *any)
+		rc = btree_cursor_read(&cursor, &key, NULL, &deleted, err);
+	if (!rc && *any)
+		*rowid = btree_rowid_of(key.data);
+	btree_cursor_close(&cursor);
+	return rc;
+}
+
+static int free_rowid(struct table *table, int64_t *rowid, struct err *err)
+{
+	struct span row;
+	uint8_t key[8];
+	bool found = true;
+
+	for (int tries = 0; found && tries < 100; tries++) {
+		int rc;
+
+		sqlite3_randomness(sizeof *rowid, rowid);
+		*rowid &= INT64_MAX >> 1;
+		btree_rowid_key(key, *rowid);
+		rc = btree_get(&table->tree, span_of(key, 8), &table->scratch,
+		               &row, &found, err);
+		if (rc)
+			return rc;
+	}
+	if (!found)
+		return ERR_NONE;
+	return err_set(err, ERR_FULL, "insert into table",
+	               name_shorten(table->name).text,
+	               "no free rowid was found");
+}
+
+static int sequence_use(struct table *table, int64_t *rowid, bool given,
+                        struct err *err)
+{
+	struct dictionary_entry entry;
+	int rc = dictionary_find(table->home, table->name, &table->row_arena,
+	                         &entry, err);
+
+	if (rc)
+		return rc;
+	if (!given && entry.sequence >= (uint64_t)INT64_MAX)
+		return err_set(err, ERR_FULL, "insert into table",
+		               name_shorten(table->name).text,
+		               "AUTOINCREMENT has used the largest rowid");
+	if (!given && *rowid <= (int64_t)entry.sequence)
+		*rowid = (int64_t)entry.sequence + 1;
+	if (*rowid <= (int64_t)entry.sequence)
+		return ERR_NONE;
+	entry.sequence = (uint64_t)*rowid;
+	return dictionary_put(table->home, table->name, &entry,
+	                      &table->row_arena, err);
+}
+
+static int choose_rowid(struct change *change, sqlite3_value **argv,
+                        bool *given, struct err *err)
+{
+	struct table *table = change->table;
+	int column = table->definition.rowid_column;
+	sqlite3_value *from = column >= 0 ? argv[2 + column] : argv[1];
+	bool any;
+	int rc;
+
+	if (change->has_old &&
+	    (column < 0 || sqlite3_value_nochange(from))) {
+		change->new_rowid = sqlite3_value_int64(argv[1]);
+		return ERR_NONE;
+	}
+	*given = sqlite3_value_type(from) != SQLITE_NULL;
+	if (!*given && sqlite3_value_type(argv[1]) != SQLITE_NULL &&
+	    !change->has_old) {
+		from = argv[1];
+		*given = true;
+	}
+	if (*given || change->has_old) {
+		struct value value;
+
+		value_take(from, AFFINITY_INTEGER, &value);
+		if (value.type != VALUE_INTEGER) {
+			change->code = SQLITE_MISMATCH;
+			err->code = ERR_CONSTRAINT;
+			sqlite3_snprintf(sizeof err->text, err->text,
+			                 "datatype mismatch");
+			return ERR_CONSTRAINT;
+		}
+		change->new_rowid = value.integer;
+		/* UPDATE SET rowid = ... names the rowid itself. */
+		if (change->has_old &&
+		    sqlite3_value_int64(argv[1]) != change->old_rowid)
+			change->new_rowid = sqlite3_value_int64(argv[1]);
+		return ERR_NONE;
+	}
+	rc = last_rowid(table, &change->new_rowid, &any, err);
+	if (rc)
+		return rc;
+	if (!any)
+		change->new_rowid = 1;
+	else if (change->new_rowid < INT64_MAX)
+		change->new_rowid++;
+	else if (!table->definition.autoincrement)
+		return free_rowid(table, &change->new_rowid, err);
+	return ERR_NONE;
+}
+
+/* --- the old row --------------------------------------------------------------- */
+
+/* Decodes a row into `values`; its bytes stay where the page lends them. */
+static int load_row(struct table *table, int64_t rowid, struct value *values,
+                    bool *found, struct err *err)
+{
+	struct span row;
+	uint8_t key[8];
+	int rc;
+
+	btree_rowid_key(key, rowid);
+	rc = btree_get(&table->tree, span_of(key, 8), &table->scratch, &row,
+	               found, err);
+	if (rc || !*found)
+		return rc;
+	if (row.data == table->scratch.bytes && row.size) {
+		uint8_t *copy = arena_allocate(&table->row_arena, row.size);
+
+		if (!copy)
+			return no_memory(table, err);
+		memcpy(copy, row.data, row.size);
+		row.data = copy;
+	}
+	for (uint32_t i = 0; !rc && i < table->definition.column_count; i++) {
+		bool present;
+
+		rc = row_column(row, i, &values[i], &present, err);
+		if (!rc && !present)
+			values[i] = (struct value){ .type = VALUE_NULL };
+	}
+	return rc;
+}
+
+static int remove_entries(struct table *table, const struct value *values,
+                          int64_t rowid, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++) {
+		struct table_index *index = &table->indexes[i];
+		bool unique, found;
+
+		if (index->definition->kind == INDEX_GRAPH) {
+			const struct value *node =
+				&values[index->definition->columns[0].column];
+
+			if (node->type == VALUE_VECTOR)
+				rc = hnsw_delete(index->graph,
+				                 (uint32_t)node->integer, err);
+			continue;
+		}
+		rc = index_key(index, values, rowid,
+		               table->definition.rowid_column, &table->old_key,
+		               &unique, err);
+		if (!rc)
+			rc = btree_delete(&index->tree,
+			                  span_of(table->old_key.bytes,
+			                          table->old_key.size),
+			                  &found, err);
+		if (!rc && !found)
+			rc = err_set(err, ERR_CORRUPT, "delete from index",
+			             index->pager->name,
+			             "the entry of row %lld is not there",
+			             (long long)rowid);
+	}
+	return rc;
+}
+
+static int remove_row(struct change *change, int64_t rowid, struct err *err)
+{
+	struct table *table = change->table;
+	struct value *values = arena_allocate(
+		&table->row_arena,
+		(table->definition.column_count + 1) * sizeof *values);
+	uint8_t key[8];
+	bool found;
+	int rc;
+
+	if (!values)
+		return no_memory(table, err);
+	rc = load_row(table, rowid, values, &found, err);
+	if (rc || !found)
+		return rc;
+	change->written = true;
+	rc = remove_entries(table, values, rowid, err);
+	btree_rowid_key(key, rowid);
+	if (!rc)
+		rc = btree_delete(&table->tree, span_of(key, 8), &found, err);
+	table->rows -= 1;
+	return rc;
+}
+
+/* --- writing ------------------------------------------------------------------- */
+
+static int write_graph(struct change *change, struct table_index *index,
+                       struct err *err)
+{
+	uint32_t column = index->definition->columns[0].column;
+	const struct value *old = change->has_old
+	                                  ? &change->old_values[column] : NULL;
+	bool had = old && old->type == VALUE_VECTOR;
+	uint32_t node;
+	int rc = ERR_NONE;
+
+	if (change->has_old && change->unchanged[column]) {
+		if (had && change->old_rowid != change->new_rowid)
+			rc = hnsw_rowid_set(index->graph,
+			                    (uint32_t)old->integer,
+			                    change->new_rowid, err);
+		return rc;
+	}
+	if (had)
+		rc = hnsw_delete(index->graph, (uint32_t)old->integer, err);
+	if (rc || !change->vectors[column].size)
+		return rc;
+	rc = hnsw_insert(index->graph, change->new_rowid,
+	                 change->vectors[column], &node, err);
+	change->values[column] = (struct value){ .type = VALUE_VECTOR,
+	                                         .integer = node };
+	return rc;
+}
+
+static int write_index(struct change *change, uint32_t number,
+                       struct err *err)
+{
+	struct table *table = change->table;
+	struct table_index *index = &table->indexes[number];
+	struct key_buffer *key = &table->keys[number];
+	uint8_t rowid[8];
+	bool unique, old_unique, found;
+	int rc = index_key(index, change->values, change->new_rowid,
+	                   table->definition.rowid_column, key, &unique, err);
+
+	if (!rc && change->has_old) {
+		rc = index_key(index, change->old_values, change->old_rowid,
+		               table->definition.rowid_column, &table->old_key,
+		               &old_unique, err);
+		if (rc)
+			return rc;
+		if (change->old_rowid == change->new_rowid &&
+		    table->old_key.size == key->size &&
+		    memcmp(table->old_key.bytes, key->bytes, key->size) == 0)
+			return ERR_NONE;
+		rc = btree_delete(&index->tree,
+		                  span_of(table->old_key.bytes,
+		                          table->old_key.size),
+		                  &found, err);
+	}
+	if (rc)
+		return rc;
+	btree_rowid_key(rowid, change->new_rowid);
+	return btree_put(&index->tree, span_of(key->bytes, key->size),
+	                 unique ? span_of(rowid, 8) : span_of(rowid, 0),
+	                 BTREE_PUT_REPLACE, err);
+}
+
+static int write_row(struct change *change, struct err *err)
+{
+	struct table *table = change->table;
+	uint32_t columns = table->definition.column_count;
+	size_t size;
+	uint8_t key[8];
+	bool found;
+	int rc = ERR_NONE;
+
+	if (table->definition.rowid_column >= 0)
+		change->values[table->definition.rowid_column].type = VALUE_NULL;
+	size = row_size(change->values, columns);
+	if (size > table->row_room) {
+		uint8_t *larger = heap_allocate(table->connection->heap,
+		                                size + size / 2);
+
+		if (!larger)
+			return no_memory(table, err);
+		heap_free(table->connection->heap, table->row);
+		table->row = larger;
+		table->row_room = size + size / 2;
+	}
+	row_encode(change->values, columns, table->row);
+	if (change->has_old && change->old_rowid != change->new_rowid) {
+		btree_rowid_key(key, change->old_rowid);
+		rc = btree_delete(&table->tree, span_of(key, 8), &found, err);
+	}
+	btree_rowid_key(key, change->new_rowid);
+	if (!rc)
+		rc = btree_put(&table->tree, span_of(key, 8),
+		               span_of(table->row, size),
+		               change->has_old ? BTREE_PUT_REPLACE
+		                               : BTREE_PUT_APPEND, err);
+	return rc;
+}
+
+static int write_all(struct change *change, struct err *err)
+{
+	struct table *table = change->table;
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && i < change->replaced_count; i++)
+		if (!change->has_old ||
+		    change->replaced[i] != change->old_rowid)
+			rc = remove_row(change, change->replaced[i], err);
+	change->written = true;
+	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++)
+		if (table->indexes[i].definition->kind == INDEX_TREE)
+			rc = write_index(change, i, err);
+	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++)
+		if (table->indexes[i].definition->kind == INDEX_GRAPH)
+			rc = write_graph(change, &table->indexes[i], err);
+	if (!rc)
+		rc = write_row(change, err);
+	if (!rc && !change->has_old)
+		table->rows += 1;
+	return rc;
+}
+
+/* --- the three kinds ----------------------------------------------------------- */
+
+static int change_open(struct change *change, struct err *err)
+{
+	struct table *table = change->table;
+	uint32_t columns = table->definition.column_count + 1;
+
+	arena_reset(&table->row_arena);
+	change->vectors = arena_allocate(&table->row_arena,
+	                                 columns * sizeof(struct span));
+	change->unchanged = arena_allocate(&table->row_arena, columns);
+	if (!change->vectors || !change->unchanged)
+		return no_memory(table, err);
+	memset(change->vectors, 0, columns * sizeof(struct span));
+	memset(change->unchanged, 0, columns);
+	change->values = table->values;
+	change->old_values = table->old_values;
+	return ERR_NONE;
+}
+
+static int check_all(struct change *change, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && i < definition->column_count; i++)
+		rc = check_not_null(change, i, err);
+	for (uint32_t i = 0; !rc && i < definition->check_count; i++)
+		rc = check_expression(change, i, err);
+	if (!rc)
+		rc = check_rowid(change, err);
+	for (uint32_t i = 0; !rc && i < definition->index_count; i++)
+		if (definition->indexes[i].kind == INDEX_TREE &&
+		    definition->indexes[i].unique)
+			rc = check_index(change, i, err);
+	return rc;
+}
+
+static int hidden_is_set(struct change *change, int argc, sqlite3_value **argv,
+                         struct err *err)
+{
+	struct table *table = change->table;
+
+	for (int i = 2 + (int)table->definition.column_count; i < argc; i++)
+		if (sqlite3_value_type(argv[i]) != SQLITE_NULL &&
+		    !(change->has_old && sqlite3_value_nochange(argv[i])))
+			return err_set(err, ERR_INVALID, "write to table",
+			               name_shorten(table->name).text,
+			               "distance, k, ef and exact belong to searches and cannot be stored");
+	return ERR_NONE;
+}
+
+static int put(struct change *change, int argc, sqlite3_value **argv,
+               sqlite3_int64 *rowid, struct err *err)
+{
+	struct table *table = change->table;
+	bool found, given = false;
+	int rc = hidden_is_set(change, argc, argv, err);
+
+	if (!rc && change->has_old) {
+		rc = load_row(table, change->old_rowid, change->old_values,
+		              &found, err);
+		if (!rc && !found)
+			return ERR_NONE; /* deleted by a trigger meanwhile */
+	}
+	for (uint32_t i = 0; !rc && i < table->definition.column_count; i++)
+		rc = take_column(change, i, argv[2 + i], err);
+	if (!rc)
+		rc = choose_rowid(change, argv, &given, err);
+	if (!rc && table->definition.autoincrement && !change->has_old)
+		rc = sequence_use(table, &change->new_rowid, given, err);
+	if (!rc)
+		rc = check_all(change, err);
+	if (rc || change->ignored)
+		return rc;
+	rc = write_all(change, err);
+	*rowid = change->new_rowid;
+	return rc;
+}
+
+/* SQLite rolls the transaction back on these codes, and only on these. */
+static int code_that_rolls_back(int code)
+{
+	switch (code & 0xff) {
+	case SQLITE_NOMEM:
+	case SQLITE_IOERR:
+	case SQLITE_INTERRUPT:
+	case SQLITE_FULL:
+		return code;
+	default:
+		return SQLITE_IOERR;
+	}
+}
+
+int table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
+                 sqlite3_int64 *rowid)
+{
+	struct table *table = (struct table *)(void *)vtab;
+	struct change change = { .table = table };
+	struct err err;
+	int rc, code;
+
+	change.has_old = sqlite3_value_type(argv[0]) != SQLITE_NULL;
+	change.has_new = argc > 1;
+	if (change.has_old)
+		change.old_rowid = sqlite3_value_int64(argv[0]);
+	rc = change_open(&change, &err);
+	if (!rc)
+		rc = change.has_new ? put(&change, argc, argv, rowid, &err)
+		                    : remove_row(&change, change.old_rowid,
+		                                 &err);
+	if (!rc)
+		rc = table->home->methods->operation_end(table->home, &err);
+	if (!rc)
+		return SQLITE_OK;
+	code = table_result(table, rc, &err);
+	if (rc == ERR_CONSTRAINT)
+		return change.code ? change.code : code;
+	return change.written ? code_that_rolls_back(code) : code;
+}

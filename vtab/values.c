@@ -1,0 +1,154 @@
+/*
+ * values.c - SQLite's values in and out, with the affinities of columns.
+ */
+#include "vtab/table.h"
+
+#include <math.h>
+
+static void take_plain(sqlite3_value *from, struct value *value)
+{
+	switch (sqlite3_value_type(from)) {
+	case SQLITE_INTEGER:
+		value->type = VALUE_INTEGER;
+		value->integer = sqlite3_value_int64(from);
+		break;
+	case SQLITE_FLOAT:
+		value->type = VALUE_REAL;
+		value->real = sqlite3_value_double(from);
+		break;
+	case SQLITE_TEXT:
+		value->type = VALUE_TEXT;
+		value->bytes.data = sqlite3_value_text(from);
+		value->bytes.size = (size_t)sqlite3_value_bytes(from);
+		break;
+	case SQLITE_BLOB:
+		value->type = VALUE_BLOB;
+		value->bytes.data = sqlite3_value_blob(from);
+		value->bytes.size = (size_t)sqlite3_value_bytes(from);
+		break;
+	default:
+		value->type = VALUE_NULL;
+	}
+}
+
+/* A real that is a whole number becomes an integer, as SQLite stores it under
+ * INTEGER and NUMERIC affinity. */
+static void real_to_integer(struct value *value)
+{
+	double real = value->real;
+
+	if (real <= -9223372036854775808.0 || real >= 9223372036854775807.0 ||
+	    real != floor(real))
+		return;
+	if ((double)(int64_t)real != real)
+		return;
+	value->type = VALUE_INTEGER;
+	value->integer = (int64_t)real;
+}
+
+int value_take(sqlite3_value *from, enum affinity affinity,
+               struct value *value)
+{
+	int type = sqlite3_value_type(from);
+
+	*value = (struct value){ .type = VALUE_NULL };
+	if (affinity == AFFINITY_TEXT &&
+	    (type == SQLITE_INTEGER || type == SQLITE_FLOAT)) {
+		value->type = VALUE_TEXT;
+		value->bytes.data = sqlite3_value_text(from);
+		value->bytes.size = (size_t)sqlite3_value_bytes(from);
+		return value->bytes.data ? ERR_NONE : ERR_NOMEM;
+	}
+	if (affinity >= AFFINITY_NUMERIC && type == SQLITE_TEXT)
+		sqlite3_value_numeric_type(from);
+	take_plain(from, value);
+	if (affinity == AFFINITY_REAL && value->type == VALUE_INTEGER) {
+		value->real = (double)value->integer;
+		value->type = VALUE_REAL;
+	} else if ((affinity == AFFINITY_INTEGER ||
+	            affinity == AFFINITY_NUMERIC) &&
+	           value->type == VALUE_REAL) {
+		real_to_integer(value);
+	}
+	if ((value->type == VALUE_TEXT ||
+	     (value->type == VALUE_BLOB && value->bytes.size)) &&
+	    !value->bytes.data)
+		return ERR_NOMEM;
+	return ERR_NONE;
+}
+
+/* What the comparison does to the other side: numbers against a TEXT column may
+ * turn the column's texts into numbers (when they come from a numeric column), so
+ * such a probe narrows nothing. Text against a numeric column becomes a number. */
+void value_probe(sqlite3_value *from, enum affinity affinity,
+                 struct value *value, bool *usable)
+{
+	int type = sqlite3_value_type(from);
+
+	*usable = !(affinity == AFFINITY_TEXT &&
+	            (type == SQLITE_INTEGER || type == SQLITE_FLOAT));
+	if (affinity >= AFFINITY_NUMERIC && type == SQLITE_TEXT)
+		sqlite3_value_numeric_type(from);
+	*value = (struct value){ .type = VALUE_NULL };
+	take_plain(from, value);
+}
+
+void value_result(sqlite3_context *context, const struct value *value,
+                  bool stays)
+{
+	sqlite3_destructor_type keep = stays ? SQLITE_STATIC
+	                                     : SQLITE_TRANSIENT;
+
+	switch (value->type) {
+	case VALUE_INTEGER:
+		sqlite3_result_int64(context, value->integer);
+		break;
+	case VALUE_REAL:
+		sqlite3_result_double(context, value->real);
+		break;
+	case VALUE_TEXT:
+		sqlite3_result_text64(context, (const char *)value->bytes.data,
+		                      value->bytes.size, keep, SQLITE_UTF8);
+		break;
+	case VALUE_BLOB:
+		if (value->bytes.size)
+			sqlite3_result_blob64(context, value->bytes.data,
+			                      value->bytes.size, keep);
+		else
+			sqlite3_result_zeroblob(context, 0);
+		break;
+	default:
+		sqlite3_result_null(context);
+	}
+}
+
+int index_key(const struct table_index *index, const struct value *values,
+              int64_t rowid, int rowid_column, struct key_buffer *key,
+              bool *unique, struct err *err)
+{
+	const struct index_definition *definition = index->definition;
+	bool any_null = false;
+	int rc = ERR_NONE;
+
+	key_buffer_reset(key);
+	for (uint32_t i = 0; !rc && i < definition->column_count; i++) {
+		uint32_t column = definition->columns[i].column;
+		struct value own = { .type = VALUE_INTEGER, .integer = rowid };
+		const struct value *value = (int)column == rowid_column
+		                                    ? &own : &values[column];
+
+		any_null |= value->type == VALUE_NULL;
+		rc = key_append(key, value, &index->columns[i], err);
+	}
+	*unique = definition->unique && !any_null;
+	if (!rc && !*unique)
+		rc = key_append_rowid(key, rowid, err);
+	return rc;
+}
+
+int64_t index_rowid(struct span key, struct span value)
+{
+	if (value.size == 8)
+		return btree_rowid_of(value.data);
+	return key.size >= 8 ? btree_rowid_of(key.data + key.size - 8) : 0;
+}

@@ -1,0 +1,25 @@
+/*
+ * vtab.h - the module "turdb" and the functions that belong to its tables.
+ */
+#ifndef TURDB_VTAB_VTAB_H
+#define TURDB_VTAB_VTAB_H
+
+#include "vfs/vfs.h"
+
+struct home;
+
+struct vtab_environment {
+	struct vfs_environment *process; /* heap, os, cpu, reports */
+	/* Finds the home of a schema; NULL: only turdb directories have one.
+	 * Tests bring homes in memory. */
+	int (*home_find)(void *context, sqlite3 *db, const char *schema,
+	                 struct home **home, struct err *err);
+	void *home_context;
+};
+
+/* Gives a connection the module turdb, its sentinel, and turdb_create_index,
+ * turdb_drop_index, turdb_reindex, turdb_count and turdb_check_tables. Copies
+ * `environment`; what it points to outlives the connection. SQLite's code. */
+int vtab_register(sqlite3 *db, const struct vtab_environment *environment);
+
+#endif
