@@ -83,7 +83,9 @@ struct btree_cursor {
 	struct btree *tree;
 	uint64_t view_epoch, edits;      /* when `page` was read               */
 	uint32_t page_no, slot;
-	const uint8_t *page;             /* valid only while epoch/edits match */
+	/* The page and its arrays; valid only while epoch and edits match. */
+	const uint8_t *page, *heads, *refs;
+	uint32_t count, cells;
 	enum { CURSOR_UNSET, CURSOR_ON, CURSOR_GONE, CURSOR_END } where;
 	uint8_t *key;                    /* the remembered key                 */
 	uint32_t key_size, key_room;

@@ -16,6 +16,8 @@
 
 #include <string.h>
 
+enum { CELLS_AHEAD = 6 };
+
 void btree_cursor_init(struct btree_cursor *cursor, struct btree *tree)
 {
 	memset(cursor, 0, sizeof *cursor);
@@ -44,11 +46,17 @@ static inline bool cursor_is_fresh(const struct btree_cursor *cursor)
 	       cursor->edits == pager->edits;
 }
 
-static inline void node_of_cursor(const struct btree_cursor *cursor,
-                                  struct node *node)
+/* The cell at a slot of the page in hand. The parts are handed over one by one:
+ * a copy of the cursor as a node would read fields together that were written
+ * apart a moment ago, and wait for them. */
+static ALWAYS_INLINE bool cell_of_cursor(const struct btree_cursor *cursor,
+                                         uint32_t slot, struct leaf_cell *cell)
 {
-	node_parse(node, cursor->page, cursor->tree->pager->usable_size,
-	           cursor->tree->keys);
+	return leaf_cell_parse(cursor->page, cursor->cells,
+	                       cursor->tree->pager->usable_size,
+	                       cursor->tree->keys == BTREE_KEYS_ROWID,
+	                       load_le16(cursor->refs + slot * NODE_REF_SIZE),
+	                       cell);
 }
 
 static int damaged(struct btree_cursor *cursor, const char *reason,
@@ -80,7 +88,22 @@ static int key_reserve(struct btree_cursor *cursor, uint32_t size,
 	return ERR_NONE;
 }
 
-/* The cursor moves to `page`, on no entry yet. */
+static void page_remember(struct btree_cursor *cursor, uint32_t page_no,
+                          const struct node *node)
+{
+	const struct pager *pager = cursor->tree->pager;
+
+	cursor->page_no = page_no;
+	cursor->page = node->page;
+	cursor->heads = node->heads;
+	cursor->refs = node->refs;
+	cursor->count = node->count;
+	cursor->cells = node->cells;
+	cursor->view_epoch = *pager->view_epoch;
+	cursor->edits = pager->edits;
+}
+
+/* The cursor moves to a page, on no entry yet. */
 static int page_enter(struct btree_cursor *cursor, uint32_t page_no,
                       const struct node *node, struct err *err)
 {
@@ -89,46 +112,59 @@ static int page_enter(struct btree_cursor *cursor, uint32_t page_no,
 	rc = key_reserve(cursor, node->prefix_size + NODE_HEAD_SIZE, err);
 	if (rc)
 		return rc;
-	cursor->page_no = page_no;
-	cursor->page = node->page;
+	page_remember(cursor, page_no, node);
 	cursor->prefix_size = node->prefix_size;
 	memcpy(cursor->key, node->page + NODE_HEADER_SIZE, node->prefix_size);
-	cursor->view_epoch = *cursor->tree->pager->view_epoch;
-	cursor->edits = cursor->tree->pager->edits;
 	return ERR_NONE;
 }
 
-/* Stands on an entry of the page entered last, and remembers its key: its
- * prefix is there already. */
-static inline int slot_enter(struct btree_cursor *cursor,
-                             const struct node *node, uint32_t slot,
-                             struct err *err)
+/* The rest of a long key. */
+static __attribute__((noinline)) int
+key_rest_remember(struct btree_cursor *cursor, const uint8_t *rest,
+                  uint32_t rest_size, struct err *err)
 {
-	uint8_t *behind = cursor->key + cursor->prefix_size;
-	struct leaf_cell cell;
+	uint32_t start = cursor->prefix_size + NODE_HEAD_SIZE;
 	int rc;
 
-	if (node->rowid) {
-		store_be64(behind, node_head(node, slot));
-		cursor->key_size = NODE_HEAD_SIZE;
-		goto stand;
-	}
-	if (!leaf_cell_read(node, slot, &cell))
-		return damaged(cursor, "a cell leaves the page", err);
-	cursor->key_size = cursor->prefix_size;
-	rc = key_reserve(cursor, cursor->prefix_size + cell.key_size +
-	                 NODE_HEAD_SIZE, err);
+	cursor->key_size = start;
+	rc = key_reserve(cursor, start + rest_size, err);
 	if (rc) {
 		cursor->where = CURSOR_UNSET;
 		return rc;
 	}
-	behind = cursor->key + cursor->prefix_size;
-	store_be64(behind, node_head(node, slot));
-	if (cell.key_size > NODE_HEAD_SIZE)
-		memcpy(behind + NODE_HEAD_SIZE, cell.rest,
-		       cell.key_size - NODE_HEAD_SIZE);
-	cursor->key_size = cursor->prefix_size + cell.key_size;
-stand:
+	memcpy(cursor->key + start, rest, rest_size);
+	cursor->key_size = start + rest_size;
+	return ERR_NONE;
+}
+
+/* Stands on an entry of the page entered last, and remembers its key: its
+ * prefix is there already. The cell a few entries ahead is fetched. */
+static ALWAYS_INLINE int slot_enter(struct btree_cursor *cursor, uint32_t slot,
+                                    struct err *err)
+{
+	const uint8_t *head = cursor->heads + slot * NODE_HEAD_SIZE;
+	struct leaf_cell cell;
+	int rc;
+
+	if (slot + CELLS_AHEAD < cursor->count)
+		__builtin_prefetch(cursor->page +
+		                   load_le16(cursor->refs +
+		                             (slot + CELLS_AHEAD) *
+		                             NODE_REF_SIZE));
+	store_be64(cursor->key + cursor->prefix_size, load_le64(head));
+	cursor->key_size = NODE_HEAD_SIZE;
+	if (cursor->tree->keys != BTREE_KEYS_ROWID) {
+		if (!cell_of_cursor(cursor, slot, &cell))
+			return damaged(cursor, "a cell leaves the page", err);
+		cursor->key_size = cursor->prefix_size + cell.key_size;
+		if (cell.key_size > NODE_HEAD_SIZE) {
+			rc = key_rest_remember(cursor, cell.rest,
+			                       key_rest_size(cell.key_size),
+			                       err);
+			if (rc)
+				return rc;
+		}
+	}
 	cursor->slot = slot;
 	cursor->where = CURSOR_ON;
 	return ERR_NONE;
@@ -138,12 +174,9 @@ stand:
 static void slot_stand_before(struct btree_cursor *cursor, uint32_t page_no,
                               const struct node *node, uint32_t slot)
 {
-	cursor->page_no = page_no;
-	cursor->page = node->page;
+	page_remember(cursor, page_no, node);
 	cursor->slot = slot;
 	cursor->where = CURSOR_GONE;
-	cursor->view_epoch = *cursor->tree->pager->view_epoch;
-	cursor->edits = cursor->tree->pager->edits;
 }
 
 static int leave_tree(struct btree_cursor *cursor, bool *on)
@@ -190,7 +223,7 @@ static int next_leaf_enter(struct btree_cursor *cursor, struct node *node,
 		}
 		rc = page_enter(cursor, page_no, node, err);
 		if (!rc)
-			rc = slot_enter(cursor, node, 0, err);
+			rc = slot_enter(cursor, 0, err);
 		if (!rc)
 			*on = true;
 		return rc;
@@ -227,7 +260,7 @@ static int previous_enter(struct btree_cursor *cursor, struct path *path,
 	}
 	rc = page_enter(cursor, leaf->page_no, &leaf->node, err);
 	if (!rc)
-		rc = slot_enter(cursor, &leaf->node, leaf->slot - 1, err);
+		rc = slot_enter(cursor, leaf->slot - 1, err);
 	if (!rc)
 		*on = true;
 	return rc;
@@ -245,7 +278,7 @@ static int enter_at(struct btree_cursor *cursor, struct path *path, bool *on,
 	}
 	rc = page_enter(cursor, leaf->page_no, &leaf->node, err);
 	if (!rc)
-		rc = slot_enter(cursor, &leaf->node, leaf->slot, err);
+		rc = slot_enter(cursor, leaf->slot, err);
 	if (!rc)
 		*on = true;
 	return rc;
@@ -338,35 +371,47 @@ static int refresh(struct btree_cursor *cursor, struct err *err)
 	}
 	rc = page_enter(cursor, leaf->page_no, &leaf->node, err);
 	if (!rc)
-		rc = slot_enter(cursor, &leaf->node, leaf->slot, err);
+		rc = slot_enter(cursor, leaf->slot, err);
 	return rc;
 }
 
-int btree_cursor_next(struct btree_cursor *cursor, bool *on, struct err *err)
+/* When the next entry is not simply the next slot of a page in hand. */
+static __attribute__((noinline)) int next_slowly(struct btree_cursor *cursor,
+                                                 bool *on, struct err *err)
 {
 	struct node node;
 	uint32_t slot;
-	int rc;
+	int rc = ERR_NONE;
 
 	if (cursor->where != CURSOR_ON && cursor->where != CURSOR_GONE) {
 		*on = false;
 		return ERR_NONE;
 	}
-	if (!cursor_is_fresh(cursor)) {
+	if (!cursor_is_fresh(cursor))
 		rc = refresh(cursor, err);
-		if (rc)
-			return rc;
-	}
-	node_of_cursor(cursor, &node);
+	if (rc)
+		return rc;
+	node_parse(&node, cursor->page, cursor->tree->pager->usable_size,
+	           cursor->tree->keys);
 	slot = cursor->slot + (cursor->where == CURSOR_ON);
 	if (slot >= node.count)
 		return next_leaf_enter(cursor, &node, on, err);
-	if (cursor->where == CURSOR_GONE)
-		rc = page_enter(cursor, cursor->page_no, &node, err);
-	else
-		rc = ERR_NONE;
+	rc = page_enter(cursor, cursor->page_no, &node, err);
 	if (!rc)
-		rc = slot_enter(cursor, &node, slot, err);
+		rc = slot_enter(cursor, slot, err);
+	if (!rc)
+		*on = true;
+	return rc;
+}
+
+int btree_cursor_next(struct btree_cursor *cursor, bool *on, struct err *err)
+{
+	int rc;
+
+	if (cursor->where != CURSOR_ON || !cursor_is_fresh(cursor) ||
+	    cursor->slot + 1 >= cursor->count)
+		return next_slowly(cursor, on, err);
+	rc = slot_enter(cursor, cursor->slot + 1, err);
 	if (!rc)
 		*on = true;
 	return rc;
@@ -376,7 +421,6 @@ int btree_cursor_previous(struct btree_cursor *cursor, bool *on,
                           struct err *err)
 {
 	struct path path;
-	struct node node;
 	bool found;
 	int rc;
 
@@ -386,8 +430,7 @@ int btree_cursor_previous(struct btree_cursor *cursor, bool *on,
 	}
 	if (cursor_is_fresh(cursor) && cursor->where == CURSOR_ON &&
 	    cursor->slot > 0) {
-		node_of_cursor(cursor, &node);
-		rc = slot_enter(cursor, &node, cursor->slot - 1, err);
+		rc = slot_enter(cursor, cursor->slot - 1, err);
 		if (!rc)
 			*on = true;
 		return rc;
@@ -399,19 +442,24 @@ int btree_cursor_previous(struct btree_cursor *cursor, bool *on,
 	return previous_enter(cursor, &path, on, err);
 }
 
-int btree_cursor_read(struct btree_cursor *cursor, struct span *key,
-                      struct span *value, bool *deleted, struct err *err)
+static __attribute__((noinline)) int read_prepare(struct btree_cursor *cursor,
+                                                  struct err *err)
 {
-	struct leaf_cell cell;
-	struct node node;
-	int rc;
-
 	if (cursor->where == CURSOR_UNSET || cursor->where == CURSOR_END)
 		return err_set(err, ERR_INVALID, "read cursor of",
 		               cursor->tree->pager->name,
 		               "it stands on no entry");
-	if (!cursor_is_fresh(cursor)) {
-		rc = refresh(cursor, err);
+	return cursor_is_fresh(cursor) ? ERR_NONE : refresh(cursor, err);
+}
+
+int btree_cursor_read(struct btree_cursor *cursor, struct span *key,
+                      struct span *value, bool *deleted, struct err *err)
+{
+	struct leaf_cell cell;
+	int rc;
+
+	if (cursor->where != CURSOR_ON || !cursor_is_fresh(cursor)) {
+		rc = read_prepare(cursor, err);
 		if (rc)
 			return rc;
 	}
@@ -422,8 +470,7 @@ int btree_cursor_read(struct btree_cursor *cursor, struct span *key,
 	*value = span_of(cursor->key, 0);
 	if (*deleted)
 		return ERR_NONE;
-	node_of_cursor(cursor, &node);
-	if (!leaf_cell_read(&node, cursor->slot, &cell))
+	if (!cell_of_cursor(cursor, cursor->slot, &cell))
 		return damaged(cursor, "a cell leaves the page", err);
 	if (cell.overflow)
 		return overflow_read(cursor->tree, &cell, &cursor->scratch,

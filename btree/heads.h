@@ -14,10 +14,6 @@ enum {
 	SAMPLES_MAX = 16,
 };
 
-/* gcc 12 takes a function that only prefetches for one without effects and
- * drops its calls, unless it is inlined before it looks. */
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
 /* The first slot in [first, count) whose head is not smaller. */
 uint32_t heads_search(const struct node *node, uint32_t first, uint64_t head);
 

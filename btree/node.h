@@ -15,6 +15,10 @@
 #include "btree/btree.h"
 #include "btree/btree_format.h"
 
+/* Also where gcc 12 would else take a function that only prefetches for one
+ * without effects, and drop its calls. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 struct node {
 	const uint8_t *page;
 	const uint8_t *heads;
@@ -195,28 +199,30 @@ static inline uint32_t value_local_size(uint32_t value_size,
 	return rest <= usable_size / VALUE_LOCAL_DIVISOR ? rest : 0;
 }
 
-/* The cell of a leaf's slot; false when it leaves the page. */
-static inline bool leaf_cell_read(const struct node *node, uint32_t slot,
-                                  struct leaf_cell *cell)
+/* The cell of a leaf at `ref`; false when it leaves the cell area, which begins
+ * at `cells`. */
+static ALWAYS_INLINE bool leaf_cell_parse(const uint8_t *page, uint32_t cells,
+                                          uint32_t usable_size, bool rowid,
+                                          uint32_t ref, struct leaf_cell *cell)
 {
-	uint32_t ref = node_ref(node, slot), local;
-	const uint8_t *start = node->page + ref, *at = start;
-	const uint8_t *end = node->page + node->usable_size;
+	const uint8_t *start = page + ref, *at = start;
+	const uint8_t *end = page + usable_size;
+	uint32_t value_size;
 
-	if (ref < node->cells || ref >= node->usable_size)
+	if (ref < cells || ref >= usable_size)
 		return false;
 	cell->key_size = NODE_HEAD_SIZE;
-	if (!node->rowid && !size_read(&at, end, &cell->key_size))
+	if (!rowid && !size_read(&at, end, &cell->key_size))
 		return false;
 	cell->value_head = at;
 	cell->overflow = at < end && *at == VALUE_OVERFLOW;
 	if (__builtin_expect(cell->overflow, 0)) {
 		if (end - at < VALUE_HEAD_SIZE_MAX)
 			return false;
-		local = load_le32(at + VALUE_OVERFLOW_SIZE_AT);
-		if (local > VALUE_SIZE_MAX)
+		value_size = load_le32(at + VALUE_OVERFLOW_SIZE_AT);
+		if (value_size > VALUE_SIZE_MAX)
 			return false;
-		cell->value_size = value_local_size(local, node->usable_size);
+		cell->value_size = value_local_size(value_size, usable_size);
 		at += VALUE_HEAD_SIZE_MAX;
 	} else if (!size_read(&at, end, &cell->value_size)) {
 		return false;
@@ -226,7 +232,15 @@ static inline bool leaf_cell_read(const struct node *node, uint32_t slot,
 	cell->value = at + key_rest_size(cell->key_size);
 	cell->size = (uint32_t)(at - start) + key_rest_size(cell->key_size) +
 	             cell->value_size;
-	return cell->size <= node->usable_size - ref;
+	return cell->size <= usable_size - ref;
+}
+
+/* The cell of a leaf's slot; false when it leaves the page. */
+static inline bool leaf_cell_read(const struct node *node, uint32_t slot,
+                                  struct leaf_cell *cell)
+{
+	return leaf_cell_parse(node->page, node->cells, node->usable_size,
+	                       node->rowid, node_ref(node, slot), cell);
 }
 
 /* The separator of an interior node's slot: its size behind the prefix, and
