@@ -7,16 +7,16 @@
  * touched.
  *
  * (C1) ON: page[slot] has the remembered key. (C2) GONE: the entry is no longer
- * there and (page, slot) is where it would be. (C3) Following `next` links ends,
- * also in damaged trees: the first key of a page must be greater than the last
- * one left behind.
+ * there and (page, slot) is where it would be. (C3) Every step forward leads to a
+ * greater key, every step back to a smaller one, so that walks end also in
+ * damaged trees.
  */
 #include "btree/overflow.h"
 #include "btree/search.h"
 
 #include <string.h>
 
-enum { CELLS_AHEAD = 6 };
+enum { CELLS_AHEAD = 6, EMPTY_LEAVES_MAX = 65536 };
 
 void btree_cursor_init(struct btree_cursor *cursor, struct btree *tree)
 {
@@ -186,78 +186,110 @@ static int leave_tree(struct btree_cursor *cursor, bool *on)
 	return ERR_NONE;
 }
 
-/* The first entry of the leaves that follow `node`. */
+/* (C3) when a step leads to entry `slot` of another page, or of one that has been
+ * read again. */
+static bool goes_on(const struct btree_cursor *cursor, const struct node *node,
+                    uint32_t slot, bool forward)
+{
+	struct entry now = entry_of_key(span_of(cursor->key, cursor->key_size),
+	                                0), next;
+	int order;
+
+	if (!node_entry(node, slot, &next))
+		return false;
+	order = entry_compare(&next, &now);
+	return forward ? order > 0 : order < 0;
+}
+
+static int goes_back(struct btree_cursor *cursor, uint32_t page_no,
+                     struct err *err)
+{
+	cursor->where = CURSOR_UNSET;
+	return tree_corrupt(cursor->tree, page_no,
+	                    "its keys are not in order with those around it",
+	                    err);
+}
+
+/* The first entry of the leaves that follow `node`; with `after` it must come
+ * after the remembered one. */
 static int next_leaf_enter(struct btree_cursor *cursor, struct node *node,
-                           bool *on, struct err *err)
+                           bool after, bool *on, struct err *err)
 {
 	struct btree *tree = cursor->tree;
-	struct tree_state state;
-	struct probe last = { 0 };
-	uint32_t page_no, steps, slot;
-	bool found;
+	uint32_t page_no, steps;
 	int rc;
 
-	rc = tree_state_read(tree, &state, err);
-	if (rc)
-		return rc;
-	last = probe_of(span_of(cursor->key, cursor->key_size));
 	for (steps = 0; (page_no = node_next(node)) != 0; steps++) {
-		if (steps > state.leaf_pages)
-			return damaged(cursor, "its next leaf leads in a circle",
-			               err);
+		if (steps > EMPTY_LEAVES_MAX)
+			return damaged(cursor, "too many leaves are empty", err);
 		rc = tree_node_read(tree, page_no, 0, node, err);
 		if (rc)
 			return rc;
-		if (!node->count)
-			continue;
-		if (node_next(node))
-			pager_prefetch(tree->pager, node_next(node));
-		if (cursor->where != CURSOR_UNSET) {
-			if (!leaf_search(node, &last, &slot, &found))
-				return tree_corrupt(tree, page_no, "a cell "
-				                    "leaves the page", err);
-			if (slot || found)
-				return tree_corrupt(tree, page_no, "it follows "
-				                    "a leaf with greater keys",
-				                    err);
-		}
-		rc = page_enter(cursor, page_no, node, err);
-		if (!rc)
-			rc = slot_enter(cursor, 0, err);
-		if (!rc)
-			*on = true;
-		return rc;
+		if (node->count)
+			break;
 	}
-	return leave_tree(cursor, on);
+	if (!page_no)
+		return leave_tree(cursor, on);
+	if (node_next(node))
+		pager_prefetch(tree->pager, node_next(node));
+	if (after && !goes_on(cursor, node, 0, true))
+		return goes_back(cursor, page_no, err);
+	rc = page_enter(cursor, page_no, node, err);
+	if (!rc)
+		rc = slot_enter(cursor, 0, err);
+	if (!rc)
+		*on = true;
+	return rc;
 }
 
-/* The last entry before path->at[0].slot, in this leaf or one before it. */
-static int previous_enter(struct btree_cursor *cursor, struct path *path,
-                          bool *on, struct err *err)
+/* The path to the end of the leaf before the path's own; false at the start. */
+static int path_previous_leaf(struct btree *tree, struct path *path,
+                              bool *there, struct err *err)
 {
-	struct path_step *leaf = &path->at[0];
-	uint32_t level;
+	uint32_t level = 1;
 	int rc;
 
-	while (leaf->slot == 0) {
-		for (level = 1; level < path->height; level++)
-			if (path->at[level].slot)
-				break;
-		if (level >= path->height)
-			return leave_tree(cursor, on);
-		path->at[level].slot--;
-		while (level-- > 0) {
-			struct path_step *step = &path->at[level];
+	while (level < path->height && !path->at[level].slot)
+		level++;
+	*there = level < path->height;
+	if (!*there)
+		return ERR_NONE;
+	path->at[level].slot--;
+	while (level-- > 0) {
+		struct path_step *step = &path->at[level];
 
-			step->page_no = node_child(&path->at[level + 1].node,
-			                           path->at[level + 1].slot);
-			rc = tree_node_read(cursor->tree, step->page_no,
-			                    (uint8_t)level, &step->node, err);
-			if (rc)
-				return rc;
-			step->slot = step->node.count - (level ? 1 : 0);
-		}
+		step->page_no = node_child(&path->at[level + 1].node,
+		                           path->at[level + 1].slot);
+		rc = tree_node_read(tree, step->page_no, (uint8_t)level,
+		                    &step->node, err);
+		if (rc)
+			return rc;
+		step->slot = step->node.count - (level ? 1 : 0);
 	}
+	return ERR_NONE;
+}
+
+/* The last entry before path->at[0].slot, in this leaf or one before it; with
+ * `before` it must come before the remembered one. */
+static int previous_enter(struct btree_cursor *cursor, struct path *path,
+                          bool before, bool *on, struct err *err)
+{
+	struct path_step *leaf = &path->at[0];
+	uint32_t steps = 0;
+	bool there = true;
+	int rc = ERR_NONE;
+
+	for (; leaf->slot == 0 && !rc && there; steps++) {
+		if (steps > EMPTY_LEAVES_MAX)
+			return damaged(cursor, "too many leaves are empty", err);
+		rc = path_previous_leaf(cursor->tree, path, &there, err);
+	}
+	if (rc)
+		return rc;
+	if (!there)
+		return leave_tree(cursor, on);
+	if (before && !goes_on(cursor, &leaf->node, leaf->slot - 1, false))
+		return goes_back(cursor, leaf->page_no, err);
 	rc = page_enter(cursor, leaf->page_no, &leaf->node, err);
 	if (!rc)
 		rc = slot_enter(cursor, leaf->slot - 1, err);
@@ -272,10 +304,8 @@ static int enter_at(struct btree_cursor *cursor, struct path *path, bool *on,
 	struct path_step *leaf = &path->at[0];
 	int rc;
 
-	if (leaf->slot >= leaf->node.count) {
-		cursor->where = CURSOR_UNSET;
-		return next_leaf_enter(cursor, &leaf->node, on, err);
-	}
+	if (leaf->slot >= leaf->node.count)
+		return next_leaf_enter(cursor, &leaf->node, false, on, err);
 	rc = page_enter(cursor, leaf->page_no, &leaf->node, err);
 	if (!rc)
 		rc = slot_enter(cursor, leaf->slot, err);
@@ -322,11 +352,11 @@ int btree_cursor_seek(struct btree_cursor *cursor, struct span key,
 		return enter_at(cursor, &path, on, err);
 	case BTREE_SEEK_LE:
 		path.at[0].slot += found;
-		return previous_enter(cursor, &path, on, err);
+		return previous_enter(cursor, &path, false, on, err);
 	case BTREE_SEEK_LT:
 		break;
 	}
-	return previous_enter(cursor, &path, on, err);
+	return previous_enter(cursor, &path, false, on, err);
 }
 
 int btree_cursor_first(struct btree_cursor *cursor, bool *on, struct err *err)
@@ -349,7 +379,7 @@ int btree_cursor_last(struct btree_cursor *cursor, bool *on, struct err *err)
 		rc = tree_descend_last(cursor->tree, &state, &path, err);
 	if (rc)
 		return rc;
-	return previous_enter(cursor, &path, on, err);
+	return previous_enter(cursor, &path, false, on, err);
 }
 
 /* Finds the remembered key again after something has changed. */
@@ -375,6 +405,32 @@ static int refresh(struct btree_cursor *cursor, struct err *err)
 	return rc;
 }
 
+/* (C3) for neighbours in the page in hand whose heads do not tell: equal ones, or
+ * damage. */
+static __attribute__((noinline)) bool neighbours_ascend(
+	const struct btree_cursor *cursor, uint32_t slot)
+{
+	struct entry entries[2];
+	struct node node;
+
+	node_parse(&node, cursor->page, cursor->tree->pager->usable_size,
+	           cursor->tree->keys);
+	return node_entry(&node, slot, &entries[0]) &&
+	       node_entry(&node, slot + 1, &entries[1]) &&
+	       entry_compare(&entries[0], &entries[1]) < 0;
+}
+
+/* Entry `slot` of the page in hand and the one behind it are in order. */
+static ALWAYS_INLINE bool in_order(const struct btree_cursor *cursor,
+                                   uint32_t slot)
+{
+	const uint8_t *heads = cursor->heads + slot * NODE_HEAD_SIZE;
+
+	return __builtin_expect(load_le64(heads) <
+	                        load_le64(heads + NODE_HEAD_SIZE), 1) ||
+	       neighbours_ascend(cursor, slot);
+}
+
 /* When the next entry is not simply the next slot of a page in hand. */
 static __attribute__((noinline)) int next_slowly(struct btree_cursor *cursor,
                                                  bool *on, struct err *err)
@@ -395,7 +451,9 @@ static __attribute__((noinline)) int next_slowly(struct btree_cursor *cursor,
 	           cursor->tree->keys);
 	slot = cursor->slot + (cursor->where == CURSOR_ON);
 	if (slot >= node.count)
-		return next_leaf_enter(cursor, &node, on, err);
+		return next_leaf_enter(cursor, &node, true, on, err);
+	if (!goes_on(cursor, &node, slot, true))
+		return goes_back(cursor, cursor->page_no, err);
 	rc = page_enter(cursor, cursor->page_no, &node, err);
 	if (!rc)
 		rc = slot_enter(cursor, slot, err);
@@ -411,6 +469,8 @@ int btree_cursor_next(struct btree_cursor *cursor, bool *on, struct err *err)
 	if (cursor->where != CURSOR_ON || !cursor_is_fresh(cursor) ||
 	    cursor->slot + 1 >= cursor->count)
 		return next_slowly(cursor, on, err);
+	if (!in_order(cursor, cursor->slot))
+		return goes_back(cursor, cursor->page_no, err);
 	rc = slot_enter(cursor, cursor->slot + 1, err);
 	if (!rc)
 		*on = true;
@@ -430,6 +490,8 @@ int btree_cursor_previous(struct btree_cursor *cursor, bool *on,
 	}
 	if (cursor_is_fresh(cursor) && cursor->where == CURSOR_ON &&
 	    cursor->slot > 0) {
+		if (!in_order(cursor, cursor->slot - 1))
+			return goes_back(cursor, cursor->page_no, err);
 		rc = slot_enter(cursor, cursor->slot - 1, err);
 		if (!rc)
 			*on = true;
@@ -439,7 +501,7 @@ int btree_cursor_previous(struct btree_cursor *cursor, bool *on,
 	             &found, err);
 	if (rc)
 		return rc;
-	return previous_enter(cursor, &path, on, err);
+	return previous_enter(cursor, &path, true, on, err);
 }
 
 static __attribute__((noinline)) int read_prepare(struct btree_cursor *cursor,

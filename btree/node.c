@@ -123,6 +123,18 @@ uint32_t entry_common_size(const struct entry *a, const struct entry *b)
 	return common_size(key_a, key_b, size_a < size_b ? size_a : size_b);
 }
 
+int entry_compare(const struct entry *a, const struct entry *b)
+{
+	uint8_t key_a[BTREE_KEY_SIZE_MAX], key_b[BTREE_KEY_SIZE_MAX];
+	uint32_t a_size = entry_key_size(a), b_size = entry_key_size(b);
+	int order;
+
+	entry_key_copy(a, key_a);
+	entry_key_copy(b, key_b);
+	order = memcmp(key_a, key_b, a_size < b_size ? a_size : b_size);
+	return order ? order : (a_size > b_size) - (a_size < b_size);
+}
+
 static uint8_t *append(uint8_t *at, const uint8_t *bytes, size_t size)
 {
 	if (size)

@@ -283,6 +283,9 @@ void entry_key_copy(const struct entry *entry, uint8_t *key);
 /* How many bytes two keys have in common at their start. */
 uint32_t entry_common_size(const struct entry *a, const struct entry *b);
 
+/* Order of two entries' keys; negative when a is smaller. */
+int entry_compare(const struct entry *a, const struct entry *b);
+
 /* The entry's cell in a page whose prefix has `prefix_size` bytes. */
 static inline uint32_t entry_cell_size(const struct entry *entry,
                                        uint32_t prefix_size, bool leaf,

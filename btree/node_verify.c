@@ -24,18 +24,6 @@ static bool map_take(struct byte_map *map, uint32_t at, uint32_t size)
 	return true;
 }
 
-int entry_compare(const struct entry *a, const struct entry *b)
-{
-	uint8_t key_a[BTREE_KEY_SIZE_MAX], key_b[BTREE_KEY_SIZE_MAX];
-	uint32_t a_size = entry_key_size(a), b_size = entry_key_size(b);
-	int order;
-
-	entry_key_copy(a, key_a);
-	entry_key_copy(b, key_b);
-	order = memcmp(key_a, key_b, a_size < b_size ? a_size : b_size);
-	return order ? order : (a_size > b_size) - (a_size < b_size);
-}
-
 static const char *cells_verify(const struct node *node, struct byte_map *map)
 {
 	uint32_t size, ref;

@@ -11,7 +11,4 @@
  * the dead bytes, and that keys ascend. */
 const char *node_verify(const struct node *node);
 
-/* Order of two entries' keys; negative when a is smaller. */
-int entry_compare(const struct entry *a, const struct entry *b);
-
 #endif

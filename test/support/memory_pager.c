@@ -528,7 +528,7 @@ void memory_pager_commit(struct memory_pager *memory)
 
 void memory_pager_savepoint(struct memory_pager *memory, int n)
 {
-	assert(memory->in_transaction);
+	assert(memory->in_transaction && n >= 0);
 	while (memory->mark_count < (size_t)n + 2)
 		mark_open(memory);
 	memory_pager_operation_end(memory);
