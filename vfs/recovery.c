@@ -158,6 +158,16 @@ static int each_record(void *context, uint64_t lsn, struct span payload,
 	return store_replay_record(context, lsn, payload, err);
 }
 
+static int refuse_record(void *context, uint64_t lsn, struct span payload,
+                         struct err *err)
+{
+	const struct store *store = context;
+
+	(void)lsn, (void)payload;
+	return err_set(err, ERR_READONLY, "open", store->path,
+	               "the log holds commits that are not in the data files yet: open it for writing once");
+}
+
 /* A torn superblock has its log behind the other one; without that it was not a
  * crash that damaged it. */
 static int explain(struct store *store, const struct superblock *super, int rc,
@@ -184,18 +194,18 @@ static int replay_log(struct store *store, struct superblock *super,
 
 	if (rc)
 		return rc;
-	rc = wal_replay(store->wal, super->lsn, each_record, replay, &end, err);
+	rc = store->options.immutable
+	             ? wal_replay(store->wal, super->lsn, refuse_record, store,
+	                          &end, err)
+	             : wal_replay(store->wal, super->lsn, each_record, replay,
+	                          &end, err);
 	rc = explain(store, super, rc, err);
 	if (!rc)
 		rc = store_replay_finish(replay, root, &changed, err);
 	if (!rc && changed) {
 		root->lsn = end;
-		if (store->options.immutable)
-			rc = err_set(err, ERR_READONLY, "open", store->path,
-			             "the log holds commits that are not in the data files yet: open it for writing once");
-	}
-	if (!rc && changed)
 		rc = store_replay_sync(replay, err);
+	}
 	if (!rc && changed) {
 		super->sequence++;
 		super->txid = root->txid;
