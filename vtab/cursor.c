@@ -21,6 +21,7 @@ struct table_cursor {
 	sqlite3_vtab_cursor base; /* first: SQLite's calls cast back */
 	enum plan_kind kind;
 	bool descending, eof, empty_row;
+	bool rows_read;               /* columns will be asked for      */
 	int64_t rowid;
 
 	struct btree_cursor walk;     /* of the table or of an index   */
@@ -162,7 +163,8 @@ static int row_load(struct table_cursor *cursor, struct err *err)
 
 static int table_stand(struct table_cursor *cursor, bool on, struct err *err)
 {
-	struct span key;
+	struct table *table = table_of(cursor);
+	struct span key, row;
 	bool deleted;
 	int rc;
 
@@ -170,10 +172,13 @@ static int table_stand(struct table_cursor *cursor, bool on, struct err *err)
 	cursor->eof = !on;
 	if (!on)
 		return ERR_NONE;
-	rc = btree_cursor_read(&cursor->walk, &key, NULL, &deleted, err);
+	rc = btree_cursor_read(&cursor->walk, &key,
+	                       cursor->rows_read ? &row : NULL, &deleted, err);
 	if (rc)
 		return rc;
 	cursor->rowid = btree_rowid_of(key.data);
+	if (cursor->rows_read)
+		row_note(cursor, table, row, !deleted);
 	if (cursor->descending ? cursor->rowid < cursor->rowid_low
 	                       : cursor->rowid > cursor->rowid_high)
 		cursor->eof = true;
@@ -706,6 +711,7 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 	stop(cursor);
 	cursor->kind = (enum plan_kind)(number & PLAN_KIND_MASK);
 	cursor->descending = number & PLAN_DESCENDING;
+	cursor->rows_read = number & PLAN_ROWS_READ;
 	switch (cursor->kind) {
 	case PLAN_SCAN:
 	case PLAN_ROWID:

@@ -354,6 +354,17 @@ static int find_match(struct planning *p, int *match)
 
 /* --- the choice ---------------------------------------------------------------- */
 
+/* Whether the query wants anything but the rowid. */
+static bool reads_rows(const struct planning *p)
+{
+	int column = p->table->definition.rowid_column;
+	sqlite3_uint64 used = p->info->colUsed;
+
+	if (column >= 0 && column < 63)
+		used &= ~((sqlite3_uint64)1 << column);
+	return used != 0;
+}
+
 static int hand_over(struct planning *p)
 {
 	sqlite3_index_info *info = p->info;
@@ -367,6 +378,7 @@ static int hand_over(struct planning *p)
 	}
 	info->idxNum = (int)(plan->kind |
 	                     (plan->descending ? PLAN_DESCENDING : 0) |
+	                     (reads_rows(p) ? PLAN_ROWS_READ : 0) |
 	                     plan->equal_count << PLAN_EQUAL_SHIFT |
 	                     plan->index << PLAN_INDEX_SHIFT);
 	info->idxStr = sqlite3_mprintf("%s", plan->letters);

@@ -21,6 +21,7 @@ struct change {
 	int64_t *replaced;       /* rows that OR REPLACE removes        */
 	uint32_t replaced_count;
 	bool ignored, written;
+	bool rowid_unchecked;    /* the tree will say when it is taken  */
 	int code;                /* a constraint's extended result code */
 };
 
@@ -128,6 +129,30 @@ static int check_not_null(struct change *change, uint32_t column,
 	                       definition->name, err);
 }
 
+static int rowid_violated(struct change *change, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+
+	return definition->rowid_column >= 0
+	               ? column_violated(change, SQLITE_CONSTRAINT_PRIMARYKEY,
+	                                 "UNIQUE",
+	                                 definition->columns[
+						 definition->rowid_column].name,
+	                                 err)
+	               : column_violated(change, SQLITE_CONSTRAINT_ROWID,
+	                                 "UNIQUE", "rowid", err);
+}
+
+/* Where no index has to be written before the row, the row's own insertion finds
+ * out whether the rowid is taken: one search less. */
+static bool tree_can_tell(const struct change *change)
+{
+	const struct table_definition *definition = &change->table->definition;
+
+	return !change->has_old && definition->index_count == 0 &&
+	       verdict(change, definition->rowid_conflict) == VERDICT_FAIL;
+}
+
 static int check_rowid(struct change *change, struct err *err)
 {
 	struct table *table = change->table;
@@ -139,6 +164,10 @@ static int check_rowid(struct change *change, struct err *err)
 
 	if (change->has_old && change->old_rowid == change->new_rowid)
 		return ERR_NONE;
+	if (tree_can_tell(change)) {
+		change->rowid_unchecked = true;
+		return ERR_NONE;
+	}
 	btree_rowid_key(key, change->new_rowid);
 	rc = btree_get(&table->tree, span_of(key, 8), &table->scratch, &row,
 	               &found, err);
@@ -153,14 +182,7 @@ static int check_rowid(struct change *change, struct err *err)
 	default:
 		break;
 	}
-	return definition->rowid_column >= 0
-	               ? column_violated(change, SQLITE_CONSTRAINT_PRIMARYKEY,
-	                                 "UNIQUE",
-	                                 definition->columns[
-						 definition->rowid_column].name,
-	                                 err)
-	               : column_violated(change, SQLITE_CONSTRAINT_ROWID,
-	                                 "UNIQUE", "rowid", err);
+	return rowid_violated(change, err);
 }
 
 static int check_index(struct change *change, uint32_t number, struct err *err)
@@ -679,6 +701,8 @@ static int write_row(struct change *change, struct err *err)
 		               span_of(table->row, size),
 		               change->has_old ? BTREE_PUT_REPLACE
 		                               : BTREE_PUT_APPEND, err);
+	if (rc == ERR_EXISTS && change->rowid_unchecked)
+		rc = rowid_violated(change, err);
 	return rc;
 }
 
