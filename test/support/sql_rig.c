@@ -87,7 +87,7 @@ static int failed(sqlite3 *db, const char *sql, struct err *err)
 	};
 	int result = sqlite3_errcode(db) & 0xff, code = ERR_IO;
 	sqlite3_stmt *statement = NULL;
-	char message[256];
+	char message[256], start[64];
 
 	snprintf(message, sizeof message, "%s (%d)", sqlite3_errmsg(db),
 	         sqlite3_extended_errcode(db));
@@ -97,7 +97,8 @@ static int failed(sqlite3 *db, const char *sql, struct err *err)
 	sqlite3_prepare_v2(db, "SELECT turdb_last_error()", -1, &statement, NULL);
 	if (statement)
 		sqlite3_step(statement);
-	err_set(err, code, "run", sql, "%s; %s", message,
+	snprintf(start, sizeof start, "%s", sql);
+	err_set(err, code, "run", start, "%s; %s", message,
 	        statement ? (const char *)sqlite3_column_text(statement, 0) : "");
 	sqlite3_finalize(statement);
 	return code;
@@ -210,8 +211,7 @@ static int digest_rows(sqlite3 *db, const char *sql, XXH3_state_t *state,
 int sql_digest(sqlite3 *db, uint64_t *digest, struct err *err)
 {
 	static const char tables[] =
-		"SELECT name, sql FROM sqlite_schema WHERE type='table' "
-		"AND rootpage>0 ORDER BY name";
+		"SELECT name FROM sqlite_schema WHERE type='table' ORDER BY name";
 	XXH3_state_t *state = XXH3_createState();
 	sqlite3_stmt *statement = NULL;
 	int rc;
@@ -221,7 +221,7 @@ int sql_digest(sqlite3 *db, uint64_t *digest, struct err *err)
 	if (!rc && sqlite3_prepare_v2(db, tables, -1, &statement, NULL))
 		rc = failed(db, tables, err);
 	while (!rc && sqlite3_step(statement) == SQLITE_ROW) {
-		char *sql = sqlite3_mprintf("SELECT rowid, * FROM \"%w\"",
+		char *sql = sqlite3_mprintf("SELECT rowid, * FROM \"%w\" ORDER BY rowid",
 			sqlite3_column_text(statement, 0));
 
 		rc = digest_rows(db, sql, state, err);

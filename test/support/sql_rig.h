@@ -50,7 +50,8 @@ int sql_number(sqlite3 *db, const char *sql, int64_t *number, struct err *err);
 /* ERR_CORRUPT when the first column of the first row is another text. */
 int sql_expect_text(sqlite3 *db, const char *sql, const char *expected,
                     struct err *err);
-/* A hash over the schema and all rows of all ordinary tables. */
+/* A hash over the names and all rows of all tables, ordinary and turdb ones: the
+ * same whichever kind a table is. */
 int sql_digest(sqlite3 *db, uint64_t *digest, struct err *err);
 
 #endif

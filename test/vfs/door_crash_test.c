@@ -1,13 +1,15 @@
 /*
- * door_crash_test.c - whatever moment a crash comes, SQLite finds its ordinary
- * tables as some commit left them, with everything that was acknowledged.
+ * door_crash_test.c - whatever moment a crash comes, SQLite finds its tables as
+ * some commit left them, with everything that was acknowledged.
  *
  * Two simulated processes work through SQL on one database: transactions of all
  * sizes (large ones spill and are PLACED), savepoints, rollbacks, tables made and
  * dropped, VACUUM, all settings of synchronous, a reader that keeps a snapshot,
  * checkpoints, closing and opening again, and the writer's death in the middle of
  * a commit. The same statements run in stock SQLite in memory; a digest of all its
- * tables after each commit is what a crashed disk is compared with.
+ * tables after each commit is what a crashed disk is compared with. In the mixed
+ * workload every transaction changes ordinary tables, a turdb table, its indexes
+ * and its vectors; stock SQLite has an ordinary table in its place.
  */
 #include "test/harness.h"
 
@@ -21,6 +23,7 @@
 enum { COMMITS = 60, MARK_STARTED = 1, MARK_RETURNED, MARK_DURABLE };
 
 struct workload {
+	bool mixed;
 	struct sim_disk *disk;
 	struct sql_process writer, other;
 	sqlite3 *oracle;
@@ -32,23 +35,29 @@ struct workload {
 
 /* --- one transaction ------------------------------------------------------------- */
 
+enum { OURS = 1, ORACLE = 2, BOTH = OURS | ORACLE };
+
+/* The same transaction for TurDB and for stock SQLite. */
 struct script {
-	char text[4096];
-	size_t size;
+	char ours[4096], oracle[4096];
 };
 
-static void __attribute__((format(printf, 2, 3)))
-say(struct script *script, const char *format, ...)
+static void __attribute__((format(printf, 3, 4)))
+say_to(struct script *script, int who, const char *format, ...)
 {
+	char text[2048];
 	va_list arguments;
-	int size;
 
 	va_start(arguments, format);
-	size = vsnprintf(script->text + script->size,
-	                 sizeof script->text - script->size, format, arguments);
+	vsnprintf(text, sizeof text, format, arguments);
 	va_end(arguments);
-	script->size += (size_t)size;
+	if (who & OURS)
+		strcat(script->ours, text);
+	if (who & ORACLE)
+		strcat(script->oracle, text);
 }
+
+#define say(script, ...) say_to(script, BOTH, __VA_ARGS__)
 
 static void say_tables(struct script *script, unsigned k)
 {
@@ -65,10 +74,69 @@ static void say_tables(struct script *script, unsigned k)
 		say(script, "DELETE FROM large;");
 }
 
-/* What commit k does, but for its BEGIN and COMMIT. */
-static void say_transaction(struct script *script, unsigned k)
+/* --- the mixed part: a turdb table with indexes and vectors ----------------------- */
+
+enum { DIMENSIONS = 8 };
+
+static void say_vector(struct script *script, unsigned seed)
 {
-	script->size = 0;
+	uint64_t state = seed;
+
+	say(script, "x'");
+	for (unsigned i = 0; i < DIMENSIONS; i++) {
+		float number = (float)(test_random(&state) % 1000) / 100;
+		uint8_t bytes[4];
+
+		memcpy(bytes, &number, sizeof bytes);
+		say(script, "%02x%02x%02x%02x", bytes[0], bytes[1], bytes[2],
+		    bytes[3]);
+	}
+	say(script, "'");
+}
+
+static void say_create(struct script *script, const char *name)
+{
+	say_to(script, OURS, "CREATE VIRTUAL TABLE %s USING turdb("
+	       "id INTEGER PRIMARY KEY, k INT, name TEXT UNIQUE, INDEX %s_k(k DESC, name), "
+	       "v VECTOR(8) HNSW(metric='l2', m=4, quantize='%s'));", name, name,
+	       name[0] == 'm' ? "sq8" : "none");
+	say_to(script, ORACLE, "CREATE TABLE %s(id INTEGER PRIMARY KEY, k INT, "
+	       "name TEXT UNIQUE, v);", name);
+}
+
+static void say_mixed(struct script *script, unsigned k)
+{
+	char name[16];
+
+	for (unsigned i = 0; i < 2 + k % 4; i++) {
+		say(script, "INSERT OR REPLACE INTO m VALUES(%u, %u, "
+		    "printf('%%.*c%u', %u, 'n'), ", (k * 29 + i * 17) % 60, k % 5,
+		    k * 10 + i, (k * 13 + i * 700) % 1200);
+		say_vector(script, k * 10 + i);
+		say(script, ");");
+	}
+	if (k % 3 == 1)
+		say(script, "UPDATE m SET k = k + 1, name = name || 'u' "
+		    "WHERE k = %u;", k % 5);
+	if (k % 5 == 2)
+		say(script, "DELETE FROM m WHERE id %% 7 = %u;", k % 7);
+	if (k % 4 == 3)
+		say(script, "SAVEPOINT v; DELETE FROM m; INSERT INTO m(name) VALUES('gone');"
+		    "ROLLBACK TO v; RELEASE v;");
+	snprintf(name, sizeof name, "y%u", k - (k % 10 == 9 ? 5 : 0));
+	if (k % 10 == 4) {
+		say_create(script, name);
+		say(script, "INSERT INTO %s SELECT * FROM m LIMIT 30;", name);
+	}
+	if (k % 10 == 9)
+		say(script, "DROP TABLE %s;", name);
+}
+
+/* What commit k does, but for its BEGIN and COMMIT. */
+static void say_transaction(const struct workload *w, struct script *script,
+                            unsigned k)
+{
+	script->ours[0] = script->oracle[0] = 0;
 	say(script, "INSERT INTO log VALUES(%u, %u);", k, k * k);
 	for (unsigned i = 0; i < 1 + k % 5; i++)
 		say(script, "INSERT OR REPLACE INTO t VALUES(%u, "
@@ -83,6 +151,8 @@ static void say_transaction(struct script *script, unsigned k)
 	if (k % 5 == 3)
 		say(script, "DELETE FROM t WHERE id %% 11 = %u;", k % 11);
 	say_tables(script, k);
+	if (w->mixed)
+		say_mixed(script, k);
 }
 
 static const char *synchronous(unsigned k)
@@ -91,20 +161,19 @@ static const char *synchronous(unsigned k)
 	     : k % 5 == 4 ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL";
 }
 
-static int run_transaction(sqlite3 *db, const struct script *script,
-                           struct err *err)
+static int run_transaction(sqlite3 *db, const char *script, struct err *err)
 {
 	int rc = sql_run(db, "BEGIN IMMEDIATE", err);
 
 	if (!rc)
-		rc = sql_run(db, script->text, err);
+		rc = sql_run(db, script, err);
 	return rc ? rc : sql_run(db, "COMMIT", err);
 }
 
 static int advance_oracle(struct workload *w, const struct script *script,
                           struct err *err)
 {
-	int rc = run_transaction(w->oracle, script, err);
+	int rc = run_transaction(w->oracle, script->oracle, err);
 
 	w->k++;
 	return rc ? rc : sql_digest(w->oracle, &w->digests[w->k], err);
@@ -112,13 +181,16 @@ static int advance_oracle(struct workload *w, const struct script *script,
 
 /* --- the workload ------------------------------------------------------------------ */
 
-static const char schema[] =
-	"BEGIN;"
-	"CREATE TABLE log(k INTEGER PRIMARY KEY, square);"
-	"CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT);"
-	"CREATE INDEX tv ON t(substr(v, 1, 20));"
-	"CREATE TABLE large(id INTEGER PRIMARY KEY, b);"
-	"COMMIT";
+static void say_schema(const struct workload *w, struct script *script)
+{
+	script->ours[0] = script->oracle[0] = 0;
+	say(script, "CREATE TABLE log(k INTEGER PRIMARY KEY, square);"
+	    "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT);"
+	    "CREATE INDEX tv ON t(substr(v, 1, 20));"
+	    "CREATE TABLE large(id INTEGER PRIMARY KEY, b);");
+	if (w->mixed)
+		say_create(script, "m");
+}
 
 static int start(struct workload *w, struct sql_process *process,
                  struct err *err)
@@ -136,12 +208,12 @@ static int commit(struct workload *w, struct err *err)
 	struct script script;
 	int rc;
 
-	say_transaction(&script, k);
+	say_transaction(w, &script, k);
 	rc = sql_run(w->writer.db, synchronous(k), err);
 	if (rc)
 		return rc;
 	sim_mark(w->disk, MARK_STARTED, k + 1);
-	rc = run_transaction(w->writer.db, &script, err);
+	rc = run_transaction(w->writer.db, script.ours, err);
 	if (rc)
 		return rc;
 	sim_mark(w->disk, MARK_RETURNED, k + 1);
@@ -172,10 +244,10 @@ static int die(struct workload *w, unsigned calls, struct err *err)
 	int64_t found;
 	int rc;
 
-	say_transaction(&script, k);
+	say_transaction(w, &script, k);
 	sim_mark(w->disk, MARK_STARTED, k + 1);
 	sim_process_kill_after(w->writer.os, calls, calls % 2);
-	if (run_transaction(w->writer.db, &script, &ignored) == ERR_NONE)
+	if (run_transaction(w->writer.db, script.ours, &ignored) == ERR_NONE)
 		sim_process_kill(w->writer.os);
 	sql_process_end(&w->writer);
 	w->deaths++;
@@ -260,6 +332,23 @@ static int step(struct workload *w, struct err *err)
 	return rc;
 }
 
+static int make_tables(struct workload *w, struct err *err)
+{
+	struct script script;
+	int rc;
+
+	say_schema(w, &script);
+	rc = run_transaction(w->oracle, script.oracle, err);
+	if (!rc)
+		rc = sql_digest(w->oracle, &w->digests[0], err);
+	sim_mark(w->disk, MARK_STARTED, 1);
+	if (!rc)
+		rc = run_transaction(w->writer.db, script.ours, err);
+	sim_mark(w->disk, MARK_RETURNED, 1);
+	sim_mark(w->disk, MARK_DURABLE, 1);
+	return rc;
+}
+
 static int work(void *context, struct sim_disk *disk, struct err *err)
 {
 	struct workload *w = context;
@@ -269,18 +358,11 @@ static int work(void *context, struct sim_disk *disk, struct err *err)
 	if (!rc && sqlite3_open(":memory:", &w->oracle))
 		rc = err_set(err, ERR_NOMEM, "open", ":memory:", "no oracle");
 	if (!rc)
-		rc = sql_run(w->oracle, schema, err);
-	if (!rc)
-		rc = sql_digest(w->oracle, &w->digests[0], err);
-	if (!rc)
 		rc = start(w, &w->writer, err);
 	if (!rc)
 		rc = start(w, &w->other, err);
-	sim_mark(disk, MARK_STARTED, 1);
 	if (!rc)
-		rc = sql_run(w->writer.db, schema, err);
-	sim_mark(disk, MARK_RETURNED, 1);
-	sim_mark(disk, MARK_DURABLE, 1);
+		rc = make_tables(w, err);
 	while (!rc && w->k < COMMITS)
 		rc = step(w, err);
 	if (!rc)
@@ -307,6 +389,29 @@ static int count_commits(sqlite3 *db, int64_t *count, struct err *err)
 	return sql_number(db, "SELECT ifnull(max(k), 0) + 1 FROM log", count, err);
 }
 
+/* A table, its indexes and its graph hold the same rows. */
+static int check_mixed(sqlite3 *db, struct err *err)
+{
+	static const char *const counts[] = {
+		"SELECT count(*) - (SELECT count(*) FROM m WHERE k >= -1) FROM m",
+		"SELECT count(*) - (SELECT count(*) FROM m AS a WHERE EXISTS "
+		"(SELECT 1 FROM m AS b WHERE b.name = a.name)) FROM m",
+		"SELECT count(*) - (SELECT count(*) FROM m WHERE v MATCH "
+		"'[0,0,0,0,0,0,0,0]' AND _k = 1000) FROM m",
+	};
+	int rc = ERR_NONE;
+
+	for (size_t i = 0; i < sizeof counts / sizeof counts[0] && !rc; i++) {
+		int64_t difference;
+
+		rc = sql_number(db, counts[i], &difference, err);
+		if (!rc && difference)
+			rc = err_set(err, ERR_CORRUPT, "count", counts[i],
+			             "%lld rows too few", (long long)difference);
+	}
+	return rc;
+}
+
 static int judge(const struct workload *w, sqlite3 *db,
                  const struct explore_state *state, struct err *err)
 {
@@ -324,6 +429,8 @@ static int judge(const struct workload *w, sqlite3 *db,
 	if (!rc && count)
 		rc = check_against(db, w->digests[count - 1],
 		                   (uint64_t)count - 1, err);
+	if (!rc && count && w->mixed)
+		rc = check_mixed(db, err);
 	if (!rc)
 		rc = sql_expect_text(db, "PRAGMA integrity_check", "ok", err);
 	return rc ? rc : sql_expect_text(db, "SELECT turdb_check()", "ok", err);
@@ -362,13 +469,14 @@ static int recover(void *context, struct sim_disk *disk, struct err *err)
 	return rc;
 }
 
-static void sqlite_finds_a_commit_after_every_crash(struct test *t)
+static void explore(struct test *t, const char *name, bool mixed,
+                    uint64_t states)
 {
-	struct workload workload = { .k = 0 };
+	struct workload workload = { .mixed = mixed };
 	struct explore_plan plan = {
-		.name = "door", .work = work, .check = check,
+		.name = name, .work = work, .check = check,
 		.recover = recover, .context = &workload, .seed = t->seed,
-		.states = test_scaled(2000, 200), .recrash_every = 5,
+		.states = states, .recrash_every = 5,
 	};
 
 	explore_expect(t, &plan);
@@ -379,8 +487,20 @@ static void sqlite_finds_a_commit_after_every_crash(struct test *t)
 	          workload.vacuums > 0 && workload.snapshots > 0);
 }
 
+static void ordinary_tables_are_a_commit_after_every_crash(struct test *t)
+{
+	explore(t, "ordinary tables", false, test_scaled(1000, 200));
+}
+
+static void rows_indexes_and_vectors_are_one_commit_after_every_crash(
+	struct test *t)
+{
+	explore(t, "mixed", true, test_scaled(1000, 200));
+}
+
 static const struct test_case cases[] = {
-	CASE(sqlite_finds_a_commit_after_every_crash),
+	CASE(ordinary_tables_are_a_commit_after_every_crash),
+	CASE(rows_indexes_and_vectors_are_one_commit_after_every_crash),
 };
 
 TEST_MAIN(cases)
