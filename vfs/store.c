@@ -112,6 +112,19 @@ static int open_directory(struct store *store, struct err *err)
 	return os->directory_open(store->os, store->path, &store->dir, err);
 }
 
+/* Its name is on disk before any other of ours: a crash must not leave a directory
+ * with a part of a database in it that is none. */
+static int sync_name_of_new_meta(struct store *store, struct err *err)
+{
+	const struct os_methods *os = store->os->methods;
+	uint64_t size;
+	int rc = os->size(store->meta, &size, err);
+
+	if (rc || size)
+		return rc;
+	return os->directory_sync(store->dir, NULL, err);
+}
+
 static int open_meta(struct store *store, struct err *err)
 {
 	unsigned flags = store->options.immutable ? OS_OPEN_READ : OS_OPEN_WRITE;
@@ -136,6 +149,8 @@ static int open_meta(struct store *store, struct err *err)
 		               "turdb.meta cannot be written (%s); a database that nobody writes opens with immutable=1",
 		               why.text);
 	}
+	if (!rc && flags & OS_OPEN_CREATE)
+		rc = sync_name_of_new_meta(store, err);
 	return rc;
 }
 
