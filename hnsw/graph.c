@@ -794,6 +794,10 @@ int graph_node_free(struct hnsw *graph, uint32_t node, struct err *err)
 	uint8_t *block;
 	int rc;
 
+	if (graph->state.count == 0)
+		return graph_corrupt(graph, err,
+		                     "node %u is live, the state counts none",
+		                     node);
 	rc = graph_block_edit(graph, node, &block, err);
 	if (rc)
 		return rc;

@@ -143,25 +143,6 @@ static int rooms_make(struct strip *strip, uint32_t pages, struct err *err)
 	return ERR_NONE;
 }
 
-int strip_place(struct strip *strip, uint32_t root, uint32_t records,
-                struct err *err)
-{
-	uint64_t pages = pages_for(strip, records);
-	int rc;
-
-	if (pages > UINT32_MAX)
-		return corrupt(strip, "too many records:", records, err);
-	if ((pages == 0) != (root == 0))
-		return corrupt(strip, "root does not go with record count",
-		               records, err);
-	rc = rooms_make(strip, (uint32_t)pages, err);
-	if (rc)
-		return rc;
-	strip->root = root;
-	strip->page_count = (uint32_t)pages;
-	return ERR_NONE;
-}
-
 /* --- finding a page ---------------------------------------------------------------- */
 
 /* The number in entry `index` of the directory page `page_no`. */
@@ -276,6 +257,54 @@ static int page_edit(struct strip *strip, uint32_t index, uint8_t **page,
 	if (rc)
 		return rc;
 	remember(strip, index, *page);
+	return ERR_NONE;
+}
+
+/* --- where a strip is ---------------------------------------------------------------- */
+
+/* That the last page is there, found without the arrays: a number of records
+ * that is wrong must not make them huge. */
+static int last_page_check(struct strip *strip, struct err *err)
+{
+	uint32_t last = strip->page_count - 1, number = strip->root;
+	const uint8_t *page;
+	int rc;
+
+	if (last > 0) {
+		rc = directory_number(strip, last, &number, err);
+		if (!rc)
+			rc = entry_read(strip, number, last % strip->fan_out,
+			                &number, err);
+		if (rc)
+			return rc;
+	}
+	return pager_read(strip->pager, number, &page, err);
+}
+
+int strip_place(struct strip *strip, uint32_t root, uint32_t records,
+                struct err *err)
+{
+	uint64_t pages = pages_for(strip, records);
+	int rc;
+
+	strip->root = 0;
+	strip->page_count = 0;
+	if (pages > UINT32_MAX / 2)
+		return corrupt(strip, "too many records:", records, err);
+	if ((pages == 0) != (root == 0))
+		return corrupt(strip, "root does not go with record count",
+		               records, err);
+	strip->root = root;
+	strip->page_count = (uint32_t)pages;
+	if (pages > strip->page_room) {
+		rc = last_page_check(strip, err);
+		if (!rc)
+			rc = rooms_make(strip, (uint32_t)pages, err);
+		if (rc) {
+			strip->page_count = 0;
+			return rc;
+		}
+	}
 	return ERR_NONE;
 }
 

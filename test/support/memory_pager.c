@@ -19,7 +19,7 @@
 
 #include "base/checksum.h"
 
-enum { STATE_ENTRY = -1 };
+enum { STATE_ENTRY = -1, IMAGE_HEAD = 16 };
 
 struct slot {
 	uint8_t *bytes; /* NULL while the page is free */
@@ -101,18 +101,21 @@ static void *must(void *block)
 
 /* Pages come from malloc, not from the heap under test: its limit and its
  * failures are meant for the code that uses the pager. */
+/* An image begins 16 bytes into a cache line, as behind the store's page head. */
 static uint8_t *image_new(const struct memory_pager *memory)
 {
-	size_t size = (memory->pager.usable_size + 63u) & ~(size_t)63;
+	size_t size = (IMAGE_HEAD + memory->pager.usable_size + 63u) &
+	              ~(size_t)63;
 
-	return must(aligned_alloc(64, size));
+	return (uint8_t *)must(aligned_alloc(64, size)) + IMAGE_HEAD;
 }
 
 static void image_free(const struct memory_pager *memory, uint8_t *bytes)
 {
 	if (bytes && memory->unkind)
 		memset(bytes, MEMORY_PAGER_POISON, memory->pager.usable_size);
-	free(bytes);
+	if (bytes)
+		free(bytes - IMAGE_HEAD);
 }
 
 static void retire(struct memory_pager *memory, uint8_t *bytes)

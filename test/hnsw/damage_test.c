@@ -1,0 +1,250 @@
+/*
+ * damage_test.c - bytes that cannot be what was written.
+ *
+ * Bytes of every page and of the state are changed, one to a few at a time; all
+ * operations then either work or fail with a sentence, and end. The sanitizers
+ * watch. Damage to links, levels, counts and lists is found by the verifier.
+ */
+#include "hnsw/hnsw_format.h"
+#include "hnsw/vector.h"
+#include "test/support/graph_image.h"
+#include "test/support/graph_rig.h"
+
+static void damage(struct graph_image *image, uint64_t *seed)
+{
+	unsigned count = (unsigned)(test_random(seed) % 4) + 1, i;
+
+	for (i = 0; i < count; i++) {
+		size_t at = test_random(seed) % image->size;
+		uint64_t how = test_random(seed);
+
+		/* The state and small numbers more often than chance. */
+		if (how % 4 == 0)
+			at = image->size - 1 - at % PAGER_STATE_SIZE;
+		if (how % 3 == 0)
+			image->bytes[at] ^= (uint8_t)(1 << (how >> 8) % 8);
+		else if (how % 3 == 1)
+			image->bytes[at] = (uint8_t)(how >> 16);
+		else
+			image->bytes[at] = how >> 16 & 1 ? 0xff : 0;
+	}
+}
+
+static void damaged_bytes_are_errors_at_worst(struct test *t)
+{
+	unsigned rounds = (unsigned)test_scaled(400, 100), round, kind;
+	int failed = 0;
+
+	for (kind = 0; kind < GRAPH_IMAGE_KINDS; kind++) {
+		struct graph_image image;
+		uint8_t *whole;
+
+		EXPECT_OK(t, graph_image_make(&image, kind,
+		                              kind == 4 ? 300 : 90, &t->err));
+		if (kind == 1 || kind == 2) {
+			graph_image_free(&image);
+			EXPECT_OK(t, graph_image_make(&image, kind, 330,
+			                              &t->err));
+		}
+		EXPECT_EQ(t, graph_image_try(&image, 8) >= 0, 1);
+		whole = malloc(image.size);
+		memcpy(whole, image.bytes, image.size);
+		for (round = 0; round < rounds / (kind == 4 ? 8 : 1); round++) {
+			memcpy(image.bytes, whole, image.size);
+			damage(&image, &t->seed);
+			failed += graph_image_try(&image, round) > 0;
+		}
+		free(whole);
+		graph_image_free(&image);
+	}
+	printf("note %d damaged graphs were noticed\n", failed);
+	EXPECT(t, failed > 0);
+}
+
+/* --- the verifier ------------------------------------------------------------------------- */
+
+enum { NODES = 60 };
+
+static const struct hnsw_options plain = {
+	.dimensions = 4, .element = HNSW_F32, .metric = HNSW_L2,
+	.quantize = HNSW_NONE, .m = 4, .ef_construction = 20,
+};
+
+static bool open_filled(struct graph_rig *rig, struct test *t)
+{
+	uint8_t vector[16];
+	uint32_t i;
+
+	if (!graph_rig_open(rig, t, &plain, 0, false))
+		return false;
+	for (i = 0; i < NODES; i++) {
+		graph_rig_vector(rig, &t->seed, 50, vector);
+		if (!graph_rig_insert(rig, i, vector))
+			return false;
+	}
+	return graph_rig_delete(rig, 5) && graph_rig_delete(rig, 6) &&
+	       graph_rig_check(rig);
+}
+
+/* The block of a node: all are in the one page of nodes. */
+static uint8_t *block_of(struct graph_rig *rig, uint32_t node)
+{
+	uint32_t page_no = load_le32(memory_pager_state_bytes(rig->memory) +
+	                             STATE_NODES_AT);
+	uint32_t usable = MEMORY_PAGER_USABLE_SIZE - NODES_PAYLOADS_AT;
+	uint32_t block = NODE_LINKS_AT + 2 * plain.m * LINK_SIZE;
+	uint32_t payload = plain.dimensions * 4;
+	uint32_t nodes = usable / (block + payload + NODE_BIAS_SIZE);
+
+	return memory_pager_bytes(rig->memory, page_no) + NODES_PAYLOADS_AT +
+	       nodes * payload + node * block;
+}
+
+struct wanted {
+	const char *words;
+	bool found;
+};
+
+static void problem(void *context, const char *sentence)
+{
+	struct wanted *wanted = context;
+
+	wanted->found |= strstr(sentence, wanted->words) != NULL;
+}
+
+static void verify_finds(struct test *t, void (*harm)(struct graph_rig *rig),
+                         const char *words)
+{
+	struct wanted wanted = { .words = words };
+	struct graph_rig rig;
+	struct hnsw *graph;
+
+	if (!open_filled(&rig, t))
+		return;
+	harm(&rig);
+	EXPECT_OK(t, hnsw_open(memory_pager_of(rig.memory),
+	                       hnsw_kernels_for(CPU_C), &graph, &t->err));
+	EXPECT_ERR(t, hnsw_verify(graph, problem, NULL, NULL, &wanted, &t->err),
+	           ERR_CORRUPT, "verify graph memory: ");
+	if (!wanted.found)
+		test_fail(t, __FILE__, __LINE__, "nobody said: %s", words);
+	hnsw_close(graph);
+	graph_rig_close(&rig);
+}
+
+static void degree_beyond(struct graph_rig *rig)
+{
+	store_le16(block_of(rig, 9) + NODE_DEGREE_AT, 9);
+}
+
+static void link_dropped_on_one_side(struct graph_rig *rig)
+{
+	uint8_t *degree = block_of(rig, 9) + NODE_DEGREE_AT;
+
+	store_le16(degree, (uint16_t)(load_le16(degree) - 1));
+}
+
+static void link_to_itself(struct graph_rig *rig)
+{
+	store_le32(block_of(rig, 9) + NODE_LINKS_AT, 9);
+}
+
+static void link_to_a_free_node(struct graph_rig *rig)
+{
+	store_le32(block_of(rig, 9) + NODE_LINKS_AT, rig->rows[5].node);
+}
+
+static void link_twice(struct graph_rig *rig)
+{
+	uint8_t *block = block_of(rig, 9);
+
+	store_le32(block + NODE_LINKS_AT, load_le32(block + NODE_LINKS_AT + 4));
+}
+
+/* Takes every link of node 9 away, on both sides. */
+static void node_cut_off(struct graph_rig *rig)
+{
+	uint8_t *block = block_of(rig, 9);
+	uint32_t i, j;
+
+	for (i = 0; i < load_le16(block + NODE_DEGREE_AT); i++) {
+		uint32_t other = load_le32(block + NODE_LINKS_AT + i * 4) &
+		                 ~LINK_BACKBONE;
+		uint8_t *far = block_of(rig, other);
+		uint32_t degree = load_le16(far + NODE_DEGREE_AT);
+
+		for (j = 0; j < degree; j++) {
+			uint8_t *link = far + NODE_LINKS_AT + j * 4;
+
+			if ((load_le32(link) & ~LINK_BACKBONE) != 9)
+				continue;
+			store_le32(link, load_le32(far + NODE_LINKS_AT +
+			                           (degree - 1) * 4));
+			store_le16(far + NODE_DEGREE_AT,
+			           (uint16_t)(degree - 1));
+			break;
+		}
+	}
+	store_le16(block + NODE_DEGREE_AT, 0);
+}
+
+static void count_wrong(struct graph_rig *rig)
+{
+	store_le32(memory_pager_state_bytes(rig->memory) + STATE_COUNT_AT, 40);
+}
+
+static void free_list_cyclic(struct graph_rig *rig)
+{
+	uint32_t first = load_le32(memory_pager_state_bytes(rig->memory) +
+	                           STATE_FREE_AT);
+
+	store_le32(block_of(rig, first - 1) + NODE_UPPER_AT, first);
+}
+
+static void vector_not_finite(struct graph_rig *rig)
+{
+	uint8_t *page = memory_pager_bytes(
+		rig->memory, load_le32(memory_pager_state_bytes(rig->memory) +
+	                               STATE_NODES_AT));
+
+	store_le32(page + NODES_PAYLOADS_AT + 9 * 16, 0x7f800000);
+}
+
+static void the_verifier_names_what_is_wrong(struct test *t)
+{
+	verify_finds(t, degree_beyond, "node 9 has more links than fit");
+	verify_finds(t, link_dropped_on_one_side, "but not the other way");
+	verify_finds(t, link_to_itself, "node 9 links to 9 on level 0");
+	verify_finds(t, link_to_a_free_node, "which is not there");
+	verify_finds(t, link_twice, "node 9 links twice");
+	verify_finds(t, node_cut_off, "parts that do not reach each other");
+	verify_finds(t, count_wrong, "58 nodes are live, the state says 40");
+	verify_finds(t, free_list_cyclic, "free list goes wrong");
+	verify_finds(t, vector_not_finite, "not a finite number");
+}
+
+static void a_newer_format_is_refused(struct test *t)
+{
+	struct graph_rig rig;
+	struct hnsw *graph;
+
+	if (!open_filled(&rig, t))
+		return;
+	store_le16(memory_pager_state_bytes(rig.memory) + STATE_VERSION_AT, 2);
+	EXPECT_ERR(t, hnsw_open(memory_pager_of(rig.memory),
+	                        hnsw_kernels_for(CPU_C), &graph, &t->err),
+	           ERR_VERSION, "format version is 2, this library knows 1");
+	store_le16(memory_pager_state_bytes(rig.memory) + STATE_VERSION_AT, 0);
+	EXPECT_ERR(t, hnsw_open(memory_pager_of(rig.memory),
+	                        hnsw_kernels_for(CPU_C), &graph, &t->err),
+	           ERR_CORRUPT, "no graph was made");
+	graph_rig_close(&rig);
+}
+
+static const struct test_case cases[] = {
+	CASE(damaged_bytes_are_errors_at_worst),
+	CASE(the_verifier_names_what_is_wrong),
+	CASE(a_newer_format_is_refused),
+};
+
+TEST_MAIN(cases)
