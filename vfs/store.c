@@ -7,6 +7,7 @@
  * (O2) The last one out gets the lock exclusively: it checkpoints and clears the
  *      mark. A process that dies leaves the mark, but its lock is gone with it: the
  *      next one in gets the exclusive lock and rebuilds.
+ * (O3) Nothing is made in a directory before the name of its turdb.meta is on disk.
  */
 #include "vfs/store_private.h"
 

@@ -22,6 +22,7 @@ struct vfs_environment;
 struct vfs_environment *vfs_environment_find(void);
 void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
                              struct store_environment *stores);
+int sql_rig_view_control(void);
 struct heap *sql_rig_environment_heap(struct vfs_environment *environment);
 int sqlite3_turdb_init(sqlite3 *db, char **message,
                        const struct sqlite3_api_routines *api);
@@ -130,6 +131,14 @@ void sql_close(struct sql_process *process)
 {
 	sqlite3_close(process->db);
 	process->db = NULL;
+}
+
+struct store_view *sql_rig_view(sqlite3 *db)
+{
+	struct store_view *view = NULL;
+
+	sqlite3_file_control(db, "main", sql_rig_view_control(), &view);
+	return view;
 }
 
 /* --- statements -------------------------------------------------------------------- */

@@ -19,6 +19,7 @@
 
 struct sim_disk;
 struct store_environment;
+struct store_view;
 
 struct sql_process {
 	struct os *os;
@@ -50,6 +51,8 @@ int sql_number(sqlite3 *db, const char *sql, int64_t *number, struct err *err);
 /* ERR_CORRUPT when the first column of the first row is another text. */
 int sql_expect_text(sqlite3 *db, const char *sql, const char *expected,
                     struct err *err);
+/* The store's view behind the connection to /app. */
+struct store_view *sql_rig_view(sqlite3 *db);
 /* A hash over the names and all rows of all tables, ordinary and turdb ones: the
  * same whichever kind a table is. */
 int sql_digest(sqlite3 *db, uint64_t *digest, struct err *err);

@@ -6,6 +6,7 @@
 void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
                              struct store_environment *stores);
 struct heap *sql_rig_environment_heap(struct vfs_environment *environment);
+int sql_rig_view_control(void);
 
 void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
                              struct store_environment *stores)
@@ -17,4 +18,9 @@ void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
 struct heap *sql_rig_environment_heap(struct vfs_environment *environment)
 {
 	return environment->heap;
+}
+
+int sql_rig_view_control(void)
+{
+	return VFS_FCNTL_VIEW;
 }
