@@ -248,7 +248,7 @@ static int64_t log_position(struct bench_side *side)
 
 	if (side->kind != SIDE_NATIVE)
 		return bench_value(side->db, "SELECT value FROM turdb_status "
-		                             "WHERE name = 'record_bytes'");
+		                             "WHERE name = 'log_appended'");
 	snprintf(path, sizeof path, "%s-wal", side->path);
 	file = fopen(path, "r");
 	if (!file || fseek(file, 0, SEEK_END))
@@ -268,7 +268,7 @@ static void log_bytes(struct bench *bench, const char *name, const char *sql,
 	for (int kind = 0; kind < SIDE_COUNT; kind++) {
 		struct bench_side side;
 		sqlite3_stmt *statement;
-		int64_t begin;
+		int64_t begin = 0;
 
 		if (!bench->active[kind])
 			continue;
@@ -277,8 +277,10 @@ static void log_bytes(struct bench *bench, const char *name, const char *sql,
 			bench_exec(side.db, "PRAGMA wal_checkpoint(TRUNCATE);"
 			                    "PRAGMA wal_autocheckpoint=0");
 		statement = bench_prepare(side.db, sql);
-		begin = log_position(&side);
-		for (int i = 0; i < COMMITS; i++) {
+		for (int i = 0; i <= COMMITS; i++) {
+			/* The first commit may begin a new segment. */
+			if (i == 1)
+				begin = log_position(&side);
 			sqlite3_bind_int64(statement, 1, i * 7919 % ROWS + 1);
 			bench_run(statement);
 		}
@@ -330,8 +332,11 @@ static void run_all(struct bench *bench, char **names)
 	if (is_wanted("log bytes", names)) {
 		log_bytes(bench, "log bytes of an UPDATE", "UPDATE t SET v=v+1 "
 		          "WHERE id=?1", 1 / 30.0);
-		log_bytes(bench, "log bytes of an INSERT", "INSERT INTO t(id, v, "
-		          "name) VALUES(100000+?1, 1000000, 'the name of a row')",
+		log_bytes(bench, "log bytes of an INSERT, last key", "INSERT INTO "
+		          "t(id, v, name) VALUES(NULL, ?1+1000000, 'a name')",
+		          1 / 30.0);
+		log_bytes(bench, "log bytes of an INSERT, random key", "INSERT INTO "
+		          "t(id, v, name) VALUES(-?1, 1000000, 'a name')",
 		          1 / 30.0);
 	}
 }
