@@ -413,9 +413,11 @@ static __attribute__((noinline)) bool neighbours_ascend(
 	struct entry entries[2];
 	struct node node;
 
-	node_parse(&node, cursor->page, cursor->tree->pager->usable_size,
-	           cursor->tree->keys);
-	return node_entry(&node, slot, &entries[0]) &&
+	return node_parse(&node, cursor->page,
+	                  cursor->tree->pager->usable_size,
+	                  cursor->tree->keys) &&
+	       slot + 1 < node.count &&
+	       node_entry(&node, slot, &entries[0]) &&
 	       node_entry(&node, slot + 1, &entries[1]) &&
 	       entry_compare(&entries[0], &entries[1]) < 0;
 }
@@ -447,8 +449,9 @@ static __attribute__((noinline)) int next_slowly(struct btree_cursor *cursor,
 		rc = refresh(cursor, err);
 	if (rc)
 		return rc;
-	node_parse(&node, cursor->page, cursor->tree->pager->usable_size,
-	           cursor->tree->keys);
+	if (!node_parse(&node, cursor->page,
+	                cursor->tree->pager->usable_size, cursor->tree->keys))
+		return damaged(cursor, "it changed under a cursor", err);
 	slot = cursor->slot + (cursor->where == CURSOR_ON);
 	if (slot >= node.count)
 		return next_leaf_enter(cursor, &node, true, on, err);

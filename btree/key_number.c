@@ -147,7 +147,8 @@ size_t key_number_size(struct span key, uint8_t mask)
 }
 
 /* Takes the bytes apart; `size` as key_number_size() found it. False when m has
- * more bits than a number, or zero groups at its end. */
+ * more bits than a number, or zero groups at its end, or when the exponent is one
+ * of another class. */
 static bool normal_decode(const uint8_t *bytes, size_t size, uint8_t mask,
                           const struct class *class, struct normal *number)
 {
@@ -177,7 +178,7 @@ static bool normal_decode(const uint8_t *bytes, size_t size, uint8_t mask,
 			return false;
 	}
 	number->mantissa = m;
-	return true;
+	return class_of(number->exponent) == class;
 }
 
 /* False: no double has this value. */

@@ -284,9 +284,9 @@ static bool divide_last_off(const struct sequence *sequence,
 
 	division->left_count = last;
 	*right = (struct layout){ .fits = true };
-	if (!sequence_entry(sequence, last, &b))
-		return false;
-	if (!node->rowid && last) {
+	if (!last || !sequence_entry(sequence, last, &b))
+		return false; /* an empty page is not full */
+	if (!node->rowid) {
 		if (!sequence_entry(sequence, last - 1, &a))
 			return false;
 		right->prefix_size = entry_common_size(&a, &b);

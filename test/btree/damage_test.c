@@ -208,6 +208,22 @@ static void the_check_notices_damage_to_structure(struct test *t)
 	bed_close(&bed);
 }
 
+/* The fuzzer made a leaf without entries whose cells left no room: dividing it
+ * read the entry before the first. */
+static void a_leaf_both_empty_and_full_is_refused(struct test *t)
+{
+	struct tree_bed bed;
+	uint8_t *page;
+
+	EXPECT_OK(t, bed_open(&bed, t, BED_SHORT, 256, false));
+	page = memory_pager_bytes(bed.memory, 1);
+	store_le16(page + NODE_CELLS_AT, NODE_HEADER_SIZE);
+	EXPECT_ERR(t, btree_put(&bed.tree, span_of("a", 1), span_of("b", 1),
+	                        BTREE_PUT_NEW, &t->err), ERR_CORRUPT,
+	           "page 1 of memory");
+	bed_close(&bed);
+}
+
 static void count_problem(void *context, const char *sentence)
 {
 	(void)sentence;
@@ -238,6 +254,7 @@ static void the_check_reports_each_problem_and_goes_on(struct test *t)
 static const struct test_case cases[] = {
 	CASE(damaged_rowid_trees_are_survived),
 	CASE(damaged_trees_of_byte_keys_are_survived),
+	CASE(a_leaf_both_empty_and_full_is_refused),
 	CASE(the_check_notices_damage_to_structure),
 	CASE(the_check_reports_each_problem_and_goes_on),
 };
