@@ -279,7 +279,8 @@ static int judge_crashed(struct scene *scene, uint64_t length, struct err *err)
 	return rc;
 }
 
-/* Reopened, and then again after a power loss, before and after the closing. */
+/* Reopened; where syncs had failed again after a power loss, before and after that
+ * closing. */
 static int afterwards(struct scene *scene, struct err *err)
 {
 	uint64_t floor = is_sync(scene->kind) ? scene->durable
@@ -290,7 +291,7 @@ static int afterwards(struct scene *scene, struct err *err)
 	sim_fault_clear(scene->disk);
 	scene->durable = floor < scene->durable ? floor : scene->durable;
 	rc = judge(scene, scene->disk, floor, true, err);
-	if (rc)
+	if (rc || !is_sync(scene->kind))
 		return rc;
 	length = sim_trace_length(scene->disk);
 	rc = judge_crashed(scene, scene->committed_at, err);
@@ -304,6 +305,8 @@ static int play(void *context, uint64_t n, bool *reached, struct err *err)
 	int rc;
 
 	scene.disk = sim_disk_create(NULL);
+	if (!is_sync(scene.kind))
+		sim_trace_stop(scene.disk);
 	fault.nth = n + 1;
 	if (!scene.kind->heap)
 		sim_fault_add(scene.disk, &fault);
