@@ -14,6 +14,8 @@
  */
 #include "vfs/store_private.h"
 
+#include <assert.h>
+
 bool store_checkpoint_due(const struct store *store)
 {
 	uint64_t limit = (uint64_t)atomic_load_explicit(
@@ -121,6 +123,8 @@ static void candidate_durable(struct store *store,
 {
 	struct shm_head *head = store->shm.head;
 
+	assert(atomic_load(&head->candidate_txid) == root->txid); /* (P1) */
+	assert(root->txid >= atomic_load(&head->durable_txid));
 	head->durable = *root;
 	atomic_store(&head->super_sequence, sequence);
 	atomic_store(&head->durable_txid, root->txid);

@@ -16,6 +16,7 @@
 #include "vfs/record_format.h"
 #include "vfs/store_private.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum {
@@ -505,6 +506,7 @@ void store_publish(struct store *store, const struct store_root *root)
 {
 	struct shm_head *head = store->shm.head;
 
+	assert(root->txid >= atomic_load(&head->published)); /* 5 */
 	head->ring[root->txid % SHM_RING] = *root;
 	atomic_store_explicit(&head->published, root->txid,
 	                      memory_order_seq_cst);

@@ -19,7 +19,7 @@
  */
 #include "vfs/store_private.h"
 
-#include <inttypes.h>
+#include <assert.h>
 
 static const char readme[] =
 	"This directory is one TurDB database: a file per table under root/, a write-ahead\n"
@@ -253,6 +253,7 @@ int store_recover(struct store *store, bool suspect, struct err *err)
 	rc = replay_log(store, &super, &root, err);
 	if (rc)
 		return rc;
+	assert(root.txid >= super.txid); /* (Y2) */
 	space_reset(&store->space, true);
 	shm_fill(store, &root, &super);
 	if (store->options.immutable)

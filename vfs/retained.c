@@ -13,6 +13,8 @@
  */
 #include "vfs/store_private.h"
 
+#include <assert.h>
+
 static bool pinned_by_slot(const struct store *store, uint64_t txid)
 {
 	const struct shm_head *head = store->shm.head;
@@ -118,6 +120,7 @@ static void list_append(struct shm_head *head, const struct store_root *root)
 		return;
 	if (count == SHM_RETAINED)
 		return; /* cannot be: one per slot and a few */
+	assert(count == 0 || head->retained[count - 1].txid < root->txid);
 	head->retained[count] = *root;
 	atomic_store(&head->retained_count, count + 1);
 }

@@ -177,6 +177,7 @@ static int move_to_newest(struct store_view *view, struct err *err)
 	store_slot_move(view, &newest);
 	view->root = newest;
 	view->epoch++;
+	assert(atomic_load(&view->slot->txid) == newest.txid); /* (V1) */
 	return ERR_NONE;
 }
 
