@@ -17,6 +17,13 @@ struct neighbour {
 	int64_t rowid;
 };
 
+/* An index entry found by a loose comparison; ordered by what follows its equal
+ * columns. */
+struct scattered {
+	struct span rest;
+	int64_t rowid;
+};
+
 struct table_cursor {
 	sqlite3_vtab_cursor base; /* first: SQLite's calls cast back */
 	enum plan_kind kind;
@@ -29,6 +36,10 @@ struct table_cursor {
 	struct table_index *index;
 	struct key_buffer low, high;  /* of an index; empty = unbounded */
 	int64_t rowid_low, rowid_high;
+	struct arena scattered_keys;
+	struct scattered *scattered;    /* instead of the walk, if gathered */
+	size_t scattered_count, scattered_at, scattered_room;
+	bool gathered;
 
 	struct span row;
 	bool row_known;
@@ -68,6 +79,7 @@ int cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **opened)
 		key_buffer_init(&cursor->low, table->connection->heap);
 		key_buffer_init(&cursor->high, table->connection->heap);
 		cursor->scratch.heap = table->connection->heap;
+		arena_init(&cursor->scattered_keys, table->connection->heap);
 	}
 	cursor->base.pVtab = vtab;
 	cursor->eof = true;
@@ -83,6 +95,9 @@ static void stop(struct table_cursor *cursor)
 	if (cursor->search)
 		hnsw_search_end(cursor->search);
 	cursor->search = NULL;
+	if (cursor->gathered)
+		arena_reset(&cursor->scattered_keys);
+	cursor->gathered = false;
 	cursor->row_known = false;
 	cursor->eof = true;
 }
@@ -95,6 +110,8 @@ void cursor_free(struct table *table, struct table_cursor *cursor)
 	key_buffer_close(&cursor->low);
 	key_buffer_close(&cursor->high);
 	btree_scratch_free(&cursor->scratch);
+	arena_close(&cursor->scattered_keys);
+	heap_free(heap, cursor->scattered);
 	heap_free(heap, cursor->neighbours);
 	heap_free(heap, cursor);
 }
@@ -341,65 +358,272 @@ static int apply_range(struct table_cursor *cursor, char letter,
 	return rc;
 }
 
+static int bounds_of_prefix(struct table_cursor *cursor,
+                            const struct key_buffer *prefix, struct err *err)
+{
+	int rc;
+
+	key_buffer_reset(&cursor->low);
+	key_buffer_reset(&cursor->high);
+	if (!prefix->size)
+		return ERR_NONE;
+	rc = key_copy(&cursor->low, prefix, prefix->size, err);
+	if (!rc)
+		rc = key_copy(&cursor->high, prefix, prefix->size, err);
+	return rc ? rc : key_to_prefix_end(&cursor->high, err);
+}
+
+/* The range of one column's texts that could be numbers: they begin with a space, a
+ * sign, a point or a digit. */
+static int bounds_of_numeric_texts(struct table_cursor *cursor,
+                                   const struct key_buffer *prefix,
+                                   const struct key_column *column,
+                                   struct err *err)
+{
+	struct value least = { .type = VALUE_TEXT,
+	                       .bytes = span_of((const uint8_t *)"\t", 1) };
+	struct value above = { .type = VALUE_TEXT,
+	                       .bytes = span_of((const uint8_t *)":", 1) };
+	int rc = key_copy(&cursor->low, prefix, prefix->size, err);
+
+	if (!rc)
+		rc = key_copy(&cursor->high, prefix, prefix->size, err);
+	if (!rc)
+		rc = key_append(&cursor->low,
+		                column->descending ? &above : &least, column,
+		                err);
+	if (!rc)
+		rc = key_append(&cursor->high,
+		                column->descending ? &least : &above, column,
+		                err);
+	return rc ? rc : key_to_prefix_end(&cursor->high, err);
+}
+
+static int gather_entry(struct table_cursor *cursor, uint32_t equal_count,
+                        struct err *err)
+{
+	size_t room = cursor->scattered_room ? cursor->scattered_room * 2 : 64;
+	struct span key, value, rest;
+	struct scattered *larger;
+	bool deleted;
+	uint8_t *copy;
+	int rc = btree_cursor_read(&cursor->walk, &key, &value, &deleted, err);
+
+	rest = key;
+	for (uint32_t i = 0; !rc && i < equal_count; i++) {
+		size_t size;
+
+		rc = key_column_skip(rest, cursor->index->columns[i].descending,
+		                     &size, err);
+		if (!rc)
+			rest = span_of(rest.data + size, rest.size - size);
+	}
+	if (rc)
+		return rc;
+	if (cursor->scattered_count == cursor->scattered_room) {
+		larger = heap_resize(table_of(cursor)->connection->heap,
+		                     cursor->scattered, room * sizeof *larger);
+		if (!larger)
+			goto no_memory;
+		cursor->scattered = larger;
+		cursor->scattered_room = room;
+	}
+	copy = arena_allocate(&cursor->scattered_keys, rest.size + 1);
+	if (!copy)
+		goto no_memory;
+	memcpy(copy, rest.data, rest.size);
+	cursor->scattered[cursor->scattered_count++] = (struct scattered){
+		.rest = span_of(copy, rest.size),
+		.rowid = index_rowid(key, value) };
+	return ERR_NONE;
+
+no_memory:
+	return err_set(err, ERR_NOMEM, "search", cursor->index->pager->name,
+	               "%zu entries", room);
+}
+
+/* Takes the entries between the bounds. */
+static int gather(struct table_cursor *cursor, uint32_t equal_count,
+                  struct err *err)
+{
+	bool on, descending = cursor->descending;
+	int rc;
+
+	cursor->descending = false;
+	rc = index_start(cursor, err);
+	while (!rc && !cursor->eof) {
+		rc = gather_entry(cursor, equal_count, err);
+		if (!rc)
+			rc = btree_cursor_next(&cursor->walk, &on, err);
+		if (!rc)
+			rc = index_stand(cursor, on, err);
+	}
+	btree_cursor_close(&cursor->walk);
+	cursor->walk_open = false;
+	cursor->descending = descending;
+	return rc;
+}
+
+static int by_rest(const void *left, const void *right)
+{
+	const struct scattered *a = left, *b = right;
+
+	return compare_keys(a->rest, b->rest);
+}
+
+static void gathered_next(struct table_cursor *cursor)
+{
+	size_t at = cursor->scattered_at++, count = cursor->scattered_count;
+
+	cursor->row_known = false;
+	cursor->eof = at >= count;
+	if (!cursor->eof)
+		cursor->rowid = cursor->scattered[cursor->descending
+		                                          ? count - 1 - at : at]
+		                        .rowid;
+}
+
+static int has_numeric_texts(struct table_cursor *cursor,
+                             const struct key_buffer *prefix,
+                             const struct key_column *column, bool *has,
+                             struct err *err)
+{
+	bool descending = cursor->descending;
+	int rc = bounds_of_numeric_texts(cursor, prefix, column, err);
+
+	cursor->descending = false;
+	if (!rc)
+		rc = index_start(cursor, err);
+	*has = !rc && !cursor->eof;
+	if (cursor->walk_open)
+		btree_cursor_close(&cursor->walk);
+	cursor->walk_open = false;
+	cursor->eof = true;
+	cursor->descending = descending;
+	return rc;
+}
+
+/* `column = number` where texts that look like numbers may be equal to it: they are
+ * taken with the number's own entries, for SQLite to compare, and put in the order
+ * in which the other columns would have them. */
+static int gather_loose(struct table_cursor *cursor, uint32_t equal_count,
+                        const struct key_buffer *prefix,
+                        const struct value *number,
+                        const struct key_column *column, struct err *err)
+{
+	struct key_buffer work;
+	int rc;
+
+	cursor->gathered = true;
+	cursor->scattered_count = cursor->scattered_at = 0;
+	rc = gather(cursor, equal_count, err); /* the texts */
+	key_buffer_init(&work, prefix->heap);
+	if (!rc)
+		rc = key_copy(&work, prefix, prefix->size, err);
+	if (!rc)
+		rc = key_append(&work, number, column, err);
+	if (!rc)
+		rc = bounds_of_prefix(cursor, &work, err);
+	if (!rc)
+		rc = gather(cursor, equal_count, err);
+	key_buffer_close(&work);
+	if (!rc && cursor->scattered_count)
+		qsort(cursor->scattered, cursor->scattered_count,
+		      sizeof *cursor->scattered, by_rest);
+	return rc;
+}
+
+/* The equalities become the prefix of the keys to walk; *narrow false when one of
+ * them was the last that could narrow, or the rows have been gathered. */
+static int take_equalities(struct table_cursor *cursor, uint32_t equal_count,
+                           const char *letters, int argc, sqlite3_value **argv,
+                           struct key_buffer *prefix, bool *narrow,
+                           bool *empty, struct err *err)
+{
+	struct table *table = table_of(cursor);
+	const struct index_definition *definition = cursor->index->definition;
+	int rc = ERR_NONE;
+
+	for (int i = 0; !rc && i < (int)equal_count && i < argc; i++) {
+		uint32_t column = definition->columns[i].column;
+		struct value value = { .type = VALUE_NULL };
+		bool loose = false, texts = false;
+
+		if (letters[i] != ARG_NULL)
+			value_probe(argv[i],
+			            table->definition.columns[column].affinity,
+			            &value, &loose);
+		if (letters[i] == ARG_EQUAL && value.type == VALUE_NULL)
+			*empty = true;
+		if (!*narrow)
+			continue;
+		if (loose)
+			rc = has_numeric_texts(cursor, prefix,
+			                       &cursor->index->columns[i],
+			                       &texts, err);
+		if (!rc && texts) {
+			*narrow = false;
+			rc = gather_loose(cursor, equal_count, prefix, &value,
+			                  &cursor->index->columns[i], err);
+			continue;
+		}
+		/* Equal values are shortened to equal bytes. */
+		if (!rc)
+			rc = key_append(prefix, &value,
+			                &cursor->index->columns[i], err);
+	}
+	return rc;
+}
+
+static int take_range(struct table_cursor *cursor, uint32_t equal_count,
+                      char letter, sqlite3_value *from,
+                      const struct key_buffer *prefix, bool *empty,
+                      struct err *err)
+{
+	struct table *table = table_of(cursor);
+	const struct key_column *column = &cursor->index->columns[equal_count];
+	enum affinity affinity =
+		table->definition.columns[cursor->index->definition
+		                                  ->columns[equal_count]
+		                                  .column].affinity;
+	struct key_buffer work;
+	struct value value;
+	bool loose;
+	int rc;
+
+	value_probe(from, affinity, &value, &loose);
+	if (value.type == VALUE_NULL)
+		*empty = true;
+	/* Texts come behind the numbers, so a lower bound leaves them in. */
+	if (loose && (affinity == AFFINITY_TEXT || letter == ARG_LT ||
+	              letter == ARG_LE))
+		return ERR_NONE;
+	key_buffer_init(&work, table->connection->heap);
+	rc = key_copy(&work, prefix, prefix->size, err);
+	if (!rc)
+		rc = apply_range(cursor, letter, &value, column, prefix->size,
+		                 &work, err);
+	key_buffer_close(&work);
+	return rc;
+}
+
 static int index_bounds(struct table_cursor *cursor, uint32_t equal_count,
                         const char *letters, int argc, sqlite3_value **argv,
                         bool *empty, struct err *err)
 {
-	struct table *table = table_of(cursor);
-	const struct index_definition *definition = cursor->index->definition;
 	struct key_buffer prefix;
-	bool narrow = true, cut = false;
-	int i = 0, rc = ERR_NONE;
+	bool narrow = true;
+	int rc;
 
 	*empty = false;
-	key_buffer_init(&prefix, table->connection->heap);
-	key_buffer_reset(&cursor->low);
-	key_buffer_reset(&cursor->high);
-	for (; !rc && i < (int)equal_count && i < argc; i++) {
-		const struct index_column *column = &definition->columns[i];
-		struct value value = { .type = VALUE_NULL };
-		bool usable = true;
-
-		if (letters[i] != ARG_NULL)
-			value_probe(argv[i], table->definition.columns[
-						     column->column].affinity,
-			            &value, &usable);
-		if (letters[i] == ARG_EQUAL && value.type == VALUE_NULL)
-			*empty = true;
-		narrow = narrow && usable && !cut;
-		if (narrow)
-			rc = bound_append(&prefix, &value,
-			                  &cursor->index->columns[i], &cut, err);
-	}
-	if (!rc && prefix.size) {
-		rc = key_copy(&cursor->low, &prefix, prefix.size, err);
-		if (!rc)
-			rc = key_copy(&cursor->high, &prefix, prefix.size, err);
-		if (!rc)
-			rc = key_to_prefix_end(&cursor->high, err);
-	}
-	for (; !rc && narrow && !cut && i < argc; i++) {
-		const struct index_column *column =
-			&definition->columns[equal_count];
-		struct key_buffer work;
-		struct value value;
-		bool usable;
-
-		value_probe(argv[i],
-		            table->definition.columns[column->column].affinity,
-		            &value, &usable);
-		if (value.type == VALUE_NULL)
-			*empty = true;
-		if (!usable)
-			continue;
-		key_buffer_init(&work, table->connection->heap);
-		rc = key_copy(&work, &prefix, prefix.size, err);
-		if (!rc)
-			rc = apply_range(cursor, letters[i], &value,
-			                 &cursor->index->columns[equal_count],
-			                 prefix.size, &work, err);
-		key_buffer_close(&work);
-	}
+	key_buffer_init(&prefix, table_of(cursor)->connection->heap);
+	rc = take_equalities(cursor, equal_count, letters, argc, argv, &prefix,
+	                     &narrow, empty, err);
+	if (!rc && !cursor->gathered)
+		rc = bounds_of_prefix(cursor, &prefix, err);
+	for (int i = (int)equal_count; !rc && narrow && i < argc; i++)
+		rc = take_range(cursor, equal_count, letters[i], argv[i],
+		                &prefix, empty, err);
 	key_buffer_close(&prefix);
 	return rc;
 }
@@ -721,7 +945,9 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 	case PLAN_INDEX:
 		cursor->index = &table->indexes[index];
 		rc = index_bounds(cursor, equal, text, argc, argv, &empty, &err);
-		if (!rc && !empty)
+		if (!rc && !empty && cursor->gathered)
+			gathered_next(cursor);
+		else if (!rc && !empty)
 			rc = index_start(cursor, &err);
 		break;
 	case PLAN_VECTOR:
@@ -751,6 +977,10 @@ int cursor_next(sqlite3_vtab_cursor *moved)
 			rc = table_stand(cursor, on, &err);
 		break;
 	case PLAN_INDEX:
+		if (cursor->gathered) {
+			gathered_next(cursor);
+			break;
+		}
 		rc = cursor->descending
 		             ? btree_cursor_previous(&cursor->walk, &on, &err)
 		             : btree_cursor_next(&cursor->walk, &on, &err);

@@ -71,20 +71,34 @@ static void order_by_rowid(struct planning *p, struct plan *plan)
 	plan->descending = info->aOrderBy[0].desc;
 }
 
+/* Whether an equality leaves one value for ORDER BY. (Where a number equals several
+ * texts, the cursor puts the rows in order.) */
+static bool is_fixed(const struct table_definition *definition,
+                     const struct index_column *column)
+{
+	return column->collation ==
+	       definition->columns[column->column].collation;
+}
+
 static void order_by_index(struct planning *p, struct plan *plan)
 {
 	const struct table_definition *definition = &p->table->definition;
 	const struct index_definition *index =
 		&definition->indexes[plan->index];
-	uint32_t at = plan->equal_count;
+	uint32_t at = 0;
 	int direction = -1;
+
+	while (at < plan->equal_count &&
+	       is_fixed(definition, &index->columns[at]))
+		at++;
 
 	for (int i = 0; i < p->info->nOrderBy; i++) {
 		int column = p->info->aOrderBy[i].iColumn;
 		bool fixed = false, wanted;
 
 		for (uint32_t e = 0; e < plan->equal_count; e++)
-			fixed |= (int)index->columns[e].column == column;
+			fixed |= (int)index->columns[e].column == column &&
+			         is_fixed(definition, &index->columns[e]);
 		if (fixed)
 			continue;
 		if (at == index->column_count) {
@@ -224,13 +238,28 @@ static void add_ranges(struct planning *p, struct plan *plan,
 	}
 }
 
+/* Whether equality with this operand means the index's own: a number may equal
+ * several texts, and of a parameter or another table's column nothing is known. */
+static bool is_exact(const struct planning *p, int constraint)
+{
+	int column = p->info->aConstraint[constraint].iColumn;
+	sqlite3_value *operand = NULL;
+
+	if (p->table->definition.columns[column].affinity >= AFFINITY_NUMERIC)
+		return true;
+	if (sqlite3_vtab_rhs_value(p->info, constraint, &operand) || !operand)
+		return false;
+	return sqlite3_value_type(operand) == SQLITE_TEXT ||
+	       sqlite3_value_type(operand) == SQLITE_BLOB;
+}
+
 static void consider_index(struct planning *p, uint32_t number)
 {
 	const struct index_definition *index =
 		&p->table->definition.indexes[number];
 	struct plan plan = { .kind = PLAN_INDEX, .index = number,
 	                     .rows = p->table->rows + 1 };
-	bool any_null = false;
+	bool any_null = false, exact = true;
 
 	while (plan.equal_count < index->column_count &&
 	       plan.equal_count < COLUMNS_OF_INDEX_MAX - 8) {
@@ -240,6 +269,7 @@ static void consider_index(struct planning *p, uint32_t number)
 			break;
 		any_null |= p->info->aConstraint[found].op !=
 		            SQLITE_INDEX_CONSTRAINT_EQ;
+		exact = exact && is_exact(p, found);
 		arg_add(&plan, found,
 		        equal_letter(p->info->aConstraint[found].op));
 		plan.equal_count++;
@@ -257,6 +287,7 @@ static void consider_index(struct planning *p, uint32_t number)
 	if (!plan.arg_count && !plan.ordered)
 		return;
 	plan.cost = plan.rows * 2.5 + 3;
+	plan.unique = plan.unique && exact;
 	consider(p, &plan);
 }
 

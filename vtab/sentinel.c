@@ -2,9 +2,9 @@
  * sentinel.c - a virtual table that hears of savepoints when no other does.
  *
  * SQLite tells a table nothing of SAVEPOINT; DROP TABLE; ROLLBACK TO: the dropped
- * table is not in the transaction any more. So before any DDL a row is inserted
- * into this eponymous table; it joins SQLite's transaction, gets every savepoint
- * call from then on, and hands them to the homes that DDL has touched. Marks are
+ * table is not in the transaction any more. So before any DDL this eponymous table,
+ * which is always empty, is told to delete its rows: that counts as no change, but
+ * makes it join SQLite's transaction and get every savepoint call from then on, and hands them to the homes that DDL has touched. Marks are
  * idempotent, so a home that hears of one twice loses nothing.
  *
  * An eponymous table belongs to main and would take main's write lock; where main
@@ -227,13 +227,15 @@ int sentinel_join(struct connection *connection, struct home *home,
 		               DDL_HOMES_MAX);
 	connection->ddl_homes[connection->ddl_home_count++] = home_hold(home);
 	if (main_is_native(db)) {
-		rc = run(db, "INSERT INTO main.turdb_sentinel VALUES(0)", err);
+		rc = run(db, "DELETE FROM main.turdb_sentinel", err);
 	} else {
 		rc = run(db, "CREATE VIRTUAL TABLE IF NOT EXISTS temp.turdb_sentinel_in_temp USING turdb_sentinel", err);
 		if (!rc)
-			rc = run(db, "INSERT INTO temp.turdb_sentinel_in_temp VALUES(0)",
+			rc = run(db, "DELETE FROM temp.turdb_sentinel_in_temp",
 			         err);
 	}
+	if (rc)
+		home_release(connection->ddl_homes[--connection->ddl_home_count]);
 	sqlite3_set_last_insert_rowid(db, last);
 	return rc;
 }

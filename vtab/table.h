@@ -104,10 +104,10 @@ uint32_t table_vector_index(const struct table *table, uint32_t column);
 /* values.c */
 int value_take(sqlite3_value *from, enum affinity affinity,
                struct value *value);
-/* The value as a probe of an index column: *usable false when the comparison may
- * convert the column's values, so that the index cannot narrow it. */
+/* The value as a probe of an index column; *loose: the comparison may find that a
+ * number equals texts which look like numbers. */
 void value_probe(sqlite3_value *from, enum affinity affinity,
-                 struct value *value, bool *usable);
+                 struct value *value, bool *loose);
 void value_result(sqlite3_context *context, const struct value *value,
                   bool stays);
 /* The key of a row in an index; *unique: no NULL in it, so equal keys conflict. */

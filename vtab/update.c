@@ -287,8 +287,11 @@ static void bind_value(sqlite3_stmt *statement, int at,
 		                    value->bytes.size, SQLITE_STATIC,
 		                    SQLITE_UTF8);
 		break;
-	case VALUE_BLOB:
-		sqlite3_bind_blob64(statement, at, value->bytes.data,
+	case VALUE_BLOB: /* an empty one may have no address, which means NULL */
+		sqlite3_bind_blob64(statement, at,
+		                    value->bytes.size
+		                            ? (const void *)value->bytes.data
+		                            : "",
 		                    value->bytes.size, SQLITE_STATIC);
 		break;
 	default:
@@ -440,8 +443,8 @@ static int free_rowid(struct table *table, int64_t *rowid, struct err *err)
 	               "no free rowid was found");
 }
 
-static int sequence_use(struct table *table, int64_t *rowid, bool given,
-                        struct err *err)
+/* AUTOINCREMENT: a rowid above every one there ever was. */
+static int sequence_next(struct table *table, int64_t *rowid, struct err *err)
 {
 	struct dictionary_entry entry;
 	int rc = dictionary_find(table->home, table->name, &table->row_arena,
@@ -449,26 +452,36 @@ static int sequence_use(struct table *table, int64_t *rowid, bool given,
 
 	if (rc)
 		return rc;
-	if (!given && entry.sequence >= (uint64_t)INT64_MAX)
+	if (entry.sequence >= (uint64_t)INT64_MAX ||
+	    *rowid == INT64_MIN)
 		return err_set(err, ERR_FULL, "insert into table",
 		               name_shorten(table->name).text,
 		               "AUTOINCREMENT has used the largest rowid");
-	if (!given && *rowid <= (int64_t)entry.sequence)
-		*rowid = (int64_t)entry.sequence + 1;
 	if (*rowid <= (int64_t)entry.sequence)
-		return ERR_NONE;
-	entry.sequence = (uint64_t)*rowid;
+		*rowid = (int64_t)entry.sequence + 1;
+	return ERR_NONE;
+}
+
+static int sequence_raise(struct table *table, int64_t rowid, struct err *err)
+{
+	struct dictionary_entry entry;
+	int rc = dictionary_find(table->home, table->name, &table->row_arena,
+	                         &entry, err);
+
+	if (rc || rowid <= (int64_t)entry.sequence)
+		return rc;
+	entry.sequence = (uint64_t)rowid;
 	return dictionary_put(table->home, table->name, &entry,
 	                      &table->row_arena, err);
 }
 
 static int choose_rowid(struct change *change, sqlite3_value **argv,
-                        bool *given, struct err *err)
+                        struct err *err)
 {
 	struct table *table = change->table;
 	int column = table->definition.rowid_column;
 	sqlite3_value *from = column >= 0 ? argv[2 + column] : argv[1];
-	bool any;
+	bool any, given;
 	int rc;
 
 	if (change->has_old &&
@@ -476,13 +489,11 @@ static int choose_rowid(struct change *change, sqlite3_value **argv,
 		change->new_rowid = sqlite3_value_int64(argv[1]);
 		return ERR_NONE;
 	}
-	*given = sqlite3_value_type(from) != SQLITE_NULL;
-	if (!*given && sqlite3_value_type(argv[1]) != SQLITE_NULL &&
-	    !change->has_old) {
+	/* INSERT INTO t(id, rowid): the rowid that was named so counts. */
+	if (!change->has_old && sqlite3_value_type(argv[1]) != SQLITE_NULL)
 		from = argv[1];
-		*given = true;
-	}
-	if (*given || change->has_old) {
+	given = sqlite3_value_type(from) != SQLITE_NULL;
+	if (given || change->has_old) {
 		struct value value;
 
 		value_take(from, AFFINITY_INTEGER, &value);
@@ -509,7 +520,11 @@ static int choose_rowid(struct change *change, sqlite3_value **argv,
 		change->new_rowid++;
 	else if (!table->definition.autoincrement)
 		return free_rowid(table, &change->new_rowid, err);
-	return ERR_NONE;
+	else
+		change->new_rowid = INT64_MIN; /* none is left */
+	return table->definition.autoincrement
+	               ? sequence_next(table, &change->new_rowid, err)
+	               : ERR_NONE;
 }
 
 /* --- the old row --------------------------------------------------------------- */
@@ -749,22 +764,39 @@ static int change_open(struct change *change, struct err *err)
 	return ERR_NONE;
 }
 
+/* As SQLite walks them: the index made last first, those that replace at the end. */
+static int check_indexes(struct change *change, bool replacing, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+	int rc = ERR_NONE;
+
+	for (uint32_t i = definition->index_count;
+	     !rc && !change->ignored && i-- > 0;) {
+		const struct index_definition *index = &definition->indexes[i];
+
+		if (index->kind == INDEX_TREE && index->unique &&
+		    (index->conflict == CONFLICT_REPLACE) == replacing)
+			rc = check_index(change, i, err);
+	}
+	return rc;
+}
+
 static int check_all(struct change *change, struct err *err)
 {
 	const struct table_definition *definition = &change->table->definition;
 	int rc = ERR_NONE;
 
-	for (uint32_t i = 0; !rc && i < definition->column_count; i++)
+	for (uint32_t i = 0; !rc && !change->ignored &&
+	                     i < definition->column_count; i++)
 		rc = check_not_null(change, i, err);
-	for (uint32_t i = 0; !rc && i < definition->check_count; i++)
+	for (uint32_t i = 0; !rc && !change->ignored &&
+	                     i < definition->check_count; i++)
 		rc = check_expression(change, i, err);
-	if (!rc)
+	if (!rc && !change->ignored)
 		rc = check_rowid(change, err);
-	for (uint32_t i = 0; !rc && i < definition->index_count; i++)
-		if (definition->indexes[i].kind == INDEX_TREE &&
-		    definition->indexes[i].unique)
-			rc = check_index(change, i, err);
-	return rc;
+	if (!rc)
+		rc = check_indexes(change, false, err);
+	return rc ? rc : check_indexes(change, true, err);
 }
 
 static int hidden_is_set(struct change *change, int argc, sqlite3_value **argv,
@@ -785,7 +817,7 @@ static int put(struct change *change, int argc, sqlite3_value **argv,
                sqlite3_int64 *rowid, struct err *err)
 {
 	struct table *table = change->table;
-	bool found, given = false;
+	bool found;
 	int rc = hidden_is_set(change, argc, argv, err);
 
 	if (!rc && change->has_old) {
@@ -797,14 +829,29 @@ static int put(struct change *change, int argc, sqlite3_value **argv,
 	for (uint32_t i = 0; !rc && i < table->definition.column_count; i++)
 		rc = take_column(change, i, argv[2 + i], err);
 	if (!rc)
-		rc = choose_rowid(change, argv, &given, err);
-	if (!rc && table->definition.autoincrement && !change->has_old)
-		rc = sequence_use(table, &change->new_rowid, given, err);
-	if (!rc)
-		rc = check_all(change, err);
+		rc = choose_rowid(change, argv, err);
+	if (rc)
+		return rc;
+	rc = check_all(change, err);
+	/* As in SQLite's own tables, a row that is ignored has used its number. */
+	if (table->definition.autoincrement && !change->has_old &&
+	    (change->ignored ||
+	     (rc == ERR_CONSTRAINT &&
+	      sqlite3_vtab_on_conflict(table->connection->db) ==
+		      SQLITE_IGNORE))) {
+		struct err raising;
+		int raised = sequence_raise(table, change->new_rowid, &raising);
+
+		if (raised) {
+			*err = raising;
+			return raised;
+		}
+	}
 	if (rc || change->ignored)
 		return rc;
 	rc = write_all(change, err);
+	if (!rc && table->definition.autoincrement && !change->has_old)
+		rc = sequence_raise(table, change->new_rowid, err);
 	*rowid = change->new_rowid;
 	return rc;
 }

@@ -77,16 +77,18 @@ int value_take(sqlite3_value *from, enum affinity affinity,
 	return ERR_NONE;
 }
 
-/* What the comparison does to the other side: numbers against a TEXT column may
- * turn the column's texts into numbers (when they come from a numeric column), so
- * such a probe narrows nothing. Text against a numeric column becomes a number. */
+/* A comparison may do something to the column's values: a number from a numeric
+ * column turns texts of a column without numeric affinity into numbers, as many as
+ * look like one; a number that is no column's becomes a text itself if the column
+ * has TEXT affinity. Which of the two is not told. Text against a numeric column
+ * becomes a number. */
 void value_probe(sqlite3_value *from, enum affinity affinity,
-                 struct value *value, bool *usable)
+                 struct value *value, bool *loose)
 {
 	int type = sqlite3_value_type(from);
 
-	*usable = !(affinity == AFFINITY_TEXT &&
-	            (type == SQLITE_INTEGER || type == SQLITE_FLOAT));
+	*loose = affinity < AFFINITY_NUMERIC &&
+	         (type == SQLITE_INTEGER || type == SQLITE_FLOAT);
 	if (affinity >= AFFINITY_NUMERIC && type == SQLITE_TEXT)
 		sqlite3_value_numeric_type(from);
 	*value = (struct value){ .type = VALUE_NULL };
