@@ -152,7 +152,8 @@ class Run:
         if 'REPLACE' in clause + ' '.join(self.columns):
             # Rows that replace rows still to be changed: for a virtual table SQLite has read all before the first change.
             where = ' WHERE rowid = (SELECT rowid FROM t%s ORDER BY rowid LIMIT 1 OFFSET %d)' % (where, chance.randint(0, 3))
-        elif not clause and chance.random() < 0.5 and not any(s.startswith(('id', 'rowid')) for s in sets):
+        elif not clause and chance.random() < 0.5 and not re.search('UNIQUE|KEY|NULL|CHECK', ' '.join(
+                self.columns[1:] + self.constraints)) and not any(s.startswith(('id', 'rowid')) for s in sets):
             where = self.where()
         return 'UPDATE%s t SET %s%s' % (clause, ', '.join(sets), where)
 
