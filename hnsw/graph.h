@@ -66,6 +66,8 @@ struct visited {
 struct pool {
 	uint64_t *keys;
 	size_t room, limit, size, cursor;
+	uint64_t *open; /* NULL when narrow; behind the keys */
+	size_t open_size;
 };
 
 /* One quantiser, in memory; the arrays are borrowed or of `copy`. */

@@ -231,5 +231,7 @@ int walk_level(struct hnsw *graph, const struct score_query *query,
 		batch_take_in(&graph->pool, &batch);
 		next_prefetch(graph);
 	}
+	if (graph->pool.open)
+		pool_wide_settle(&graph->pool);
 	return ERR_NONE;
 }
