@@ -23,15 +23,71 @@ const struct hnsw_kernels *hnsw_kernels_for(enum cpu_level level)
 	return &hnsw_kernels_c;
 }
 
+/* Sums that single precision did not lose: neither infinite nor, having been
+ * squares of small numbers, near nothing. */
+static bool is_sound(float sum)
+{
+	return sum > 1e-30f && sum < 1e30f;
+}
+
+struct wide_sums {
+	double squared_gaps, products, a_squares, b_squares;
+};
+
+/* In double precision, for numbers whose squares do not fit single. */
+static struct wide_sums sums_widely(enum hnsw_element element, size_t n,
+                                    const void *a, const void *b)
+{
+	struct wide_sums sums = { 0 };
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		double x = (double)vector_element(element, a, i);
+		double y = (double)vector_element(element, b, i);
+
+		sums.squared_gaps += (x - y) * (x - y);
+		sums.products += x * y;
+		sums.a_squares += x * x;
+		sums.b_squares += y * y;
+	}
+	return sums;
+}
+
 static double cosine_distance(const struct hnsw_kernels *kernels,
                               enum hnsw_element element, size_t n,
                               const void *a, const void *b)
 {
+	struct wide_sums wide;
 	float sums[3];
 
 	kernels->cosine[element](a, b, n, sums);
-	return 1.0 - (double)sums[0] /
-	                     (sqrt((double)sums[1]) * sqrt((double)sums[2]));
+	if (is_sound(sums[1]) && is_sound(sums[2]))
+		return 1.0 - (double)sums[0] / (sqrt((double)sums[1]) *
+		                                sqrt((double)sums[2]));
+	wide = sums_widely(element, n, a, b);
+	return 1.0 - wide.products /
+	                     (sqrt(wide.a_squares) * sqrt(wide.b_squares));
+}
+
+static double l2_distance(const struct hnsw_kernels *kernels,
+                          enum hnsw_element element, size_t n, const void *a,
+                          const void *b)
+{
+	float sum = kernels->l2[element](a, b, n);
+
+	if (is_sound(sum))
+		return sqrt((double)sum);
+	return sqrt(sums_widely(element, n, a, b).squared_gaps);
+}
+
+double kernels_norm(const struct hnsw_kernels *kernels,
+                    enum hnsw_element element, size_t n, const void *a)
+{
+	float square = kernels->ip[element](a, a, n);
+
+	if (is_sound(square))
+		return sqrt((double)square);
+	return sqrt(sums_widely(element, n, a, a).a_squares);
 }
 
 /* Bits have one distance, whatever is asked. */
@@ -58,5 +114,5 @@ double hnsw_distance(const struct hnsw_kernels *kernels,
 	case HNSW_HAMMING:
 		break;
 	}
-	return sqrt((double)kernels->l2[element](a, b, dimensions));
+	return l2_distance(kernels, element, dimensions, a, b);
 }

@@ -58,6 +58,10 @@ struct hnsw_kernels {
 	                  size_t count, size_t n, float *gaps);
 };
 
+/* The length of a vector, whatever the size of its numbers. */
+double kernels_norm(const struct hnsw_kernels *kernels,
+                    enum hnsw_element element, size_t n, const void *a);
+
 extern const struct hnsw_kernels hnsw_kernels_c;
 #if defined(__x86_64__)
 extern const struct hnsw_kernels hnsw_kernels_avx2;

@@ -9,6 +9,7 @@
  */
 #include "hnsw/score.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -70,10 +71,10 @@ void score_buffers_close(struct hnsw *graph)
 float score_inverse_norm(const struct hnsw *graph, const uint8_t *vector)
 {
 	const struct hnsw_options *options = &graph->options;
-	float square = graph->kernels->ip[options->element](
-		vector, vector, options->dimensions);
+	double norm = kernels_norm(graph->kernels, options->element,
+	                           options->dimensions, vector);
 
-	return (float)(1.0 / sqrt((double)square));
+	return (float)fmin(1.0 / norm, FLT_MAX);
 }
 
 static struct score_codes *codes_of_slot(const struct hnsw *graph,

@@ -408,6 +408,18 @@ static int run_once(struct hnsw_search *search, struct err *err)
 	return ERR_NONE;
 }
 
+/* Twice as wide; when nearly nothing was accepted, four times. */
+static void widen(struct hnsw_search *search)
+{
+	uint32_t factor = search->batch_count < wanted(search) / 2 + 1 &&
+	                  search->accept ? 4 : 2;
+
+	if (search->width >= WIDTH_MAX)
+		search->scanning = true;
+	else
+		search->width *= factor;
+}
+
 /* Runs, wider each time, until the batch has what is wanted or nothing more can
  * be found. */
 static int run(struct hnsw_search *search, struct err *err)
@@ -428,10 +440,7 @@ static int run(struct hnsw_search *search, struct err *err)
 		rc = run_once(search, err);
 		if (search->batch_sure >= wanted(search) || search->complete)
 			break;
-		if (search->width < WIDTH_MAX)
-			search->width *= 2;
-		else
-			search->scanning = true;
+		widen(search);
 	}
 	return rc;
 }

@@ -178,6 +178,59 @@ static void ranges_follow_the_data(struct test *t)
 	graph_rig_close(&rig);
 }
 
+/* Dimensions that never change, and one that starts to after the training. */
+static void constant_dimensions_are_coded(struct test *t)
+{
+	struct hnsw_options options = with_sq8(plain);
+	struct graph_rig rig;
+	float vector[8] = { 5, 0, -3e6f, 1e-3f };
+	uint32_t i;
+
+	if (!graph_rig_open(&rig, t, &options, 0, true))
+		return;
+	for (i = 0; i < 400; i++) {
+		vector[4] = (float)i;
+		vector[5] = i < 300 ? 0 : (float)i;
+		EXPECT(t, graph_rig_insert(&rig, i, vector));
+	}
+	EXPECT(t, graph_rig_check(&rig));
+	graph_rig_close(&rig);
+}
+
+/* Steps of such numbers have no square that fits a float. */
+static void numbers_too_large_for_codes_stay_vectors(struct test *t)
+{
+	static const float sizes[] = { 1e30f, 1e-30f };
+	struct hnsw_options options = with_sq8(plain);
+	struct graph_rig rig;
+	float vector[8];
+	uint32_t i, j, s;
+
+	for (s = 0; s < 2; s++) {
+		struct hnsw_query query = { .k = 5 };
+		double distances[5];
+		int64_t rowids[5];
+
+		options.metric = s ? HNSW_COSINE : HNSW_IP;
+		if (!graph_rig_open(&rig, t, &options, 0, true))
+			return;
+		for (i = 0; i < 300; i++) {
+			for (j = 0; j < 8; j++)
+				vector[j] = (1 + (float)(test_random(&t->seed) %
+				                         100)) * sizes[s];
+			EXPECT(t, graph_rig_insert(&rig, i, vector));
+		}
+		EXPECT(t, graph_rig_check(&rig));
+		if (s == 0)
+			EXPECT_EQ(t, memory_pager_state_bytes(
+					     rig.memory)[STATE_FLAGS_AT], 0);
+		query.vector = span_of(vector, sizeof vector);
+		EXPECT_EQ(t, graph_rig_search(&rig, &query, 5, rowids,
+		                              distances), 5);
+		graph_rig_close(&rig);
+	}
+}
+
 /* Payloads in a strip of their own, crossing pages. */
 static void vectors_larger_than_a_page_cross_pages(struct test *t)
 {
@@ -548,6 +601,8 @@ static const struct test_case cases[] = {
 	CASE(every_metric_and_element_makes_a_sound_graph),
 	CASE(codes_are_learned_and_kept_true),
 	CASE(ranges_follow_the_data),
+	CASE(constant_dimensions_are_coded),
+	CASE(numbers_too_large_for_codes_stay_vectors),
 	CASE(vectors_larger_than_a_page_cross_pages),
 	CASE(the_largest_vectors_fit),
 	CASE(equal_vectors_are_all_found),

@@ -318,6 +318,8 @@ static void halves_go_to_floats_and_back(struct test *t)
 static void distances_are_those_of_the_metric(struct test *t)
 {
 	const float a[3] = { 1, 2, 2 }, b[3] = { 2, 1, -2 };
+	const float huge[3] = { 1e30f, 0, 1e30f }, c[3] = { 0 };
+	const float tiny[3] = { 3e-30f, 0, 4e-30f };
 	const uint8_t x[2] = { 0x0f, 0x01 }, y[2] = { 0xff, 0x00 };
 	size_t count, level;
 	const struct hnsw_kernels *const *kernels = levels(&count);
@@ -333,6 +335,14 @@ static void distances_are_those_of_the_metric(struct test *t)
 		               -8.0, 1));
 		EXPECT(t, near(hnsw_distance(k, HNSW_L1, HNSW_F32, 3, a, b), 6,
 		               1));
+		EXPECT(t, near(hnsw_distance(k, HNSW_L2, HNSW_F32, 3, huge, c) /
+		                       1e30, sqrt(2), 1));
+		EXPECT(t, near(hnsw_distance(k, HNSW_L2, HNSW_F32, 3, tiny, c) *
+		                       1e30, 5, 1));
+		EXPECT(t, near(hnsw_distance(k, HNSW_COSINE, HNSW_F32, 3, tiny,
+		                             huge), 1 - 7 / (5 * sqrt(2)), 1));
+		EXPECT(t, hnsw_distance(k, HNSW_L2, HNSW_F32, 3, tiny, tiny) ==
+		                  0);
 		EXPECT(t, near(hnsw_distance(k, HNSW_HAMMING, HNSW_BIT, 12, x, y),
 		               5, 1));
 	}

@@ -91,6 +91,45 @@ static void a_wide_pool_does_the_same(struct test *t)
 		offer_and_compare(t, POOL_NARROW_MAX + 1, 60000);
 }
 
+/* Each nearer than all before and none expanded: what is open overflows. */
+static void a_wide_pool_forgets_what_fell_out(struct test *t)
+{
+	uint32_t count = POOL_NARROW_MAX * 4, i;
+	struct fixture fixture;
+	struct pool *pool = &fixture.graph.pool;
+
+	fixture_open(&fixture);
+	EXPECT_OK(t, pool_reset(&fixture.graph, POOL_NARROW_MAX + 1, &t->err));
+	for (i = 0; i < count; i++)
+		pool_add(pool, pool_key(i, -(float)i));
+	for (i = count; i > count - POOL_NARROW_MAX - 1; i--)
+		EXPECT_EQ(t, pool_next(pool), i - 1);
+	EXPECT_EQ(t, pool_next(pool), NO_NODE);
+	fixture_close(&fixture);
+}
+
+static void visited_nodes_are_forgotten(struct test *t)
+{
+	uint32_t count = VISITED_LIST_MAX * 2, round, i;
+	struct fixture fixture;
+	struct visited *visited = &fixture.graph.visited;
+
+	fixture_open(&fixture);
+	EXPECT_OK(t, visited_room_make(&fixture.graph, count, &t->err));
+	for (round = 0; round < 4; round++) {
+		for (i = 0; i < count >> round; i++) {
+			EXPECT(t, visited_lacks(visited, i));
+			EXPECT(t, visited_add(visited, i));
+			EXPECT(t, !visited_add(visited, i));
+			visited_settle(visited);
+		}
+		visited_clear(visited);
+	}
+	heap_free(&fixture.heap, visited->words);
+	heap_free(&fixture.heap, visited->list);
+	fixture_close(&fixture);
+}
+
 static void keys_are_in_the_order_of_distances(struct test *t)
 {
 	static const float rising[] = { -1e30f, -2, -1, -1e-30f, 0, 1e-30f, 1,
@@ -121,6 +160,8 @@ static void sorting_puts_keys_in_order(struct test *t)
 static const struct test_case cases[] = {
 	CASE(a_pool_keeps_the_nearest_and_expands_them_all),
 	CASE(a_wide_pool_does_the_same),
+	CASE(a_wide_pool_forgets_what_fell_out),
+	CASE(visited_nodes_are_forgotten),
 	CASE(keys_are_in_the_order_of_distances),
 	CASE(sorting_puts_keys_in_order),
 };
