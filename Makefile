@@ -25,12 +25,13 @@ endif
 # SQLite's time); test programs link the same objects without it.
 ifeq ($(VARIANT)$(findstring gcc,$(shell $(CC) --version)),releasegcc)
 LTO         := -flto=2 -ffat-lto-objects
-LDFLAGS_so  := -O2 -flto=2
+LDFLAGS_so  := -O2 -flto=2 -fuse-linker-plugin
+LDFLAGS_lto := -fno-use-linker-plugin
 endif
 LDLIBS := -lzstd -lxxhash -lm
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
-LDFLAGS_ALL  := -pthread $(LDFLAGS_$(VARIANT)) $(LDFLAGS)
+LDFLAGS_ALL  := -pthread $(LDFLAGS_$(VARIANT)) $(LDFLAGS_lto) $(LDFLAGS)
 
 SOURCES := $(foreach layer,$(LAYERS),$(wildcard $(layer)/*.c))
 OBJECTS := $(SOURCES:%.c=$(OUT)/%.o)
