@@ -22,6 +22,7 @@ struct vfs_environment;
 struct vfs_environment *vfs_environment_find(void);
 void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
                              struct store_environment *stores);
+void sql_rig_environment_own(struct vfs_environment *environment);
 int sql_rig_view_control(void);
 struct heap *sql_rig_environment_heap(struct vfs_environment *environment);
 int sqlite3_turdb_init(sqlite3 *db, char **message,
@@ -49,6 +50,8 @@ int sql_rig_start(struct err *err)
 	sqlite3_close(db);
 	sqlite3_cancel_auto_extension((void (*)(void))load);
 	started = rc == SQLITE_OK;
+	if (started)
+		sql_rig_environment_own(vfs_environment_find());
 	return rc ? err_set(err, ERR_IO, "load", "turdb", "SQLite says %d", rc)
 	          : ERR_NONE;
 }

@@ -6,6 +6,7 @@
 void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
                              struct store_environment *stores);
 struct heap *sql_rig_environment_heap(struct vfs_environment *environment);
+void sql_rig_environment_own(struct vfs_environment *environment);
 int sql_rig_view_control(void);
 
 void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
@@ -23,4 +24,11 @@ struct heap *sql_rig_environment_heap(struct vfs_environment *environment)
 int sql_rig_view_control(void)
 {
 	return VFS_FCNTL_VIEW;
+}
+
+/* Each process brings its stores; those the library made for itself go. */
+void sql_rig_environment_own(struct vfs_environment *environment)
+{
+	store_environment_close(environment->stores);
+	environment->stores = NULL;
 }
