@@ -3,6 +3,8 @@
  */
 #include "ext/ext.h"
 
+#include "vtab/vtab.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +12,8 @@ SQLITE_EXTENSION_INIT3
 
 struct check {
 	sqlite3 *db;
+	const char *table;  /* NULL: whole databases */
+	bool found;
 	int level;
 	void (*problem)(void *context, const char *sentence);
 	void *context;
@@ -25,15 +29,23 @@ static int check_schema(void *context, const char *schema, struct err *err)
 
 	if (rc)
 		return rc;
-	rc = store_check(view, check->level, check->problem, check->context, err);
+	if (!check->table)
+		rc = store_check(view, check->level, check->problem,
+		                 check->context, err);
 	/* Pages that are not what was written are not looked into. */
-	if (!rc)
+	if (!rc && !check->table)
 		rc = ext_check_files(view, check->problem, check->context,
 		                     &wrong, err);
 	if (!rc && wrong)
 		rc = err_set(err, ERR_CORRUPT, "check", schema,
 		             "its trees or graphs are damaged");
+	if (!rc)
+		rc = vtab_check(check->db, schema, check->table, check->level,
+		                check->problem, check->context, err);
 	sqlite3_finalize(reading);
+	if (check->table && rc == ERR_MISSING)
+		return ERR_NONE; /* perhaps in the next schema */
+	check->found = true;
 	return rc;
 }
 
@@ -41,17 +53,18 @@ int ext_check(sqlite3 *db, const char *table, int level,
               void (*problem)(void *context, const char *sentence),
               void *context, struct err *err)
 {
-	struct check check = { .db = db, .level = level, .problem = problem,
+	struct check check = { .db = db, .table = table, .level = level, .problem = problem,
 		               .context = context };
 	char schema[EXT_SCHEMA_SIZE];
 	struct store *store;
 	int rc;
 
-	if (table)
-		return err_set(err, ERR_MISSING, "check table", table,
-		               "there is no such turdb table");
 	rc = ext_schema_find(db, NULL, schema, &store, err);
 	if (rc)
 		return rc;
-	return ext_schema_each(db, check_schema, &check, err);
+	rc = ext_schema_each(db, check_schema, &check, err);
+	if (!rc && table && !check.found)
+		rc = err_set(err, ERR_MISSING, "check table", table,
+		             "there is no such turdb table");
+	return rc;
 }

@@ -311,6 +311,8 @@ int vtab_register(sqlite3 *db, const struct vtab_environment *environment)
 	connection->environment = *environment;
 	connection->users = 1;
 	rc = sentinel_register(connection);
+	if (!rc)
+		rc = check_register(connection);
 	if (rc) {
 		connection_release(connection);
 		return rc;

@@ -81,6 +81,8 @@ int table_open(struct connection *connection, int argc,
 		return err_set(err, ERR_NOMEM, "open table",
 		               name_shorten(argv[2]).text, "no memory");
 	table->connection = connection;
+	table->next = connection->tables;
+	connection->tables = table;
 	arena_init(&table->arena, heap);
 	table->schema = sqlite3_mprintf("%s", argv[1]);
 	table->name = sqlite3_mprintf("%s", argv[2]);
@@ -114,7 +116,11 @@ int table_open(struct connection *connection, int argc,
 void table_close(struct table *table)
 {
 	struct heap *heap = table->connection->heap;
+	struct table **link = &table->connection->tables;
 
+	while (*link != table)
+		link = &(*link)->next;
+	*link = table->next;
 	while (table->pooled)
 		cursor_free(table, table->pool[--table->pooled]);
 	for (uint32_t i = 0; table->indexes && i < table->definition.index_count;

@@ -31,6 +31,7 @@ struct connection {
 	 * savepoints on to them. */
 	struct home *ddl_homes[DDL_HOMES_MAX];
 	uint32_t ddl_home_count;
+	struct table *tables;     /* connected ones */
 };
 
 struct table_index {
@@ -47,6 +48,7 @@ struct table_cursor;
 struct table {
 	sqlite3_vtab base;        /* first: SQLite's calls cast back */
 	struct connection *connection;
+	struct table *next;       /* of the connection's */
 	struct home *home;
 	struct arena arena;       /* the definition */
 	struct table_definition definition;
@@ -100,6 +102,11 @@ int table_create_files(struct table *table, struct err *err);
 int table_drop_files(struct table *table, struct err *err);
 void table_count(struct table *table);
 uint32_t table_vector_index(const struct table *table, uint32_t column);
+
+/* check.c: also "schema.table"; connects it if need be. */
+int table_find(struct connection *connection, const char *name,
+               struct table **found, struct err *err);
+int check_register(struct connection *connection);
 
 /* values.c */
 int value_take(sqlite3_value *from, enum affinity affinity,
