@@ -4,10 +4,12 @@
  *   btree_bench [ROWS [ROUNDS [WORD [ENGINE]]]]
  *
  * Rows have a 40-byte value under an 8-byte rowid key or a 24-byte text key. A
- * round does one load, one scan and one million lookups in TurDB, then the same
- * in LMDB (WRITEMAP, no syncs); rounds alternate and medians are printed, with
- * the ratio TurDB / LMDB. Without arguments: 1,000,000 rows, 5 rounds, everything.
- * WORD picks measures by a part of their name ("" all), ENGINE turdb or lmdb.
+ * round does one load in one transaction, one scan and one million lookups with
+ * the tree over memory pages, the same over the store, the same in LMDB
+ * (WRITEMAP, no syncs). Rounds alternate; medians are printed, with the ratio to
+ * LMDB. Loads count their commit. Without arguments: 1,000,000 rows, 5 rounds,
+ * everything. WORD picks measures by a part of their name ("" all), ENGINE one of
+ * memory, store, lmdb.
  */
 #define _GNU_SOURCE
 #include <lmdb.h>
@@ -20,11 +22,15 @@
 
 #include "btree/btree.h"
 #include "test/support/memory_pager.h"
+#include "vfs/store.h"
 
-enum { VALUE_SIZE = 40, ROUNDS_MAX = 15, TEXT_SIZE = 24, KEY_ROOM = 32 };
+enum { VALUE_SIZE = 40, ROUNDS_MAX = 15, TEXT_SIZE = 24, KEY_ROOM = 32,
+       CACHE_KB = 131072 /* the load stays in memory, as in LMDB */ };
 
 enum measure { SEQUENTIAL_LOAD, RANDOM_LOAD, SCAN, RANDOM_GET, MEASURES };
-enum engine { TURDB, LMDB, ENGINES };
+enum engine { MEMORY, STORE, LMDB, ENGINES };
+
+static const char *const engine_names[ENGINES] = { "memory", "store", "lmdb" };
 
 static const char *const measure_names[MEASURES] = {
 	"sequential load", "random load", "scan", "random get",
@@ -95,24 +101,110 @@ static void note(struct bench *bench, enum measure measure, enum engine engine,
 		(cpu_ns() - started) / (double)operations;
 }
 
-static void turdb_load(struct bench *bench, struct memory_pager *memory,
+/* Where a tree's pages live. */
+struct home {
+	struct pager *pager;
+	struct memory_pager *memory; /* or */
+	struct store_environment *environment;
+	struct store *store;
+	struct store_view *view;
+	struct os *os;
+	struct heap heap;
+	char path[32];
+};
+
+static void must(int rc, const struct err *err)
+{
+	if (rc)
+		die(err->text, rc);
+}
+
+static void home_open(struct home *home, enum engine engine)
+{
+	struct store_options options = { .create = true,
+	                                 .cache_kb = CACHE_KB };
+	uint32_t file_id;
+	struct err err;
+
+	memset(home, 0, sizeof *home);
+	heap_init(&home->heap);
+	if (engine == MEMORY) {
+		memory_pager_open(&home->memory, &home->heap, 0, false, &err);
+		memory_pager_begin(home->memory);
+		home->pager = memory_pager_of(home->memory);
+		return;
+	}
+	strcpy(home->path, "/tmp/btree-bench-XXXXXX");
+	if (!mkdtemp(home->path))
+		die("mkdtemp", 0);
+	must(os_posix_open(&home->heap, &home->os, &err), &err);
+	must(store_environment_open(home->os, &home->heap, &home->environment,
+	                            &err), &err);
+	must(store_open(home->environment, home->path, &options, &home->store,
+	                &err), &err);
+	must(store_view_open(home->store, &home->view, &err), &err);
+	must(store_view_write(home->view, 0, &err), &err);
+	must(store_file_create(home->view, STORE_FILE_TABLE, "bench", 16384,
+	                       &file_id, &err), &err);
+	must(store_pager(home->view, file_id, &home->pager, &err), &err);
+}
+
+static inline void home_operation_end(struct home *home)
+{
+	struct err err;
+
+	if (home->memory)
+		memory_pager_operation_end(home->memory);
+	else
+		must(store_view_operation_end(home->view, &err), &err);
+}
+
+static void home_commit(struct home *home)
+{
+	struct err err;
+
+	if (home->memory)
+		memory_pager_commit(home->memory);
+	else
+		must(store_view_commit(home->view, STORE_DURABLE_NEVER, &err),
+		     &err);
+}
+
+static void home_close(struct home *home)
+{
+	char command[64];
+	struct err err;
+
+	if (home->memory) {
+		memory_pager_close(home->memory);
+		return;
+	}
+	store_view_close(home->view);
+	must(store_close(home->store, &err), &err);
+	store_environment_close(home->environment);
+	os_posix_close(home->os);
+	snprintf(command, sizeof command, "rm -rf %s", home->path);
+	if (system(command))
+		die("rm", 0);
+}
+
+static void turdb_load(struct bench *bench, struct home *home,
                        struct btree *tree, bool random)
 {
 	uint8_t key[KEY_ROOM], value[VALUE_SIZE];
 	struct err err;
-	int rc;
 
 	for (uint64_t i = 0; i < bench->rows; i++) {
 		uint64_t row = random ? bench->order[i] : i;
 
 		value_of(row, value);
-		rc = btree_put(tree, key_of(bench, row, key),
+		must(btree_put(tree, key_of(bench, row, key),
 		               span_of(value, VALUE_SIZE),
-		               random ? BTREE_PUT_NEW : BTREE_PUT_APPEND, &err);
-		if (rc)
-			die(err.text, rc);
-		memory_pager_operation_end(memory);
+		               random ? BTREE_PUT_NEW : BTREE_PUT_APPEND,
+		               &err), &err);
+		home_operation_end(home);
 	}
+	home_commit(home);
 }
 
 static void turdb_scan(struct bench *bench, struct btree *tree)
@@ -124,12 +216,13 @@ static void turdb_scan(struct bench *bench, struct btree *tree)
 	struct err err;
 
 	btree_cursor_init(&cursor, tree);
-	btree_cursor_first(&cursor, &on, &err);
+	must(btree_cursor_first(&cursor, &on, &err), &err);
 	while (on) {
-		btree_cursor_read(&cursor, &key, &value, &deleted, &err);
+		must(btree_cursor_read(&cursor, &key, &value, &deleted, &err),
+		     &err);
 		sink += value.data[8];
 		rows++;
-		btree_cursor_next(&cursor, &on, &err);
+		must(btree_cursor_next(&cursor, &on, &err), &err);
 	}
 	btree_cursor_close(&cursor);
 	if (rows != bench->rows)
@@ -147,50 +240,50 @@ static void turdb_get(struct bench *bench, struct btree *tree, uint64_t count)
 	for (uint64_t i = 0; i < count; i++) {
 		uint64_t row = mixed(bench->random + i) % bench->rows;
 
-		btree_get(tree, key_of(bench, row, key), &scratch, &value,
-		          &found, &err);
+		must(btree_get(tree, key_of(bench, row, key), &scratch, &value,
+		               &found, &err), &err);
 		if (!found)
 			die("a row is lost", 0);
 		sink += value.data[8];
 	}
 }
 
-static void turdb_round(struct bench *bench, uint32_t round, bool random)
+static void turdb_round(struct bench *bench, uint32_t round, bool random,
+                        enum engine engine)
 {
-	struct memory_pager *memory;
 	struct btree tree;
-	struct heap heap;
+	struct home home;
 	struct err err;
 	double started;
 
-	heap_init(&heap);
-	memory_pager_open(&memory, &heap, 0, false, &err);
-	memory_pager_begin(memory);
-	btree_create(memory_pager_of(memory),
-	             bench->text ? BTREE_KEYS_BYTES : BTREE_KEYS_ROWID, &err);
-	btree_open(&tree, memory_pager_of(memory), &err);
+	home_open(&home, engine);
+	must(btree_create(home.pager, bench->text ? BTREE_KEYS_BYTES
+	                                          : BTREE_KEYS_ROWID, &err),
+	     &err);
+	must(btree_open(&tree, home.pager, &err), &err);
 	started = cpu_ns();
-	turdb_load(bench, memory, &tree, random);
-	note(bench, random ? RANDOM_LOAD : SEQUENTIAL_LOAD, TURDB, round,
+	turdb_load(bench, &home, &tree, random);
+	note(bench, random ? RANDOM_LOAD : SEQUENTIAL_LOAD, engine, round,
 	     started, bench->rows);
-	memory_pager_commit(memory);
-	if (round == 0)
+	if (round == 0 && engine == MEMORY)
 		printf("  %s: %u leaves, %u nodes, %.1f MB\n",
 		       random ? "random" : "sequential",
-		       memory_pager_pages_of_kind(memory, PAGE_LEAF),
-		       memory_pager_pages_of_kind(memory, PAGE_INTERIOR),
-		       memory_pager_page_count(memory) * 16384.0 / 1e6);
+		       memory_pager_pages_of_kind(home.memory, PAGE_LEAF),
+		       memory_pager_pages_of_kind(home.memory, PAGE_INTERIOR),
+		       memory_pager_page_count(home.memory) * 16384.0 / 1e6);
+	if (engine == STORE)
+		must(store_view_begin(home.view, &err), &err);
 	if (!random && wanted(bench, SCAN)) {
 		started = cpu_ns();
 		turdb_scan(bench, &tree);
-		note(bench, SCAN, TURDB, round, started, bench->rows);
+		note(bench, SCAN, engine, round, started, bench->rows);
 	}
 	if (!random && wanted(bench, RANDOM_GET)) {
 		started = cpu_ns();
 		turdb_get(bench, &tree, bench->rows);
-		note(bench, RANDOM_GET, TURDB, round, started, bench->rows);
+		note(bench, RANDOM_GET, engine, round, started, bench->rows);
 	}
-	memory_pager_close(memory);
+	home_close(&home);
 }
 
 static void lmdb_load(struct bench *bench, MDB_txn *txn, MDB_dbi dbi,
@@ -264,9 +357,9 @@ static void lmdb_round(struct bench *bench, uint32_t round, bool random)
 	mdb_dbi_open(txn, NULL, 0, &dbi);
 	started = cpu_ns();
 	lmdb_load(bench, txn, dbi, random);
+	mdb_txn_commit(txn);
 	note(bench, random ? RANDOM_LOAD : SEQUENTIAL_LOAD, LMDB, round,
 	     started, bench->rows);
-	mdb_txn_commit(txn);
 	mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
 	if (!random && wanted(bench, SCAN)) {
 		started = cpu_ns();
@@ -313,6 +406,25 @@ static void shuffle(struct bench *bench)
 	}
 }
 
+static void measure_print(struct bench *bench, enum measure measure)
+{
+	double ns[ENGINES], sum = 0;
+
+	for (int e = 0; e < ENGINES; e++)
+		sum += ns[e] = median(bench->ns[measure][e], bench->rounds);
+	if (sum == 0)
+		return;
+	printf("  %-16s", measure_names[measure]);
+	for (int e = 0; e < ENGINES; e++) {
+		if (ns[e] == 0)
+			continue;
+		printf("   %s %7.1f ns", engine_names[e], ns[e]);
+		if (e != LMDB && ns[LMDB] > 0)
+			printf(" (%.2f)", ns[e] / ns[LMDB]);
+	}
+	printf("\n");
+}
+
 static void keys_bench(struct bench *bench, const char *name)
 {
 	printf("%s, 40-byte values, %llu rows\n", name,
@@ -325,27 +437,20 @@ static void keys_bench(struct bench *bench, const char *name)
 			             !wanted(bench, SCAN) &&
 			             !wanted(bench, RANDOM_GET))
 				continue;
-			if (!bench->engine || strcmp(bench->engine, "lmdb"))
-				turdb_round(bench, round, random);
-			if (!bench->engine || strcmp(bench->engine, "turdb"))
-				lmdb_round(bench, round, random);
+			for (int e = 0; e < ENGINES; e++) {
+				if (bench->engine &&
+				    strcmp(bench->engine, engine_names[e]))
+					continue;
+				if (e == LMDB)
+					lmdb_round(bench, round, random);
+				else
+					turdb_round(bench, round, random,
+					            (enum engine)e);
+			}
 		}
 	}
-	for (int m = 0; m < MEASURES; m++) {
-		double ours = median(bench->ns[m][TURDB], bench->rounds);
-		double theirs = median(bench->ns[m][LMDB], bench->rounds);
-
-		if (ours + theirs == 0)
-			continue;
-		printf("  %-16s", measure_names[m]);
-		if (ours > 0)
-			printf(" %8.1f ns", ours);
-		if (theirs > 0)
-			printf("   lmdb %8.1f ns", theirs);
-		if (ours > 0 && theirs > 0)
-			printf("   ratio %.2f", ours / theirs);
-		printf("\n");
-	}
+	for (int m = 0; m < MEASURES; m++)
+		measure_print(bench, (enum measure)m);
 }
 
 int main(int argc, char **argv)

@@ -90,6 +90,7 @@ struct btree_cursor {
 	uint8_t *key;                    /* the remembered key                 */
 	uint32_t key_size, key_room;
 	uint32_t prefix_size;            /* of `key`: also the page's prefix   */
+	uint32_t run;                    /* leaves walked through in order     */
 	uint8_t key_inline[64];          /* short keys need no allocation      */
 	struct btree_scratch scratch;    /* an overflow value                  */
 };

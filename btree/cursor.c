@@ -16,7 +16,12 @@
 
 #include <string.h>
 
-enum { CELLS_AHEAD = 6, EMPTY_LEAVES_MAX = 65536 };
+enum {
+	CELLS_AHEAD = 6,
+	EMPTY_LEAVES_MAX = 65536,
+	LEAVES_AHEAD = 8, /* fetched at a time, so that 8 to 16 are ahead   */
+	RUN_MIN = 2,      /* leaves walked through before more are fetched */
+};
 
 void btree_cursor_init(struct btree_cursor *cursor, struct btree *tree)
 {
@@ -210,6 +215,35 @@ static int goes_back(struct btree_cursor *cursor, uint32_t page_no,
 	                    err);
 }
 
+/* A walk that has gone through leaves in order has the following ones fetched,
+ * some at a time, as far as their parent knows them: on a cold disk many reads
+ * are under way at once. */
+static __attribute__((noinline)) void
+leaves_fetch(const struct btree_cursor *cursor)
+{
+	struct btree *tree = cursor->tree;
+	struct probe probe =
+		probe_of(span_of(cursor->key, cursor->key_size));
+	struct tree_state state;
+	struct node node;
+	uint32_t page_no, slot = 0, from, to;
+
+	if (tree_state_read(tree, &state, NULL) || state.height < 2)
+		return;
+	page_no = state.root;
+	for (uint32_t level = state.height - 1u; level > 0; level--) {
+		if (tree_node_read(tree, page_no, (uint8_t)level, &node,
+		                   NULL) ||
+		    !interior_search(&node, &probe, &slot))
+			return;
+		page_no = node_child(&node, slot);
+	}
+	from = slot + (cursor->run == RUN_MIN ? 2 : 1 + LEAVES_AHEAD);
+	to = slot + 1 + 2 * LEAVES_AHEAD;
+	for (; from < to && from < node.count; from++)
+		pager_prefetch(tree->pager, node_child(&node, from));
+}
+
 /* The first entry of the leaves that follow `node`; with `after` it must come
  * after the remembered one. */
 static int next_leaf_enter(struct btree_cursor *cursor, struct node *node,
@@ -237,9 +271,12 @@ static int next_leaf_enter(struct btree_cursor *cursor, struct node *node,
 	rc = page_enter(cursor, page_no, node, err);
 	if (!rc)
 		rc = slot_enter(cursor, 0, err);
-	if (!rc)
-		*on = true;
-	return rc;
+	if (rc)
+		return rc;
+	if (after && ++cursor->run % LEAVES_AHEAD == RUN_MIN)
+		leaves_fetch(cursor);
+	*on = true;
+	return ERR_NONE;
 }
 
 /* The path to the end of the leaf before the path's own; false at the start. */
@@ -337,6 +374,7 @@ int btree_cursor_seek(struct btree_cursor *cursor, struct span key,
 	bool found;
 	int rc;
 
+	cursor->run = 0;
 	rc = descend(cursor, key, &path, &found, err);
 	if (rc)
 		return rc;

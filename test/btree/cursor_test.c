@@ -343,11 +343,46 @@ static void a_scan_that_deletes_meets_every_entry_once(struct test *t)
 	bed_close(&bed);
 }
 
+/* Beside its next leaf a walk asks for those after it, each once, and a walk
+ * within a leaf or two asks for nothing. */
+static void a_long_walk_has_leaves_fetched_ahead(struct test *t)
+{
+	uint64_t rows = test_scaled(20000, 10000), before, asked;
+	struct btree_cursor cursor;
+	struct tree_bed bed;
+	uint32_t leaves;
+	uint8_t rowid[8];
+	bool on;
+
+	EXPECT_OK(t, bed_open(&bed, t, BED_ROWIDS, 1024, false));
+	for (uint64_t i = 0; i < rows; i++) {
+		btree_rowid_key(rowid, (int64_t)i);
+		EXPECT_OK(t, btree_put(&bed.tree, span_of(rowid, 8),
+		                       span_of("value", 5), BTREE_PUT_NEW,
+		                       &t->err));
+	}
+	leaves = memory_pager_pages_of_kind(bed.memory, PAGE_LEAF);
+	btree_cursor_init(&cursor, &bed.tree);
+	before = memory_pager_calls(bed.memory, MEMORY_PAGER_PREFETCH);
+	EXPECT_OK(t, btree_cursor_first(&cursor, &on, &t->err));
+	for (int i = 0; i < 20; i++)
+		EXPECT_OK(t, btree_cursor_next(&cursor, &on, &t->err));
+	asked = memory_pager_calls(bed.memory, MEMORY_PAGER_PREFETCH) - before;
+	EXPECT_EQ(t, asked, 0);
+	while (on)
+		EXPECT_OK(t, btree_cursor_next(&cursor, &on, &t->err));
+	asked = memory_pager_calls(bed.memory, MEMORY_PAGER_PREFETCH) - before;
+	EXPECT(t, asked > leaves * 3 / 2 && asked < leaves * 2);
+	btree_cursor_close(&cursor);
+	bed_close(&bed);
+}
+
 static const struct test_case cases[] = {
 	CASE(cursors_survive_everything_in_tiny_pages),
 	CASE(cursors_survive_pages_that_move),
 	CASE(cursors_survive_everything_in_large_pages),
 	CASE(a_cursor_without_its_tree_is_aborted),
 	CASE(a_scan_that_deletes_meets_every_entry_once),
+	CASE(a_long_walk_has_leaves_fetched_ahead),
 };
 TEST_MAIN(cases)

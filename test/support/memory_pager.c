@@ -68,7 +68,7 @@ struct memory_pager {
 	size_t lent_count, lent_room;
 	uint64_t operation;
 
-	uint64_t calls[6];
+	uint64_t calls[7];
 	unsigned fail_calls;
 	uint64_t fail_in;
 	bool fail_sticky, failing;
@@ -360,6 +360,7 @@ static void page_prefetch(struct pager *pager, uint32_t page_no)
 {
 	struct memory_pager *memory = memory_of(pager);
 
+	memory->calls[__builtin_ctz(MEMORY_PAGER_PREFETCH)]++;
 	if (page_no < memory->slot_count)
 		__builtin_prefetch(memory->slots[page_no].bytes);
 }
@@ -576,7 +577,7 @@ uint64_t memory_pager_calls(const struct memory_pager *memory, unsigned calls)
 {
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < 7; i++)
 		if (calls & (1u << i))
 			sum += memory->calls[i];
 	return sum;

@@ -39,6 +39,7 @@ enum memory_pager_call {
 	MEMORY_PAGER_STATE_READ = 16,
 	MEMORY_PAGER_STATE_EDIT = 32,
 	MEMORY_PAGER_ANY = 63,
+	MEMORY_PAGER_PREFETCH = 64, /* counted only; it cannot fail */
 };
 
 struct memory_pager;
