@@ -44,11 +44,17 @@ int btree_open(struct btree *tree, struct pager *pager, struct err *err);
 int btree_count(struct btree *tree, uint64_t *entries, struct err *err);
 
 enum btree_put {
-	BTREE_PUT_NEW,     /* ERR_EXISTS (no sentence needed) when the key is there */
-	BTREE_PUT_REPLACE, /* insert or replace                                     */
-	BTREE_PUT_APPEND,  /* hint: the key is probably the largest; else as NEW    */
+	BTREE_PUT_NEW,     /* ERR_EXISTS (no sentence) when the key is there  */
+	BTREE_PUT_REPLACE, /* insert or replace                               */
+	BTREE_PUT_APPEND,  /* hint: the key is probably the largest; else NEW */
 };
 
+/*
+ * Puts and deletes are all or nothing by themselves: one that fails leaves the
+ * tree as it was and loses no page, so a caller needs no mark for a single one.
+ * Key and value may not lie in pages of this tree. ERR_TOOBIG for a key beyond
+ * the limit (BTREE_KEY_SIZE_MAX, less in pages under 16 KB) or a value of 2 GB.
+ */
 int btree_put(struct btree *tree, struct span key, struct span value,
               enum btree_put mode, struct err *err);
 
@@ -58,8 +64,9 @@ int btree_delete(struct btree *tree, struct span key, bool *found,
 
 /*
  * Looks one key up. On a hit *value is borrowed: from the page until the view
- * ends its operation, or (overflow) from `scratch`, which the caller owns and
- * frees with btree_scratch_free.
+ * ends its operation, or (overflow) from `scratch` until its next use; the
+ * caller owns it, all zero at first (heap NULL: the pager's), and frees it with
+ * btree_scratch_free.
  */
 struct btree_scratch {
 	struct heap *heap;

@@ -4,8 +4,8 @@
  * One step concerns two neighbours under one parent. The plan, made on pages as
  * they are read, says whether all entries fit the left page (then the right one
  * is freed and the parent loses a child) or how they are divided anew (then the
- * parent's separator changes). Then its pages are acquired and the plan is carried out: a
- * step fails before it changes a byte.
+ * parent's separator changes). Then its pages are acquired and the plan is
+ * carried out: a step fails before it changes a byte.
  */
 #include "btree/merge.h"
 
