@@ -149,6 +149,17 @@ static void row_note(struct table_cursor *cursor, const struct table *table,
 	cursor->row_edits = table->pager->edits;
 }
 
+static void table_row_remember(struct table *table, int64_t rowid,
+                               struct span row,
+                               const struct btree_scratch *scratch)
+{
+	table->last.rowid = rowid;
+	table->last.row = row;
+	table->last.epoch = row.data == scratch->bytes
+	                            ? 0 : *table->pager->view_epoch;
+	table->last.edits = table->pager->edits;
+}
+
 /* The present row's bytes; empty when the row is gone. */
 static int row_load(struct table_cursor *cursor, struct err *err)
 {
@@ -170,6 +181,9 @@ static int row_load(struct table_cursor *cursor, struct err *err)
 		btree_rowid_key(rowid, cursor->rowid);
 		rc = btree_get(&table->tree, span_of(rowid, 8),
 		               &cursor->scratch, &row, &found, err);
+		if (!rc && found)
+			table_row_remember(table, cursor->rowid, row,
+			                   &cursor->scratch);
 	}
 	if (!rc)
 		row_note(cursor, table, row, found);

@@ -69,6 +69,12 @@ struct table {
 	struct arena row_arena;
 	sqlite3_stmt **defaults;  /* per column, or NULL */
 	sqlite3_stmt **checks;
+	/* The row looked up last: an UPDATE or DELETE by key comes back for it. */
+	struct {
+		int64_t rowid;
+		struct span row;
+		uint64_t epoch, edits;
+	} last;
 	struct table_cursor *pool[CURSORS_POOLED];
 	uint32_t pooled;
 };

@@ -185,6 +185,20 @@ static int check_rowid(struct change *change, struct err *err)
 	return rowid_violated(change, err);
 }
 
+/* An UPDATE that leaves an index's columns and the rowid as they are. */
+static bool index_unchanged(const struct change *change,
+                            const struct index_definition *index)
+{
+	if (!change->has_old || change->old_rowid != change->new_rowid)
+		return false;
+	for (uint32_t i = 0; i < index->column_count; i++)
+		if (!change->unchanged[index->columns[i].column] &&
+		    (int)index->columns[i].column !=
+		            change->table->definition.rowid_column)
+			return false;
+	return true;
+}
+
 static int check_index(struct change *change, uint32_t number, struct err *err)
 {
 	struct table *table = change->table;
@@ -192,7 +206,11 @@ static int check_index(struct change *change, uint32_t number, struct err *err)
 	struct key_buffer *key = &table->keys[number];
 	struct span value;
 	bool unique, found;
-	int rc = index_key(index, change->values, change->new_rowid,
+	int rc;
+
+	if (index_unchanged(change, index->definition))
+		return ERR_NONE;
+	rc = index_key(index, change->values, change->new_rowid,
 	                   table->definition.rowid_column, key, &unique, err);
 
 	if (rc || !unique)
@@ -533,13 +551,18 @@ static int choose_rowid(struct change *change, sqlite3_value **argv,
 static int load_row(struct table *table, int64_t rowid, struct value *values,
                     bool *found, struct err *err)
 {
-	struct span row;
+	struct span row = table->last.row;
 	uint8_t key[8];
-	int rc;
+	int rc = ERR_NONE;
 
-	btree_rowid_key(key, rowid);
-	rc = btree_get(&table->tree, span_of(key, 8), &table->scratch, &row,
-	               found, err);
+	*found = table->last.rowid == rowid &&
+	         table->last.epoch == *table->pager->view_epoch &&
+	         table->last.edits == table->pager->edits;
+	if (!*found) {
+		btree_rowid_key(key, rowid);
+		rc = btree_get(&table->tree, span_of(key, 8), &table->scratch,
+		               &row, found, err);
+	}
 	if (rc || !*found)
 		return rc;
 	if (row.data == table->scratch.bytes && row.size) {
@@ -657,7 +680,11 @@ static int write_index(struct change *change, uint32_t number,
 	struct key_buffer *key = &table->keys[number];
 	uint8_t rowid[8];
 	bool unique, old_unique, found;
-	int rc = index_key(index, change->values, change->new_rowid,
+	int rc;
+
+	if (index_unchanged(change, index->definition))
+		return ERR_NONE;
+	rc = index_key(index, change->values, change->new_rowid,
 	                   table->definition.rowid_column, key, &unique, err);
 
 	if (!rc && change->has_old) {
