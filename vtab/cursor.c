@@ -782,8 +782,14 @@ static int measure_all(struct table_cursor *cursor, uint32_t column,
 	struct btree_cursor walk;
 	struct span key, row;
 	bool on, deleted, present;
+	sqlite3_stmt *breath; /* stepping it lets an interrupt in */
+	uint32_t rows = 0;
 	int rc;
 
+	if (sqlite3_prepare_v2(table->connection->db, "SELECT 1", -1, &breath,
+	                       NULL))
+		return err_set(err, ERR_NOMEM, "search", table->pager->name,
+		               "%s", sqlite3_errmsg(table->connection->db));
 	cursor->neighbour_count = cursor->neighbour_at = 0;
 	btree_cursor_init(&walk, &table->tree);
 	rc = btree_cursor_first(&walk, &on, err);
@@ -800,10 +806,15 @@ static int measure_all(struct table_cursor *cursor, uint32_t column,
 				definition->element, definition->dimensions,
 				query.data, value.bytes.data),
 				btree_rowid_of(key.data), err);
+		if (!rc && rows++ % 4096 == 0 && sqlite3_step(breath) != SQLITE_ROW)
+			rc = err_set(err, ERR_INTERRUPT, "search",
+			             table->pager->name, "interrupted");
+		sqlite3_reset(breath);
 		if (!rc)
 			rc = btree_cursor_next(&walk, &on, err);
 	}
 	btree_cursor_close(&walk);
+	sqlite3_finalize(breath);
 	if (!rc)
 		qsort(cursor->neighbours, cursor->neighbour_count,
 		      sizeof *cursor->neighbours, by_distance);

@@ -110,20 +110,35 @@ static int replace_row(struct change *change, int64_t rowid, struct err *err)
 	return ERR_NONE;
 }
 
+static int take_default(struct change *change, uint32_t column,
+                        struct err *err);
+
 static int check_not_null(struct change *change, uint32_t column,
                           struct err *err)
 {
 	const struct column_definition *definition =
 		&change->table->definition.columns[column];
+	int rc;
 
 	if (!definition->not_null ||
 	    change->values[column].type != VALUE_NULL ||
 	    change->vectors[column].size ||
 	    (int)column == change->table->definition.rowid_column)
 		return ERR_NONE;
-	if (verdict(change, definition->not_null_conflict) == VERDICT_IGNORE) {
+	switch (verdict(change, definition->not_null_conflict)) {
+	case VERDICT_IGNORE:
 		change->ignored = true;
 		return ERR_NONE;
+	case VERDICT_REPLACE: /* by the default; a row cannot be taken away */
+		if (!definition->default_sql)
+			break;
+		change->unchanged[column] = false;
+		rc = take_default(change, column, err);
+		if (rc || change->values[column].type != VALUE_NULL)
+			return rc;
+		break;
+	default:
+		break;
 	}
 	return column_violated(change, SQLITE_CONSTRAINT_NOTNULL, "NOT NULL",
 	                       definition->name, err);
@@ -317,8 +332,13 @@ static void bind_value(sqlite3_stmt *statement, int at,
 	}
 }
 
+/* The row as a table whose columns have their affinities and collations: a compound
+ * takes both from its first SELECT, which here has no rows. */
 static int prepare_check(struct table *table, uint32_t number, struct err *err)
 {
+	static const char *const types[] = { "BLOB", "TEXT", "NUMERIC",
+		                             "INTEGER", "REAL" };
+	static const char *const collations[] = { "BINARY", "NOCASE", "RTRIM" };
 	const struct table_definition *definition = &table->definition;
 	sqlite3_str *text = sqlite3_str_new(table->connection->db);
 	char *sql;
@@ -327,8 +347,14 @@ static int prepare_check(struct table *table, uint32_t number, struct err *err)
 	sqlite3_str_appendf(text, "SELECT (%s) FROM (SELECT ",
 	                    definition->checks[number].sql);
 	for (uint32_t i = 0; i < definition->column_count; i++)
-		sqlite3_str_appendf(text, "%s?%u AS \"%w\"", i ? ", " : "",
-		                    i + 1, definition->columns[i].name);
+		sqlite3_str_appendf(text, "%sCAST(NULL AS %s) COLLATE %s AS \"%w\"",
+		                    i ? ", " : "",
+		                    types[definition->columns[i].affinity],
+		                    collations[definition->columns[i].collation],
+		                    definition->columns[i].name);
+	sqlite3_str_appendf(text, " WHERE 0 UNION ALL SELECT ");
+	for (uint32_t i = 0; i < definition->column_count; i++)
+		sqlite3_str_appendf(text, "%s?%u", i ? ", " : "", i + 1);
 	sqlite3_str_appendf(text, ")");
 	sql = sqlite3_str_finish(text);
 	rc = prepare(table, &table->checks[number], sql, err);

@@ -81,4 +81,18 @@ def a_check_can_be_interrupted(scratch):
     expect_equal(value(con, "SELECT turdb_check('t')"), 'ok')
 
 
+def a_search_without_a_graph_can_be_interrupted(scratch):
+    load()
+    con, chance = connect('app'), random.Random(4)
+    con.execute('CREATE VIRTUAL TABLE p USING turdb(v VECTOR(8))')
+    for _ in range(20):
+        con.execute('INSERT INTO p VALUES (?)', (vector(chance),))
+    sql = 'SELECT rowid FROM p WHERE v MATCH ? ORDER BY distance LIMIT 3'
+    expect_equal(len(con.execute(sql, (vector(chance),)).fetchall()), 3)
+    con.set_progress_handler(lambda: 1, 1)
+    expect_error('interrupted', con.execute, sql, (vector(chance),))
+    con.set_progress_handler(None, 1)
+    expect_equal(len(con.execute(sql, (vector(chance),)).fetchall()), 3)
+
+
 main({name: case for name, case in globals().items() if hasattr(case, '__code__')})

@@ -26,6 +26,8 @@ SCHEMAS = {
                    ['t_a (a)', 't_b (b)', 't_c (c)', 't_d (d)', 't_e (e)', 't_f (f)', 't_fb (f, b, d)']),
     'checks': (['id INTEGER PRIMARY KEY', 'a INTEGER CHECK (a < 40)', 'b TEXT', 'c'],
                ['CONSTRAINT sane CHECK (b IS NULL OR length(b) < 9)'], ['t_ac (a, c)']),
+    'checks by collation and affinity': (['id INTEGER PRIMARY KEY', "a TEXT COLLATE NOCASE CHECK (a <> 'abc')", 'b TEXT CHECK (b < 7)',
+                                          "c INTEGER CHECK (c < '5' OR c > 20)", "d CHECK (d <> '3')"], [], ['t_ac (a, c)']),
     'conflict clauses': (['id INTEGER PRIMARY KEY', 'a INTEGER UNIQUE ON CONFLICT REPLACE', 'b TEXT', 'c'], [], ['t_b (b)']),
     'sequence': (['id INTEGER PRIMARY KEY AUTOINCREMENT', 'a INTEGER UNIQUE', 'b TEXT'], [], ['t_b (b)']),
 }
@@ -319,8 +321,24 @@ def checks_are_as_in_stock_sqlite(scratch):
     one_schema('checks')
 
 
+def checks_by_collation_and_affinity_are_as_in_stock_sqlite(scratch):
+    one_schema('checks by collation and affinity')
+
+
 def conflict_clauses_of_constraints_are_as_in_stock_sqlite(scratch):
     one_schema('conflict clauses')
+
+
+def a_null_that_replaces_takes_the_default(scratch):
+    load()
+    ours, stock = connect('app'), sqlite3.connect(':memory:', isolation_level=None)
+    body = 'a INTEGER NOT NULL DEFAULT (2 + 3), b TEXT NOT NULL'
+    ours.execute('CREATE VIRTUAL TABLE t USING turdb(%s)' % body)
+    stock.execute('CREATE TABLE t(%s)' % body)
+    for sql in ("INSERT INTO t VALUES (1, 'x')", 'UPDATE t SET a = NULL', 'UPDATE OR REPLACE t SET a = NULL',
+                'UPDATE OR REPLACE t SET b = NULL', "INSERT OR REPLACE INTO t VALUES (NULL, 'y')",
+                'INSERT OR REPLACE INTO t VALUES (1, NULL)', 'UPDATE OR IGNORE t SET a = NULL', 'SELECT * FROM t'):
+        expect_equal(Run.run(ours, sql), Run.run(stock, sql))
 
 
 def autoincrement_is_as_in_stock_sqlite(scratch):
