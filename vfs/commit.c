@@ -79,7 +79,9 @@ static int sort_edits(struct store_view *view, uint32_t *count,
 	for (struct edit *edit = view->first_edit; edit; edit = edit->next)
 		if (edit->now.state != EDIT_ABSENT)
 			view->sorted[(*count)++] = edit;
-	qsort(view->sorted, *count, sizeof view->sorted[0], by_file_and_page);
+	if (*count)
+		qsort(view->sorted, *count, sizeof view->sorted[0],
+		      by_file_and_page);
 	return ERR_NONE;
 }
 

@@ -489,13 +489,13 @@ static void explore(struct test *t, const char *name, bool mixed,
 
 static void ordinary_tables_are_a_commit_after_every_crash(struct test *t)
 {
-	explore(t, "ordinary tables", false, test_scaled(1500, 200));
+	explore(t, "ordinary tables", false, test_scaled(1000, 200));
 }
 
 static void rows_indexes_and_vectors_are_one_commit_after_every_crash(
 	struct test *t)
 {
-	explore(t, "mixed", true, test_scaled(4500, 200));
+	explore(t, "mixed", true, test_scaled(1500, 200));
 }
 
 static const struct test_case cases[] = {
