@@ -72,10 +72,12 @@ static void set_api(const sqlite3_api_routines *api)
 #ifdef SQLITE_CORE
 	(void)api;
 #else
-	const sqlite3_api_routines *none = NULL;
+	sqlite3_mutex *mutex = api->mutex_alloc(SQLITE_MUTEX_STATIC_VFS1);
 
-	__atomic_compare_exchange_n(&sqlite3_api, &none, api, false,
-	                            __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	api->mutex_enter(mutex);
+	if (!sqlite3_api)
+		sqlite3_api = api;
+	api->mutex_leave(mutex);
 #endif
 }
 

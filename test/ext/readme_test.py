@@ -5,6 +5,7 @@ answer: rows separated by commas, columns by bars. Blocks marked python run by t
 """
 import pathlib
 import re
+import shlex
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
@@ -61,7 +62,7 @@ def python_runs(scratch):
 def shell_commands_open_a_directory(scratch):
     shutil.copy(LIBRARY, 'turdb.so')
     for block in blocks('sh'):
-        done = subprocess.run(['sh', '-ec', block], input='SELECT turdb_version();\n', text=True, capture_output=True,
+        done = subprocess.run(shlex.split(block), input='SELECT turdb_version();\n', text=True, capture_output=True,
                               timeout=60)
         expect(done.returncode == 0 and re.match(r'\d+\.\d+\.\d+$', done.stdout.strip()), done.stdout + done.stderr)
     expect(os.path.isdir('app'))
