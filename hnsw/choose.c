@@ -9,16 +9,13 @@
  *               Links are always mutual, so shedding one changes its far end
  *               too: the paper lets that end keep its half; here the graph stays
  *               undirected, so that a deletion knows who links to a node.
- * Safety        (L1) Backbone links are never shed here, but for one case: when
- *               all links of a node and of those around it are backbone, it takes
- *               in a new node by handing a backbone neighbour over to it, which
- *               keeps the tree a tree.
+ * Safety        (L1) Backbone links are never shed here, but for one case: a
+ *               node whose links all are backbone takes in another by handing a
+ *               backbone neighbour over to it, which keeps the tree a tree.
  */
 #include "hnsw/choose.h"
 
 #include "hnsw/score.h"
-
-enum { BACKBONE_STEPS_MAX = 6 };
 
 /* Whether `node` is at least as near to one of `others` as `distance`. */
 static int is_redundant(struct hnsw *graph, uint32_t node, float distance,
@@ -212,55 +209,6 @@ static int hand_over(struct hnsw *graph, uint32_t level, uint32_t node,
 		rc = links_add(graph, level, other, nodes[best], LINK_BACKBONE,
 		               err);
 	return rc;
-}
-
-/* Of a node's backbone neighbours but `before` the one nearest to the pair
- * query's node; NO_NODE when the node itself has room in the backbone. */
-static int backbone_onward(struct hnsw *graph, uint32_t level, uint32_t node,
-                           uint32_t before, uint32_t *onward, struct err *err)
-{
-	uint32_t nodes[LINKS_MAX], count = 0, best = 0, i;
-	struct link_list list;
-	float scores[LINKS_MAX];
-	int rc;
-
-	rc = links_copy(graph, node, level, &list, err);
-	if (rc)
-		return rc;
-	for (i = 0; i < list.count; i++)
-		count += (list.links[i] & LINK_BACKBONE) != 0;
-	*onward = NO_NODE;
-	if (count < links_max(graph, level))
-		return ERR_NONE;
-	for (i = count = 0; i < list.count; i++) {
-		nodes[count] = list.links[i] & ~LINK_BACKBONE;
-		count += nodes[count] != before;
-	}
-	rc = score_many(graph, &graph->pair_query, nodes, count, scores, err);
-	for (i = 1; !rc && i < count; i++) {
-		if (scores[i] < scores[best])
-			best = i;
-	}
-	if (!rc && count > 0)
-		*onward = nodes[best];
-	return rc;
-}
-
-int choose_backbone(struct hnsw *graph, uint32_t level, uint32_t node,
-                    uint32_t near, struct err *err)
-{
-	uint32_t at = near, before = NO_NODE, steps, onward;
-	int rc;
-
-	rc = score_from_node(graph, &graph->pair_query, node, err);
-	for (steps = 0; !rc && steps < BACKBONE_STEPS_MAX; steps++) {
-		rc = backbone_onward(graph, level, at, before, &onward, err);
-		if (!rc && onward == NO_NODE)
-			return choose_link(graph, level, node, at, true, err);
-		before = at;
-		at = onward;
-	}
-	return rc ? rc : choose_link(graph, level, node, near, true, err);
 }
 
 /* Links a full node keeps when it sheds: fewer would lose recall, more would

@@ -18,9 +18,4 @@ int choose_diverse(struct hnsw *graph, const struct candidate *candidates,
 int choose_link(struct hnsw *graph, uint32_t level, uint32_t a, uint32_t b,
                 bool backbone, struct err *err);
 
-/* Gives a new node without links its backbone link: to `near`, or where that has
- * no room, to a node not far along the backbone that has. */
-int choose_backbone(struct hnsw *graph, uint32_t level, uint32_t node,
-                    uint32_t near, struct err *err);
-
 #endif

@@ -51,10 +51,8 @@ static int link_on_level(struct hnsw *graph, uint32_t node, uint32_t level,
 		rc = choose_diverse(graph, graph->candidates, count,
 		                    graph->options.m, chosen, &chosen_count,
 		                    err);
-	if (!rc && chosen_count > 0)
-		rc = choose_backbone(graph, level, node, chosen[0].node, err);
-	for (i = 1; !rc && i < chosen_count; i++)
-		rc = choose_link(graph, level, node, chosen[i].node, false,
+	for (i = 0; !rc && i < chosen_count; i++)
+		rc = choose_link(graph, level, node, chosen[i].node, i == 0,
 		                 err);
 	if (!rc && count > 0)
 		*nearest = graph->candidates[0];
