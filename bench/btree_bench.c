@@ -4,8 +4,8 @@
  *   btree_bench [ROWS [ROUNDS [WORD [ENGINE]]]]
  *
  * Rows have a 40-byte value under an 8-byte rowid key or a 24-byte text key. A
- * round does one load in one transaction, one scan and one million lookups with
- * the tree over memory pages, the same over the store, the same in LMDB
+ * round does one load in one transaction, one scan, one million lookups, then
+ * updates and deletes every row in another, with the tree over memory pages, the same over the store, the same in LMDB
  * (WRITEMAP, no syncs). Rounds alternate; medians are printed, with the ratio to
  * LMDB. Loads count their commit. Without arguments: 1,000,000 rows, 5 rounds,
  * everything. WORD picks measures by a part of their name ("" all), ENGINE one of
@@ -27,13 +27,15 @@
 enum { VALUE_SIZE = 40, ROUNDS_MAX = 15, TEXT_SIZE = 24, KEY_ROOM = 32,
        CACHE_KB = 131072 /* the load stays in memory, as in LMDB */ };
 
-enum measure { SEQUENTIAL_LOAD, RANDOM_LOAD, SCAN, RANDOM_GET, MEASURES };
+enum measure { SEQUENTIAL_LOAD, RANDOM_LOAD, SCAN, RANDOM_GET, RANDOM_UPDATE,
+               RANDOM_DELETE, MEASURES };
 enum engine { MEMORY, STORE, LMDB, ENGINES };
 
 static const char *const engine_names[ENGINES] = { "memory", "store", "lmdb" };
 
 static const char *const measure_names[MEASURES] = {
 	"sequential load", "random load", "scan", "random get",
+	"random update", "random delete",
 };
 
 struct bench {
@@ -170,6 +172,16 @@ static void home_commit(struct home *home)
 		     &err);
 }
 
+static void home_write(struct home *home)
+{
+	struct err err;
+
+	if (home->memory)
+		memory_pager_begin(home->memory);
+	else
+		must(store_view_write(home->view, 0, &err), &err);
+}
+
 static void home_close(struct home *home)
 {
 	char command[64];
@@ -248,6 +260,60 @@ static void turdb_get(struct bench *bench, struct btree *tree, uint64_t count)
 	}
 }
 
+/* New values of the same size, then everything deleted, in random order. */
+static void turdb_update(struct bench *bench, struct home *home,
+                         struct btree *tree)
+{
+	uint8_t key[KEY_ROOM], value[VALUE_SIZE];
+	struct err err;
+
+	for (uint64_t i = 0; i < bench->rows; i++) {
+		uint64_t row = bench->order[i];
+
+		value_of(row + 1, value);
+		must(btree_put(tree, key_of(bench, row, key),
+		               span_of(value, VALUE_SIZE), BTREE_PUT_REPLACE,
+		               &err), &err);
+		home_operation_end(home);
+	}
+}
+
+static void turdb_delete(struct bench *bench, struct home *home,
+                         struct btree *tree)
+{
+	uint8_t key[KEY_ROOM];
+	struct err err;
+	bool found;
+
+	for (uint64_t i = 0; i < bench->rows; i++) {
+		must(btree_delete(tree, key_of(bench, bench->order[i], key),
+		                  &found, &err), &err);
+		if (!found)
+			die("a row is lost", 0);
+		home_operation_end(home);
+	}
+}
+
+static void turdb_writes(struct bench *bench, struct home *home,
+                         struct btree *tree, enum engine engine,
+                         uint32_t round)
+{
+	double started;
+
+	home_write(home);
+	if (wanted(bench, RANDOM_UPDATE)) {
+		started = cpu_ns();
+		turdb_update(bench, home, tree);
+		note(bench, RANDOM_UPDATE, engine, round, started, bench->rows);
+	}
+	if (wanted(bench, RANDOM_DELETE)) {
+		started = cpu_ns();
+		turdb_delete(bench, home, tree);
+		note(bench, RANDOM_DELETE, engine, round, started, bench->rows);
+	}
+	home_commit(home);
+}
+
 static void turdb_round(struct bench *bench, uint32_t round, bool random,
                         enum engine engine)
 {
@@ -283,6 +349,8 @@ static void turdb_round(struct bench *bench, uint32_t round, bool random,
 		turdb_get(bench, &tree, bench->rows);
 		note(bench, RANDOM_GET, engine, round, started, bench->rows);
 	}
+	if (!random)
+		turdb_writes(bench, &home, &tree, engine, round);
 	home_close(&home);
 }
 
@@ -337,6 +405,38 @@ static void lmdb_get(struct bench *bench, MDB_txn *txn, MDB_dbi dbi,
 	}
 }
 
+static void lmdb_writes(struct bench *bench, MDB_env *env, MDB_dbi dbi,
+                        uint32_t round)
+{
+	uint8_t key[KEY_ROOM], value[VALUE_SIZE];
+	MDB_val k, v = { VALUE_SIZE, value };
+	double started = cpu_ns();
+	MDB_txn *txn;
+
+	mdb_txn_begin(env, NULL, 0, &txn);
+	for (uint64_t i = 0; wanted(bench, RANDOM_UPDATE) && i < bench->rows;
+	     i++) {
+		struct span span = key_of(bench, bench->order[i], key);
+
+		value_of(bench->order[i] + 1ull, value);
+		k = (MDB_val){ span.size, key };
+		if (mdb_put(txn, dbi, &k, &v, 0))
+			die("lmdb update", 0);
+	}
+	note(bench, RANDOM_UPDATE, LMDB, round, started, bench->rows);
+	started = cpu_ns();
+	for (uint64_t i = 0; wanted(bench, RANDOM_DELETE) && i < bench->rows;
+	     i++) {
+		struct span span = key_of(bench, bench->order[i], key);
+
+		k = (MDB_val){ span.size, key };
+		if (mdb_del(txn, dbi, &k, NULL))
+			die("lmdb delete", 0);
+	}
+	note(bench, RANDOM_DELETE, LMDB, round, started, bench->rows);
+	mdb_txn_commit(txn);
+}
+
 static void lmdb_round(struct bench *bench, uint32_t round, bool random)
 {
 	char path[] = "/tmp/btree-bench-XXXXXX", file[64];
@@ -372,6 +472,8 @@ static void lmdb_round(struct bench *bench, uint32_t round, bool random)
 		note(bench, RANDOM_GET, LMDB, round, started, bench->rows);
 	}
 	mdb_txn_abort(txn);
+	if (!random)
+		lmdb_writes(bench, env, dbi, round);
 	mdb_env_close(env);
 	snprintf(file, sizeof file, "%s/data.mdb", path);
 	unlink(file);
@@ -435,7 +537,9 @@ static void keys_bench(struct bench *bench, const char *name)
 			if (random ? !wanted(bench, RANDOM_LOAD)
 			           : !wanted(bench, SEQUENTIAL_LOAD) &&
 			             !wanted(bench, SCAN) &&
-			             !wanted(bench, RANDOM_GET))
+			             !wanted(bench, RANDOM_GET) &&
+			             !wanted(bench, RANDOM_UPDATE) &&
+			             !wanted(bench, RANDOM_DELETE))
 				continue;
 			for (int e = 0; e < ENGINES; e++) {
 				if (bench->engine &&

@@ -202,36 +202,57 @@ static void append_remember(struct btree *tree, uint32_t page_no)
 	tree->append_edits = tree->pager->edits;
 }
 
-/* A new entry into a leaf that has room for it as it lies: the common case.
- * *done false and nothing changed: it needs a plan. */
-static int put_simple(struct btree *tree, const struct tree_state *state,
+/* Where and how a new entry goes into a leaf that has room for it as it lies. */
+struct put_simple {
+	struct value_plan plan;
+	struct entry entry;
+	struct node_place place;
+};
+
+static bool simple_plan(const struct node *node, const struct probe *probe,
+                        struct span value, struct put_simple *put)
+{
+	uint32_t size;
+
+	if (!entry_simple(node, probe, value, &put->plan, &put->entry))
+		return false;
+	size = entry_cell_size(&put->entry, node->prefix_size, true,
+	                       node->rowid);
+	put->place = node_place_new(node, size);
+	return put->place.how >= PLACE_GAP;
+}
+
+static void simple_apply(struct btree *tree, const struct put_simple *put,
+                         const struct node *node, uint32_t slot, uint8_t *page,
+                         uint32_t page_no, uint8_t *state)
+{
+	uint64_t entries = load_le64(state + STATE_ENTRIES_AT);
+
+	node_insert(page, node, &put->place, slot, &put->entry);
+	store_le64(state + STATE_ENTRIES_AT, entries + 1);
+	if (slot == node->count && !node_next(node))
+		append_remember(tree, page_no);
+}
+
+/* The common case. *done false and nothing changed: it needs a plan. */
+static int put_simply(struct btree *tree, const struct tree_state *state,
                       const struct path_step *leaf, const struct probe *probe,
                       struct span value, bool *done, struct err *err)
 {
-	const struct node *node = &leaf->node;
-	struct value_plan plan;
-	struct node_place place;
-	struct entry entry;
 	uint8_t *bytes, *page;
+	struct put_simple put;
 	int rc;
 
 	*done = false;
-	if (state->garbage ||
-	    !entry_simple(node, probe, value, &plan, &entry))
-		return ERR_NONE;
-	place = node_place_new(node, entry_cell_size(&entry, node->prefix_size,
-	                                             true, node->rowid));
-	if (place.how < PLACE_GAP)
+	if (state->garbage || !simple_plan(&leaf->node, probe, value, &put))
 		return ERR_NONE;
 	rc = pager_state_edit(tree->pager, &bytes, err);
 	if (!rc)
 		rc = pager_edit(tree->pager, leaf->page_no, &page, err);
 	if (rc)
 		return rc;
-	node_insert(page, node, &place, leaf->slot, &entry);
-	store_le64(bytes + STATE_ENTRIES_AT, state->entries + 1);
-	if (leaf->slot == node->count && !node_next(node))
-		append_remember(tree, leaf->page_no);
+	simple_apply(tree, &put, &leaf->node, leaf->slot, page, leaf->page_no,
+	             bytes);
 	*done = true;
 	return ERR_NONE;
 }
@@ -260,22 +281,31 @@ search:
 	return leaf_search(node, probe, &slot, &found) && slot == node->count;
 }
 
-/* Behind the entry that the last put appended, without a descent. */
+/* Behind the entry that the last put appended: without a descent, and without
+ * reading what that put has just written. */
 static int put_append(struct btree *tree, const struct probe *probe,
                       struct span value, bool *done, struct err *err)
 {
-	struct path_step leaf = { .page_no = tree->append_page_no };
-	struct tree_state state;
+	uint32_t page_no = tree->append_page_no;
+	struct put_simple put;
+	uint8_t *bytes, *page;
+	struct node node;
 	int rc;
 
 	*done = false;
-	rc = tree_state_read(tree, &state, err);
+	rc = pager_state_edit(tree->pager, &bytes, err);
 	if (!rc)
-		rc = tree_node_read(tree, leaf.page_no, 0, &leaf.node, err);
-	if (rc || !leaf_is_below(&leaf.node, probe))
+		rc = pager_edit(tree->pager, page_no, &page, err);
+	if (rc)
 		return rc;
-	leaf.slot = leaf.node.count;
-	return put_simple(tree, &state, &leaf, probe, value, done, err);
+	if (!node_parse(&node, page, tree->pager->usable_size, tree->keys) ||
+	    node.level || load_le32(bytes + STATE_GARBAGE_AT) ||
+	    !leaf_is_below(&node, probe) ||
+	    !simple_plan(&node, probe, value, &put))
+		return ERR_NONE;
+	simple_apply(tree, &put, &node, node.count, page, page_no, bytes);
+	*done = true;
+	return ERR_NONE;
 }
 
 static inline bool append_is_likely(const struct btree *tree)
@@ -305,7 +335,7 @@ static int put_anywhere(struct btree *tree, struct probe *probe,
 	if (found && mode != BTREE_PUT_REPLACE)
 		return ERR_EXISTS;
 	if (!found) {
-		rc = put_simple(tree, &put.state, leaf_of(&put), probe, value,
+		rc = put_simply(tree, &put.state, leaf_of(&put), probe, value,
 		                &done, err);
 		if (rc || done)
 			return rc;
