@@ -423,7 +423,8 @@ static void lmdb_writes(struct bench *bench, MDB_env *env, MDB_dbi dbi,
 		if (mdb_put(txn, dbi, &k, &v, 0))
 			die("lmdb update", 0);
 	}
-	note(bench, RANDOM_UPDATE, LMDB, round, started, bench->rows);
+	if (wanted(bench, RANDOM_UPDATE))
+		note(bench, RANDOM_UPDATE, LMDB, round, started, bench->rows);
 	started = cpu_ns();
 	for (uint64_t i = 0; wanted(bench, RANDOM_DELETE) && i < bench->rows;
 	     i++) {
@@ -433,7 +434,8 @@ static void lmdb_writes(struct bench *bench, MDB_env *env, MDB_dbi dbi,
 		if (mdb_del(txn, dbi, &k, NULL))
 			die("lmdb delete", 0);
 	}
-	note(bench, RANDOM_DELETE, LMDB, round, started, bench->rows);
+	if (wanted(bench, RANDOM_DELETE))
+		note(bench, RANDOM_DELETE, LMDB, round, started, bench->rows);
 	mdb_txn_commit(txn);
 }
 

@@ -41,22 +41,23 @@ static ALWAYS_INLINE void leaf_fetch_samples(const uint8_t *page,
 		__builtin_prefetch(page + at);
 }
 
-/* In a rowid leaf where the key is expected at `slot`: its head, its ref, and
+/* Where the key is expected at `slot`: its head and those around it, its ref, and
  * its cell, which lies there in a page that was filled in order. */
 static ALWAYS_INLINE void leaf_fetch_slot(const uint8_t *page,
-                                          uint32_t usable_size, uint32_t slot,
+                                          uint32_t usable_size,
+                                          uint32_t prefix_size, uint32_t slot,
                                           uint32_t count)
 {
-	uint32_t slots_end = NODE_HEADER_SIZE +
-	                     count * (NODE_HEAD_SIZE + NODE_REF_SIZE);
+	uint32_t heads_at = node_heads_at(prefix_size);
+	uint32_t refs_at = heads_at + count * NODE_HEAD_SIZE;
+	uint32_t slots_end = refs_at + count * NODE_REF_SIZE;
 	uint32_t cells;
 
 	if (slot >= count || slots_end >= usable_size)
 		return;
 	cells = (usable_size - slots_end) * (slot + 1) / count;
-	__builtin_prefetch(page + NODE_HEADER_SIZE + slot * NODE_HEAD_SIZE);
-	__builtin_prefetch(page + NODE_HEADER_SIZE + count * NODE_HEAD_SIZE +
-	                   slot * NODE_REF_SIZE);
+	__builtin_prefetch(page + heads_at + slot * NODE_HEAD_SIZE);
+	__builtin_prefetch(page + refs_at + slot * NODE_REF_SIZE);
 	__builtin_prefetch(page + usable_size - cells);
 }
 

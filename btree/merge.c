@@ -219,21 +219,43 @@ static bool root_shorten(struct btree *tree, struct tree_state *state)
 	return true;
 }
 
-/* One level: true when something changed, so that the level above may have to
- * be looked at. */
+/* Plans for the neighbour on the right, then for that on the left: joining either
+ * is better than sharing anew. */
+static bool neighbours_plan(struct merge *merge)
+{
+	uint32_t slot = merge->parent->slot;
+	bool has_left = slot > 0;
+	bool has_right = slot + 1 < merge->parent->node.count;
+
+	merge->how = MERGE_NOTHING;
+	if (has_right) {
+		merge->right_slot = slot + 1;
+		merge_plan(merge);
+	}
+	if (has_left && merge->how != MERGE_JOIN) {
+		bool divides = merge->how == MERGE_DIVIDE;
+
+		merge->right_slot = slot;
+		merge_plan(merge);
+		if (divides && merge->how != MERGE_JOIN) {
+			merge->right_slot = slot + 1;
+			merge_plan(merge);
+		}
+	}
+	return merge->how != MERGE_NOTHING;
+}
+
+/* One level: true when a node went, so that the level above may have to be
+ * looked at. */
 static bool level_even_out(struct btree *tree, struct tree_state *state,
                            const struct path *path, uint32_t level)
 {
-	struct merge merge = { .tree = tree, .level = level,
-	                       .parent = &path->at[level + 1] };
-	uint32_t slot = merge.parent->slot;
-	uint32_t count = merge.parent->node.count;
+	struct merge merge;
 
-	if (count < 2)
-		return false;
-	merge.right_slot = slot + 1 < count ? slot + 1 : slot;
-	merge_plan(&merge);
-	return merge.how != MERGE_NOTHING && !merge_carry_out(&merge, state) &&
+	merge.tree = tree;
+	merge.level = level;
+	merge.parent = &path->at[level + 1];
+	return neighbours_plan(&merge) && !merge_carry_out(&merge, state) &&
 	       merge.how == MERGE_JOIN;
 }
 

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "btree/merge.h"
 #include "btree/overflow.h"
 #include "btree/search.h"
 #include "btree/split.h"
@@ -124,6 +125,15 @@ static void put_apply(struct put *put, uint8_t *leaf_page)
 	entry.value_body = put->entry.value_body;
 	leaf_overwrite(leaf_page, &leaf->node, leaf->slot, put->old_cell_size,
 	               &entry);
+}
+
+/* The new cell is smaller: the leaf may be nearly empty now. */
+static bool put_shrinks(const struct put *put)
+{
+	const struct node *leaf = &put->path.at[0].node;
+
+	return entry_cell_size(&put->entry, leaf->prefix_size, true,
+	                       leaf->rowid) < put->old_cell_size;
 }
 
 /* Divides the leaf; its frame with the plan is kept off the common path. */
@@ -341,9 +351,11 @@ static int put_anywhere(struct btree *tree, struct probe *probe,
 			return rc;
 	}
 	rc = put_describe(&put, span_of(probe->key, probe->size), found, err);
-	if (rc)
-		return rc;
-	return put_with_plan(&put, err);
+	if (!rc)
+		rc = put_with_plan(&put, err);
+	if (!rc && found && put.how == PUT_OVERWRITE && put_shrinks(&put))
+		tree_even_out(tree, probe, &put.path);
+	return rc;
 }
 
 int btree_put(struct btree *tree, struct span key, struct span value,

@@ -12,6 +12,8 @@
 
 #include "btree/heads.h"
 
+enum { COUNTED_SIZE = 4 };
+
 /* memcmp of the key with the page's prefix; 0 = it begins with it. A key that
  * ends inside the prefix is smaller. */
 static int prefix_compare(const struct node *node, const struct probe *probe)
@@ -165,6 +167,64 @@ static uint32_t rowid_child(const struct node *node, struct probe *probe)
 	return slot;
 }
 
+/* The number that a few characters stand for, digit by digit, in base 10 or 26
+ * where the key has a digit or a letter: text that counts is evenly spread only
+ * in its own base. */
+static inline uint32_t counted(uint64_t head, uint64_t key, uint32_t at)
+{
+	uint32_t number = 0;
+
+	for (uint32_t i = at; i < at + COUNTED_SIZE; i++) {
+		uint32_t shift = 56 - 8 * i;
+		int byte = (int)(head >> shift & 0xFF);
+		int like = (int)(key >> shift & 0xFF), low = 0, base = 256;
+
+		if (like >= '0' && like <= '9')
+			low = '0', base = 10;
+		else if (like >= 'a' && like <= 'z')
+			low = 'a', base = 26;
+		else if (like >= 'A' && like <= 'Z')
+			low = 'A', base = 26;
+		byte -= low;
+		byte = byte < 0 ? 0 : byte >= base ? base - 1 : byte;
+		number = number * (uint32_t)base + (uint32_t)byte;
+	}
+	return number;
+}
+
+static float share_counted(uint64_t head, uint64_t low, uint64_t high)
+{
+	uint32_t at, from, to, number;
+
+	if (low >= high || head < low)
+		return -1;
+	at = (uint32_t)__builtin_clzll(low ^ high) / 8;
+	if (at > 8 - COUNTED_SIZE)
+		at = 8 - COUNTED_SIZE;
+	from = counted(low, head, at);
+	to = counted(high, head, at);
+	number = counted(head, head, at);
+	if (number <= from || to <= from)
+		return 0;
+	return (float)(number - from) / (float)(to - from);
+}
+
+/* As for rowids, from the heads of the separators around the child. Only what is
+ * fetched early depends on it, so a bad guess costs little. */
+static void child_guess(const struct node *node, struct probe *probe,
+                        uint32_t slot)
+{
+	uint32_t prefix = node->prefix_size;
+
+	probe->share = -1;
+	if (slot == 0 || slot + 1 >= node->count || node->level != 1)
+		return;
+	probe->share = share_counted(key_head(probe->key + prefix,
+	                                      probe->size - prefix),
+	                             node_head(node, slot),
+	                             node_head(node, slot + 1));
+}
+
 bool interior_search(const struct node *node, struct probe *probe,
                      uint32_t *slot)
 {
@@ -177,5 +237,6 @@ bool interior_search(const struct node *node, struct probe *probe,
 	if (!bytes_search(node, probe, 1, slot, &found))
 		return false;
 	*slot -= !found;
+	child_guess(node, probe, *slot);
 	return true;
 }

@@ -20,8 +20,8 @@ struct probe {
 	const uint8_t *key;
 	uint32_t size;
 	uint64_t head;  /* of the whole key */
-	float share;    /* rowids: how far into the node searched next the key
-	                   should lie, 0 to 1; negative when unknown */
+	float share;    /* how far into the node searched next the key should
+	                   lie, 0 to 1; negative when unknown */
 };
 
 /* From leaf (0) to root (height - 1): where a key belongs. The pages are
@@ -81,13 +81,13 @@ static inline int tree_leaf_read(struct btree *tree,
 	if (__builtin_expect(rc, 0))
 		return rc;
 	count = (uint32_t)(state->entries / (state->leaf_pages | 1));
+	if (probe->share >= 0)
+		leaf_fetch_slot(page, pager->usable_size, tree->prefix_usual,
+		                (uint32_t)(probe->share * (float)count),
+		                count);
 	if (tree->keys != BTREE_KEYS_ROWID)
 		leaf_fetch_samples(page, pager->usable_size,
 		                   tree->prefix_usual, count);
-	else if (probe->share >= 0)
-		leaf_fetch_slot(page, pager->usable_size,
-		                (uint32_t)(probe->share * (float)count),
-		                count);
 	if (__builtin_expect(!node_parse(node, page, pager->usable_size,
 	                                 tree->keys) || node->level, 0))
 		return tree_node_refuse(tree, page_no, page, 0, err);

@@ -111,6 +111,26 @@ static void pages_are_filled_and_joined_at_random(struct test *t)
 	load_at_random(t, BED_PREFIXED);
 }
 
+static void pages_are_joined_when_values_shrink(struct test *t)
+{
+	uint32_t count = (uint32_t)test_scaled(20000, 5000), leaves;
+	struct tree_bed bed;
+	uint8_t key[64];
+
+	EXPECT_OK(t, bed_open(&bed, t, BED_PREFIXED, USABLE, false));
+	for (uint32_t i = 0; i < count; i++)
+		EXPECT_OK(t, put_number(&bed, i, 1, &t->err));
+	leaves = memory_pager_pages_of_kind(bed.memory, PAGE_LEAF);
+	for (uint32_t i = 0; i < count; i++)
+		EXPECT_OK(t, btree_put(&bed.tree, numbered_key(&bed, i, key),
+		                       span_of(key, 0), BTREE_PUT_REPLACE,
+		                       &t->err));
+	EXPECT(t, memory_pager_pages_of_kind(bed.memory, PAGE_LEAF) <
+	          leaves * 3 / 5);
+	EXPECT_OK(t, btree_verify(&bed.tree, NULL, NULL, NULL, &t->err));
+	bed_close(&bed);
+}
+
 /* A tree whose leaves have room, committed. */
 static int roomy_open(struct tree_bed *bed, struct test *t, enum bed_keys keys)
 {
@@ -261,6 +281,7 @@ static void a_range_is_estimated_well(struct test *t)
 static const struct test_case cases[] = {
 	CASE(a_load_in_key_order_fills_its_pages),
 	CASE(pages_are_filled_and_joined_at_random),
+	CASE(pages_are_joined_when_values_shrink),
 	CASE(a_change_touches_few_bytes),
 	CASE(a_full_page_takes_its_entries_back),
 	CASE(a_range_is_estimated_well),
