@@ -6,6 +6,7 @@
  *   then each   operation, two bytes that choose the key, one for the value
  */
 #include "btree/btree_format.h"
+#include "test/fuzz/fuzz.h"
 #include "test/support/tree_bed.h"
 
 enum { CURSORS = 2, VALUE_ROOM = 2000 };
@@ -157,13 +158,12 @@ static void operate(struct fuzz *fuzz, const uint8_t *input)
 	memory_pager_operation_end(fuzz->bed.memory);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void run(const uint8_t *data, size_t size)
 {
 	struct fuzz fuzz = { .damaged = false };
 
 	if (size < 1)
-		return 0;
+		return;
 	if (bed_open(&fuzz.bed, &fuzz.test,
 	             (enum bed_keys)(data[0] % BED_KEYS_COUNT),
 	             page_sizes[data[0] >> 3 & 3], data[0] >> 5 & 1))
@@ -179,5 +179,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < CURSORS; i++)
 		btree_cursor_close(&fuzz.cursors[i]);
 	bed_close(&fuzz.bed);
-	return 0;
 }
+
+/* For each kind of keys and pages a life with and without damage. */
+static size_t seed(unsigned n, uint8_t *data, size_t size_max)
+{
+	enum { OPERATIONS = 200 };
+	uint64_t random = n;
+
+	if (n >= 16 || size_max < 1 + 4 * OPERATIONS)
+		return 0;
+	data[0] = (uint8_t)(n * 37);
+	for (unsigned i = 0; i < OPERATIONS; i++) {
+		uint8_t operation = (uint8_t)fuzz_random(&random);
+
+		if (n % 2 == 0 && operation == 0xff)
+			operation = 0;
+		store_le32(data + 1 + 4 * i,
+		           (uint32_t)fuzz_random(&random) << 8 | operation);
+	}
+	return 1 + 4 * OPERATIONS;
+}
+
+const struct fuzz_target btree_fuzz = {
+	.name = "btree", .run = run, .seed = seed,
+};

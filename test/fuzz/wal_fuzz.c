@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/checksum.h"
+#include "test/fuzz/fuzz.h"
 #include "wal/wal_private.h"
 
 enum {
@@ -27,20 +28,6 @@ enum {
 	FILE_SIZE = WAL_SEGMENT_SIZE_MIN,
 	DATABASE = 0x5eed,
 };
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t size_max);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max,
-                               unsigned seed);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                       \
-	do {                                                                  \
-		if (!(condition)) {                                           \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,    \
-			        #condition);                                  \
-			abort();                                              \
-		}                                                             \
-	} while (0)
 
 /* A directory of a few files in memory. */
 
@@ -141,7 +128,7 @@ static int mem_open(struct os_file *dir, const char *name, unsigned flags,
 	if (!node)
 		return err_set(err, ERR_MISSING, "open", name, "missing");
 	handle = calloc(1, sizeof *handle);
-	MUST(handle);
+	FUZZ_MUST(handle);
 	handle->file.os = dir->os;
 	snprintf(handle->file.name, sizeof handle->file.name, "%s", name);
 	handle->node = node;
@@ -186,7 +173,7 @@ static int mem_allocate(struct os_file *file, uint64_t offset, uint64_t size,
 	if (end <= node->size)
 		return ERR_NONE;
 	node->bytes = realloc(node->bytes, end);
-	MUST(node->bytes);
+	FUZZ_MUST(node->bytes);
 	memset(node->bytes + node->size, 0, end - node->size);
 	node->size = end;
 	return ERR_NONE;
@@ -255,7 +242,7 @@ static void make_files(const uint8_t *data, size_t count)
 
 		wal_segment_name(name, (uint32_t)i + 1);
 		node = make_node(name, FILE_SIZE);
-		MUST(node);
+		FUZZ_MUST(node);
 		memcpy(node->bytes, data, WAL_SEGMENT_HEADER_SIZE);
 		memcpy(node->bytes + WAL_SEGMENT_COPY_AT, data,
 		       WAL_SEGMENT_HEADER_SIZE);
@@ -276,7 +263,7 @@ static int each_record(void *context, uint64_t lsn, struct span payload,
 	struct outcome *outcome = context;
 
 	(void)err;
-	MUST(outcome->records == 0 || lsn > outcome->last_lsn);
+	FUZZ_MUST(outcome->records == 0 || lsn > outcome->last_lsn);
 	outcome->last_lsn = lsn;
 	outcome->records++;
 	for (size_t i = 0; i < payload.size; i++)
@@ -291,7 +278,7 @@ static struct outcome replay(struct wal *wal, uint64_t from)
 
 	outcome.rc = wal_replay(wal, from, each_record, &outcome, &outcome.end,
 	                        &err);
-	MUST(outcome.rc || outcome.records == 0 ||
+	FUZZ_MUST(outcome.rc || outcome.records == 0 ||
 	     outcome.end > outcome.last_lsn);
 	return outcome;
 }
@@ -307,14 +294,14 @@ static void go_on(struct wal *wal, struct wal_shared *shared, uint64_t end)
 	if (wal_start(wal, end, &err))
 		return;
 	from = atomic_load(&shared->appended);
-	MUST(from >= end);
-	MUST(wal_append(wal, &payload, 1, &end, &err) == ERR_NONE);
+	FUZZ_MUST(from >= end);
+	FUZZ_MUST(wal_append(wal, &payload, 1, &end, &err) == ERR_NONE);
 	outcome = replay(wal, from);
-	MUST(outcome.rc == ERR_NONE && outcome.records == 1 &&
+	FUZZ_MUST(outcome.rc == ERR_NONE && outcome.records == 1 &&
 	     outcome.end == end);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void run(const uint8_t *data, size_t size)
 {
 	static struct wal_shared shared;
 	struct os os = { .methods = &mem_methods };
@@ -329,7 +316,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t count;
 
 	if (size < 1 + CUT)
-		return 0;
+		return;
 	count = (size - 1) / CUT < CUTS_MAX ? (size - 1) / CUT : CUTS_MAX;
 	make_files(data + 1, count);
 	from = data[0] / 8 < count ?
@@ -337,41 +324,34 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(uint64_t)data[0] * 8;
 	memset(&shared, 0, sizeof shared);
 	heap_init(&heap);
-	MUST(wal_open(&dir, &heap, &shared, &options, &wal, &err) == ERR_NONE);
+	FUZZ_MUST(wal_open(&dir, &heap, &shared, &options, &wal, &err) == ERR_NONE);
 	first = replay(wal, from);
 	second = replay(wal, from);
-	MUST(memcmp(&first, &second, sizeof first) == 0);
+	FUZZ_MUST(memcmp(&first, &second, sizeof first) == 0);
 	if (!first.rc)
 		go_on(wal, &shared, first.end);
 	wal_close(wal);
-	MUST(heap.used == 0);
+	FUZZ_MUST(heap.used == 0);
 	drop_nodes();
-	return 0;
 }
 
 /* The mutator */
-
-static uint64_t next_random(uint64_t *state)
-{
-	*state = *state * UINT64_C(6364136223846793005) + 1;
-	return *state >> 33;
-}
 
 static void mend_header(uint8_t *header, uint32_t no, uint64_t first,
                         uint64_t *state)
 {
 	store_le32(header + WAL_SEGMENT_MAGIC_AT, WAL_SEGMENT_MAGIC);
 	store_le32(header + WAL_SEGMENT_NUMBER_AT, no);
-	if (next_random(state) % 8) {
+	if (fuzz_random(state) % 8) {
 		store_le32(header + WAL_SEGMENT_VERSION_AT, WAL_SEGMENT_VERSION);
 		store_le64(header + WAL_SEGMENT_DATABASE_AT, DATABASE);
 		store_le64(header + WAL_SEGMENT_SIZE_AT, FILE_SIZE);
 		store_le64(header + WAL_SEGMENT_FIRST_AT, first);
 	}
-	if (next_random(state) % 4) {
+	if (fuzz_random(state) % 4) {
 		store_le64(header + WAL_SEGMENT_START_AT, 0);
 		store_le32(header + WAL_SEGMENT_FLAGS_AT,
-		           next_random(state) % 2);
+		           fuzz_random(state) % 2);
 	}
 	store_le64(header + WAL_SEGMENT_CHECKSUM_AT,
 	           checksum64(header, WAL_SEGMENT_CHECKSUM_AT, 0));
@@ -386,7 +366,7 @@ static size_t mend_record(uint8_t *area, size_t at, uint64_t first,
 	uint32_t magic = load_le32(header + WAL_RECORD_MAGIC_AT);
 	uint64_t lsn = first + at, size;
 
-	if (next_random(state) % 16) {
+	if (fuzz_random(state) % 16) {
 		if (magic != WAL_RECORD_LAST)
 			magic = WAL_RECORD_MAGIC;
 		store_le32(header + WAL_RECORD_MAGIC_AT, magic);
@@ -397,11 +377,11 @@ static size_t mend_record(uint8_t *area, size_t at, uint64_t first,
 	size = wal_record_size(payload);
 	if (size > AREA_CUT - at)
 		return 0;
-	if (next_random(state) % 16)
+	if (fuzz_random(state) % 16)
 		store_le64(header + WAL_RECORD_PREVIOUS_AT, *previous);
-	if (next_random(state) % 4)
+	if (fuzz_random(state) % 4)
 		store_le64(header + WAL_RECORD_DURABLE_AT,
-		           lsn - next_random(state) % 300);
+		           lsn - fuzz_random(state) % 300);
 	*previous = checksum64(header + WAL_RECORD_MAGIC_AT,
 	                       (size_t)size - WAL_RECORD_MAGIC_AT, salt);
 	store_le64(header + WAL_RECORD_CHECKSUM_AT, *previous);
@@ -425,7 +405,7 @@ static void mend(uint8_t *data, size_t size, uint64_t *state)
 			previous = salt;
 		first = load_le64(header + WAL_SEGMENT_FIRST_AT);
 		while (at + WAL_RECORD_HEADER_SIZE <= AREA_CUT &&
-		       next_random(state) % 24) {
+		       fuzz_random(state) % 24) {
 			step = mend_record(area, at, first, salt, &previous,
 			                   state);
 			if (step == 0)
@@ -439,17 +419,31 @@ static void mend(uint8_t *data, size_t size, uint64_t *state)
 	}
 }
 
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max,
-                               unsigned seed)
+static size_t mutate(uint8_t *data, size_t size, size_t size_max,
+                     uint64_t *random)
 {
-	uint64_t state = seed;
-
-	size = LLVMFuzzerMutate(data, size, size_max);
+	size = fuzz_mutate_bytes(data, size, size_max, random);
 	if (size < 1 + CUT && size_max >= 1 + 2 * CUT) {
 		memset(data + size, 0, 1 + 2 * CUT - size);
 		size = 1 + 2 * CUT;
 	}
-	if (size >= 1 + CUT && next_random(&state) % 4)
-		mend(data, size, &state);
+	if (size >= 1 + CUT && fuzz_random(random) % 4)
+		mend(data, size, random);
 	return size;
 }
+
+static size_t seed(unsigned n, uint8_t *data, size_t size_max)
+{
+	size_t size = 1 + (1 + n % CUTS_MAX) * CUT;
+	uint64_t random = n;
+
+	if (n >= 2 * CUTS_MAX || size > size_max)
+		return 0;
+	memset(data, 0, size);
+	mend(data, size, &random);
+	return size;
+}
+
+const struct fuzz_target wal_fuzz = {
+	.name = "wal", .run = run, .seed = seed, .mutate = mutate,
+};
