@@ -589,7 +589,7 @@ static void leave(struct store_view *view)
 {
 	store_edits_discard(view);
 	view->epoch++;
-	view->read_others = false;
+	view->read_others = true; /* who goes on reading has read before */
 	view->writing = false;
 	store_lock_release(view->store, &view->store->shm.head->writer);
 }

@@ -82,6 +82,10 @@ bool store_view_writing(const struct store_view *view);
 uint64_t store_view_txid(const struct store_view *view);
 /* Grows whenever the view moves (see pager.h). */
 const uint64_t *store_view_epoch(const struct store_view *view);
+/* Whether this view has read a turdb page or catalog entry since it began. Pagers
+ * set it; who reads bytes he still has from an earlier transaction, because the
+ * epoch stands still, sets it himself. */
+bool *store_view_read_mark(struct store_view *view);
 
 /* Becomes the writer, waiting up to `timeout_us` for the one before. If this
  * view has read no turdb page or catalog entry since it began and sqlite.tbd is

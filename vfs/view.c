@@ -136,6 +136,11 @@ const uint64_t *store_view_epoch(const struct store_view *view)
 	return &view->epoch;
 }
 
+bool *store_view_read_mark(struct store_view *view)
+{
+	return &view->read_others;
+}
+
 /* Whether sqlite.tbd is the same in both snapshots: same table root, same size. */
 static int sqlite_unchanged(struct store *store, const struct store_root *a,
                             const struct store_root *b, bool *same,

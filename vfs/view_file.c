@@ -108,6 +108,9 @@ int store_view_file_load(struct view_file *file, struct err *err)
 	const struct catalog_entry *entry;
 	int rc;
 
+	/* Also when it is known already: a later transaction reads it again. */
+	if (file->file_id != STORE_SQLITE_FILE_ID)
+		view->read_others = true;
 	if (file->loaded_txid == view->root.txid &&
 	    file->loaded_epoch == view->epoch && view->reading)
 		return ERR_NONE;
@@ -119,8 +122,6 @@ int store_view_file_load(struct view_file *file, struct err *err)
 		if (rc)
 			return rc;
 	}
-	if (file->file_id != STORE_SQLITE_FILE_ID)
-		view->read_others = true;
 	entry = store_view_file_entry(file);
 	file->exists = entry && store_entry_live(entry);
 	file->loaded_epoch = view->epoch;

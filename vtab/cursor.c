@@ -958,6 +958,7 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 	int rc = ERR_NONE;
 
 	stop(cursor);
+	*table->home->read = true;
 	cursor->kind = (enum plan_kind)(number & PLAN_KIND_MASK);
 	cursor->descending = number & PLAN_DESCENDING;
 	cursor->rows_read = number & PLAN_ROWS_READ;

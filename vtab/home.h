@@ -58,6 +58,8 @@ struct home_methods {
 struct home {
 	const struct home_methods *methods;
 	const uint64_t *epoch; /* grows whenever the view moves        */
+	bool *read;            /* to be set by who reads what he still has,
+	                          past the pagers: he is stale when it changes */
 	const char *name;      /* for sentences: "/data/app"           */
 	uint32_t holders;
 };

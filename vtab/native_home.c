@@ -150,6 +150,7 @@ int home_native_find(struct heap *heap, sqlite3 *db, const char *schema,
 	found->base = (struct home){
 		.methods = &native_methods,
 		.epoch = store_view_epoch(view),
+		.read = store_view_read_mark(view),
 		.name = store_path(store),
 		.holders = 1 };
 	found->view = view;
