@@ -20,7 +20,9 @@
 #include <stdlib.h>
 
 enum {
-	PLACED_BYTES_MIN = 2 << 20, /* new pages beyond this are not logged        */
+	PLACED_BYTES_MIN = 2 << 20, /* new or rewritten pages beyond this are not logged */
+	SAMPLE_BYTES = 64,          /* compared to tell a rewritten page, in each  */
+	SAMPLE_STRIDE = 1024,       /* so many bytes                               */
 	RECORD_BYTES_MAX = 8 << 20, /* no differences beyond this size of a record */
 };
 
@@ -147,6 +149,18 @@ static bool is_fresh(const struct edit *edit)
 	       (edit->base.flags & REF_FLAG_FREE);
 }
 
+/* Whether more than half of the page became something else: SQLite's own free
+ * pages, used again by a load, hold old bytes that have nothing to do with the
+ * new ones. */
+static bool is_rewritten(const uint8_t *base, const uint8_t *now, uint32_t size)
+{
+	uint32_t samples = 0, kept = 0;
+
+	for (uint32_t at = 0; at < size; at += SAMPLE_STRIDE, samples++)
+		kept += memcmp(base + at, now + at, SAMPLE_BYTES) == 0;
+	return kept < samples / 2;
+}
+
 static int write_image(struct commit *commit, struct edit *edit,
                        enum space_use use, struct page_ref *ref,
                        struct err *err)
@@ -212,7 +226,9 @@ static int put_image(struct commit *commit, struct edit *edit,
 			return ERR_NONE;
 		}
 	}
-	if ((fresh && commit->placed) || view->record_size > RECORD_BYTES_MAX) {
+	if (view->record_size > RECORD_BYTES_MAX ||
+	    (commit->placed &&
+	     (!base || is_rewritten(base, edit->now.image, file->page_size)))) {
 		rc = write_image(commit, edit,
 		                 PLANTED(view->store->environment,
 		                         PLANT_PLACED_OVER_LOGGED)
@@ -394,16 +410,38 @@ static int sync_placed(struct commit *commit, uint32_t count, struct err *err)
 	return rc;
 }
 
-static size_t fresh_bytes(const struct store_view *view, uint32_t count)
+/* Whether so many pages are new or rewritten that one sync of their files costs
+ * less than writing them twice. */
+static int decide_placed(struct commit *commit, uint32_t count, struct err *err)
 {
+	struct store_view *view = commit->view;
 	size_t bytes = 0;
 
-	for (uint32_t i = 0; i < count; i++)
-		if (view->sorted[i]->page_no != ENTRY_PAGE &&
-		    view->sorted[i]->now.state == EDIT_IMAGE &&
-		    is_fresh(view->sorted[i]))
-			bytes += view->sorted[i]->file->page_size;
-	return bytes;
+	commit->placed = view->spilled;
+	if (commit->placed || view->image_bytes < PLACED_BYTES_MIN)
+		return ERR_NONE;
+	for (uint32_t i = 0; i < count && bytes < PLACED_BYTES_MIN; i++) {
+		struct edit *edit = view->sorted[i];
+		uint32_t size = edit->file->page_size;
+		const uint8_t *base;
+		int rc;
+
+		if (edit->page_no == ENTRY_PAGE ||
+		    edit->now.state != EDIT_IMAGE)
+			continue;
+		if (is_fresh(edit)) {
+			bytes += size;
+			continue;
+		}
+		rc = page_file_borrow(edit->file->file, &edit->base,
+		                      edit->page_no, &base, err);
+		if (rc)
+			return rc;
+		if (is_rewritten(base, edit->now.image, size))
+			bytes += size;
+	}
+	commit->placed = bytes >= PLACED_BYTES_MIN;
+	return ERR_NONE;
 }
 
 struct entries {
@@ -472,9 +510,9 @@ static int prepare(struct commit *commit, struct store_root *root,
 			goto free_entries;
 		}
 	}
-	commit->placed = view->spilled ||
-	                 fresh_bytes(view, count) >= PLACED_BYTES_MIN;
-	rc = store_record_begin(view, commit->txid, err);
+	rc = decide_placed(commit, count, err);
+	if (!rc)
+		rc = store_record_begin(view, commit->txid, err);
 	if (!rc)
 		rc = put_files(commit, count, &entries, err);
 	*nothing = entries.count == 0;
