@@ -3,6 +3,7 @@
  */
 #include "btree/key.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "btree/btree.h"
@@ -216,6 +217,29 @@ int key_column_skip(struct span key, bool descending, size_t *column_size,
 		*column_size = size;
 	}
 	return size ? ERR_NONE : not_a_key(err);
+}
+
+static_assert((int)KEY_CUT_KEY_SIZE_LEAST <=
+              (BTREE_KEY_SIZE_MAX - KEY_ROWID_SIZE) / KEY_SHARE_DIVISOR,
+              "a cut column takes its share of the key");
+
+int key_column_cut(struct span key, bool descending, size_t *cut_at,
+                   size_t *column_size, struct err *err)
+{
+	uint8_t mask = descending ? 0xFF : 0, type;
+	size_t size;
+	int rc;
+
+	*cut_at = 0;
+	type = key.size ? key.data[0] ^ mask : 0;
+	if (type != KEY_TEXT && type != KEY_BLOB)
+		return key_column_skip(key, descending, column_size, err);
+	size = key_text_cut(span_of(key.data + 1, key.size - 1), mask, cut_at);
+	rc = size ? ERR_NONE : not_a_key(err);
+	*column_size = 1 + size;
+	if (*cut_at)
+		*cut_at += 1;
+	return rc;
 }
 
 int key_column_decode(struct span key, const struct key_column *column,

@@ -52,6 +52,14 @@ int key_append_rowid(struct key_buffer *key, int64_t rowid, struct err *err);
  * the upper bound of a prefix range. An empty key becomes one above all keys. */
 int key_to_prefix_end(struct key_buffer *key, struct err *err);
 
+/* Keys shorter than this have no column that was cut. */
+enum { KEY_CUT_KEY_SIZE_LEAST = 1946 };
+
+/* As key_column_skip; *cut_at is where the bytes end that two cut values must share
+ * to be in no known order, 0 when the column is whole. */
+int key_column_cut(struct span key, bool descending, size_t *cut_at,
+                   size_t *column_size, struct err *err);
+
 /* Splits the first column's encoded bytes off `key` (for skipping and reports);
  * ERR_CORRUPT when the bytes are no key. */
 int key_column_skip(struct span key, bool descending, size_t *column_size,

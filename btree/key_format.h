@@ -26,6 +26,8 @@
  * what BTREE_KEY_SIZE_MAX leaves) ends after that many bytes, or one less where
  * an escape would be cut, with 01 04 and a 16-byte hash of the whole. Such keys
  * are in true order with all others except those that agree up to the 01 04.
+ * An index on UNIQUE columns adds the row's id to such a key too: the hash
+ * alone does not prove that values are equal.
  *
  * Type bytes that no code of this version writes are reserved as listed.
  */

@@ -148,7 +148,16 @@ size_t key_text_encode(const struct key_text *text, size_t size_max,
 
 size_t key_text_size(struct span key, uint8_t mask)
 {
+	size_t cut_at;
+
+	return key_text_cut(key, mask, &cut_at);
+}
+
+size_t key_text_cut(struct span key, uint8_t mask, size_t *cut_at)
+{
 	size_t at = 0, size;
+
+	*cut_at = 0;
 
 	while (at < key.size) {
 		uint8_t byte = key.data[at] ^ mask;
@@ -170,6 +179,7 @@ size_t key_text_size(struct span key, uint8_t mask)
 			size = at + 2 + KEY_LENGTH_SIZE;
 			return size <= key.size ? size : 0;
 		case KEY_ESCAPED_CUT:
+			*cut_at = at;
 			size = at + KEY_CUT_SIZE;
 			return size <= key.size ? size : 0;
 		default:

@@ -31,6 +31,9 @@ size_t key_text_encode(const struct key_text *text, size_t size_max,
  * none; read through an exclusive-or with `mask`. */
 size_t key_text_size(struct span key, uint8_t mask);
 
+/* The same; *cut_at is where the mark of a cut begins, 0 when there is none. */
+size_t key_text_cut(struct span key, uint8_t mask, size_t *cut_at);
+
 /* Writes the bytes to `scratch` with a NUL behind them. *whole false when they
  * were cut or end at a NUL. `size` as key_text_size() found it. */
 struct span key_text_decode(const uint8_t *key, size_t size, uint8_t mask,

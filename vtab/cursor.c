@@ -40,6 +40,11 @@ struct table_cursor {
 	struct scattered *scattered;    /* instead of the walk, if gathered */
 	size_t scattered_count, scattered_at, scattered_room;
 	bool gathered;
+	struct long_group group;        /* of entries whose keys do not order them */
+	bool ordered;                   /* SQLite relies on the index's order */
+	uint32_t equal_count;
+	size_t prefix_size, key_size;   /* of the equalities; of the entry */
+	size_t key_size_max;            /* of those gathered               */
 
 	struct span row;
 	bool row_known;
@@ -80,6 +85,7 @@ int cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **opened)
 		key_buffer_init(&cursor->high, table->connection->heap);
 		cursor->scratch.heap = table->connection->heap;
 		arena_init(&cursor->scattered_keys, table->connection->heap);
+		long_group_init(&cursor->group, table->connection->heap);
 	}
 	cursor->base.pVtab = vtab;
 	cursor->eof = true;
@@ -98,6 +104,7 @@ static void stop(struct table_cursor *cursor)
 	if (cursor->gathered)
 		arena_reset(&cursor->scattered_keys);
 	cursor->gathered = false;
+	cursor->group.open = false;
 	cursor->row_known = false;
 	cursor->eof = true;
 }
@@ -111,6 +118,7 @@ void cursor_free(struct table *table, struct table_cursor *cursor)
 	key_buffer_close(&cursor->high);
 	btree_scratch_free(&cursor->scratch);
 	arena_close(&cursor->scattered_keys);
+	long_group_close(&cursor->group);
 	heap_free(heap, cursor->scattered);
 	heap_free(heap, cursor->neighbours);
 	heap_free(heap, cursor);
@@ -273,6 +281,7 @@ static int index_stand(struct table_cursor *cursor, bool on, struct err *err)
 		cursor->eof = compare_keys(key, bound) >= 0;
 	}
 	cursor->rowid = index_rowid(key, value);
+	cursor->key_size = key.size;
 	return ERR_NONE;
 }
 
@@ -297,6 +306,94 @@ static int index_start(struct table_cursor *cursor, struct err *err)
 		                       &on, err);
 	return rc ? rc : index_stand(cursor, on, err);
 }
+
+/* --- keys too long to order their rows ------------------------------------------- */
+
+static int walk_step(struct table_cursor *cursor, struct err *err)
+{
+	bool on;
+	int rc = cursor->descending
+	                 ? btree_cursor_previous(&cursor->walk, &on, err)
+	                 : btree_cursor_next(&cursor->walk, &on, err);
+
+	return rc ? rc : index_stand(cursor, on, err);
+}
+
+static void group_stand(struct table_cursor *cursor)
+{
+	struct long_group *group = &cursor->group;
+	size_t at = group->at++;
+
+	cursor->row_known = false;
+	cursor->rowid = group->rows[cursor->descending ? group->count - 1 - at
+	                                               : at].rowid;
+}
+
+/* Takes the entries that agree as far as keys go, and orders them by their rows. The
+ * walk ends up on the entry behind them. */
+static int group_gather(struct table_cursor *cursor, struct err *err)
+{
+	struct long_group *group = &cursor->group;
+	struct span key;
+	bool deleted;
+	int rc = btree_cursor_read(&cursor->walk, &key, NULL, &deleted, err);
+
+	if (!rc)
+		rc = long_group_begin(group, table_of(cursor), cursor->index,
+		                      key, cursor->equal_count,
+		                      cursor->prefix_size, err);
+	if (rc || !group->prefix.size)
+		return rc;
+	while (!rc && !cursor->eof && long_group_has(group, key)) {
+		rc = long_group_add(group, cursor->rowid, err);
+		if (!rc)
+			rc = walk_step(cursor, err);
+		if (!rc && !cursor->eof)
+			rc = btree_cursor_read(&cursor->walk, &key, NULL,
+			                       &deleted, err);
+	}
+	if (!rc)
+		rc = long_group_sort(group, cursor->equal_count, err);
+	if (rc)
+		return rc;
+	group->open = true;
+	group->last = cursor->eof;
+	cursor->eof = false;
+	group_stand(cursor);
+	return ERR_NONE;
+}
+
+static int index_show(struct table_cursor *cursor, struct err *err)
+{
+	if (__builtin_expect(cursor->key_size < KEY_CUT_KEY_SIZE_LEAST, 1) ||
+	    cursor->eof || !cursor->ordered)
+		return ERR_NONE;
+	return group_gather(cursor, err);
+}
+
+static int group_next(struct table_cursor *cursor, struct err *err)
+{
+	struct long_group *group = &cursor->group;
+	struct span key;
+	bool deleted;
+	int rc;
+
+	if (group->at < group->count) {
+		group_stand(cursor);
+		return ERR_NONE;
+	}
+	group->open = false;
+	cursor->eof = group->last;
+	if (cursor->eof)
+		return ERR_NONE;
+	rc = btree_cursor_read(&cursor->walk, &key, NULL, &deleted, err);
+	if (!rc)
+		rc = deleted ? walk_step(cursor, err)
+		             : index_stand(cursor, true, err);
+	return rc ? rc : index_show(cursor, err);
+}
+
+/* --- bounds ---------------------------------------------------------------------- */
 
 static int key_copy(struct key_buffer *to, const struct key_buffer *from,
                     size_t size, struct err *err);
@@ -423,6 +520,8 @@ static int gather_entry(struct table_cursor *cursor, uint32_t equal_count,
 	uint8_t *copy;
 	int rc = btree_cursor_read(&cursor->walk, &key, &value, &deleted, err);
 
+	if (key.size > cursor->key_size_max)
+		cursor->key_size_max = key.size;
 	rest = key;
 	for (uint32_t i = 0; !rc && i < equal_count; i++) {
 		size_t size;
@@ -517,6 +616,26 @@ static int has_numeric_texts(struct table_cursor *cursor,
 	return rc;
 }
 
+/* Gathered entries with long keys are ordered by their rows, all of them. */
+static int order_long(struct table_cursor *cursor, uint32_t equal_count,
+                      struct err *err)
+{
+	struct long_group *group = &cursor->group;
+	int rc;
+
+	if (cursor->key_size_max < KEY_CUT_KEY_SIZE_LEAST || !cursor->ordered)
+		return ERR_NONE;
+	rc = long_group_begin(group, table_of(cursor), cursor->index,
+	                      span_of(NULL, 0), 0, 0, err);
+	for (size_t i = 0; !rc && i < cursor->scattered_count; i++)
+		rc = long_group_add(group, cursor->scattered[i].rowid, err);
+	if (!rc)
+		rc = long_group_sort(group, equal_count, err);
+	for (size_t i = 0; !rc && i < cursor->scattered_count; i++)
+		cursor->scattered[i].rowid = group->rows[i].rowid;
+	return rc;
+}
+
 /* `column = number` where texts that look like numbers may be equal to it: they are
  * taken with the number's own entries, for SQLite to compare, and put in the order
  * in which the other columns would have them. */
@@ -529,6 +648,7 @@ static int gather_loose(struct table_cursor *cursor, uint32_t equal_count,
 	int rc;
 
 	cursor->gathered = true;
+	cursor->key_size_max = 0;
 	cursor->scattered_count = cursor->scattered_at = 0;
 	rc = gather(cursor, equal_count, err); /* the texts */
 	key_buffer_init(&work, prefix->heap);
@@ -544,7 +664,7 @@ static int gather_loose(struct table_cursor *cursor, uint32_t equal_count,
 	if (!rc && cursor->scattered_count)
 		qsort(cursor->scattered, cursor->scattered_count,
 		      sizeof *cursor->scattered, by_rest);
-	return rc;
+	return rc ? rc : order_long(cursor, equal_count, err);
 }
 
 /* The equalities become the prefix of the keys to walk; *narrow false when one of
@@ -635,6 +755,8 @@ static int index_bounds(struct table_cursor *cursor, uint32_t equal_count,
 	                     &narrow, empty, err);
 	if (!rc && !cursor->gathered)
 		rc = bounds_of_prefix(cursor, &prefix, err);
+	cursor->equal_count = equal_count;
+	cursor->prefix_size = prefix.size;
 	for (int i = (int)equal_count; !rc && narrow && i < argc; i++)
 		rc = take_range(cursor, equal_count, letters[i], argv[i],
 		                &prefix, empty, err);
@@ -962,6 +1084,7 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 	cursor->kind = (enum plan_kind)(number & PLAN_KIND_MASK);
 	cursor->descending = number & PLAN_DESCENDING;
 	cursor->rows_read = number & PLAN_ROWS_READ;
+	cursor->ordered = number & PLAN_ORDERED;
 	switch (cursor->kind) {
 	case PLAN_SCAN:
 	case PLAN_ROWID:
@@ -975,6 +1098,8 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 			gathered_next(cursor);
 		else if (!rc && !empty)
 			rc = index_start(cursor, &err);
+		if (!rc && !empty && !cursor->gathered)
+			rc = index_show(cursor, &err);
 		break;
 	case PLAN_VECTOR:
 		rc = start_vector(cursor, index, text, argc, argv, &err);
@@ -1007,11 +1132,13 @@ int cursor_next(sqlite3_vtab_cursor *moved)
 			gathered_next(cursor);
 			break;
 		}
-		rc = cursor->descending
-		             ? btree_cursor_previous(&cursor->walk, &on, &err)
-		             : btree_cursor_next(&cursor->walk, &on, &err);
+		if (cursor->group.open) {
+			rc = group_next(cursor, &err);
+			break;
+		}
+		rc = walk_step(cursor, &err);
 		if (!rc)
-			rc = index_stand(cursor, on, &err);
+			rc = index_show(cursor, &err);
 		break;
 	case PLAN_VECTOR:
 		rc = vector_next(cursor, &err);

@@ -409,6 +409,7 @@ static int hand_over(struct planning *p)
 	}
 	info->idxNum = (int)(plan->kind |
 	                     (plan->descending ? PLAN_DESCENDING : 0) |
+	                     (plan->ordered ? PLAN_ORDERED : 0) |
 	                     (reads_rows(p) ? PLAN_ROWS_READ : 0) |
 	                     plan->equal_count << PLAN_EQUAL_SHIFT |
 	                     plan->index << PLAN_INDEX_SHIFT);

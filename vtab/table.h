@@ -123,11 +123,50 @@ void value_probe(sqlite3_value *from, enum affinity affinity,
                  struct value *value, bool *loose);
 void value_result(sqlite3_context *context, const struct value *value,
                   bool stays);
-/* The key of a row in an index; *unique: no NULL in it, so equal keys conflict. */
+/* The key of a row in an index; *unique: it stands for the values alone, so equal keys
+ * conflict. Else the rowid follows: no index of a UNIQUE, or a NULL, or values
+ * too long for a key, which long_key_find() compares. */
 int index_key(const struct table_index *index, const struct value *values,
               int64_t rowid, int rowid_column, struct key_buffer *key,
               bool *unique, struct err *err);
 int64_t index_rowid(struct span key, struct span value);
+
+/* long_keys.c: what an index cannot tell of values too long for a key, the rows
+ * tell. */
+struct long_row {
+	int64_t rowid;
+	struct span row;          /* a copy, or size 0: looked up when needed */
+};
+struct long_group {
+	struct table *table;
+	const struct table_index *index;
+	struct long_row *rows;
+	size_t count, at, room;
+	struct key_buffer prefix; /* what the group's keys have in common     */
+	struct arena copies;
+	size_t copied;            /* bytes of rows                            */
+	struct btree_scratch scratch[2];
+	struct key_buffer keys[2];
+	bool open;
+	bool last;                /* nothing follows it                       */
+};
+void long_group_init(struct long_group *group, struct heap *heap);
+void long_group_close(struct long_group *group);
+/* Empties it. `key` is that of its first entry, from whose column `column` (at
+ * byte `at`) on nothing is fixed. */
+int long_group_begin(struct long_group *group, struct table *table,
+                     const struct table_index *index, struct span key,
+                     uint32_t column, size_t at, struct err *err);
+bool long_group_has(const struct long_group *group, struct span key);
+int long_group_add(struct long_group *group, int64_t rowid, struct err *err);
+/* Puts the rows in the order of the index's columns from `column` on. */
+int long_group_sort(struct long_group *group, uint32_t column, struct err *err);
+/* The row, but for `except`, whose values are those of `key`, which was shortened
+ * and ends with a rowid. */
+int long_key_find(struct table *table, struct table_index *index,
+                  const struct value *values, int64_t rowid,
+                  const struct key_buffer *key, const int64_t *except,
+                  int64_t *found_rowid, bool *found, struct err *err);
 
 /* vector_input.c */
 int vector_take(const struct column_definition *column, enum hnsw_metric metric,
@@ -157,7 +196,8 @@ int sentinel_join(struct connection *connection, struct home *home,
 enum plan_kind { PLAN_SCAN, PLAN_ROWID, PLAN_ROWID_RANGE, PLAN_INDEX,
                  PLAN_VECTOR };
 enum { PLAN_KIND_MASK = 7, PLAN_DESCENDING = 8, PLAN_EQUAL_SHIFT = 4,
-       PLAN_EQUAL_MASK = 0x7ff, PLAN_ROWS_READ = 1 << 15,
+       PLAN_EQUAL_MASK = 0x3ff, PLAN_ORDERED = 1 << 14,
+       PLAN_ROWS_READ = 1 << 15,
        PLAN_INDEX_SHIFT = 16 };
 /* One character of idxStr per argument. */
 enum { ARG_EQUAL = '=', ARG_IS = 'i', ARG_NULL = '0', ARG_GE = 'g', ARG_GT = 'G', ARG_LE = 'l',

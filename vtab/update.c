@@ -214,34 +214,69 @@ static bool index_unchanged(const struct change *change,
 	return true;
 }
 
-static int check_index(struct change *change, uint32_t number, struct err *err)
+static bool any_null(const struct change *change,
+                     const struct index_definition *index)
+{
+	for (uint32_t i = 0; i < index->column_count; i++)
+		if (change->values[index->columns[i].column].type ==
+		            VALUE_NULL &&
+		    (int)index->columns[i].column !=
+		            change->table->definition.rowid_column)
+			return true;
+	return false;
+}
+
+/* The row that has the new row's values in this index. */
+static int find_conflict(struct change *change, uint32_t number, int64_t *rowid,
+                         bool *found, struct err *err)
 {
 	struct table *table = change->table;
 	struct table_index *index = &table->indexes[number];
 	struct key_buffer *key = &table->keys[number];
+	const int64_t *except = change->has_old ? &change->old_rowid : NULL;
 	struct span value;
-	bool unique, found;
+	bool unique;
+	int rc = index_key(index, change->values, change->new_rowid,
+	                   table->definition.rowid_column, key, &unique, err);
+
+	*found = false;
+	if (rc || (!unique && (!key->shortened ||
+	                       any_null(change, index->definition))))
+		return rc;
+	if (!unique)
+		return long_key_find(table, index, change->values,
+		                     change->new_rowid, key, except, rowid,
+		                     found, err);
+	rc = btree_get(&index->tree, span_of(key->bytes, key->size),
+	               &table->scratch, &value, found, err);
+	if (rc || !*found)
+		return rc;
+	*found = value.size == 8;
+	if (*found)
+		*rowid = btree_rowid_of(value.data);
+	if (*found && except && *rowid == *except)
+		*found = false;
+	return ERR_NONE;
+}
+
+static int check_index(struct change *change, uint32_t number, struct err *err)
+{
+	const struct table_index *index = &change->table->indexes[number];
+	int64_t rowid;
+	bool found;
 	int rc;
 
 	if (index_unchanged(change, index->definition))
 		return ERR_NONE;
-	rc = index_key(index, change->values, change->new_rowid,
-	                   table->definition.rowid_column, key, &unique, err);
-
-	if (rc || !unique)
+	rc = find_conflict(change, number, &rowid, &found, err);
+	if (rc || !found)
 		return rc;
-	rc = btree_get(&index->tree, span_of(key->bytes, key->size),
-	               &table->scratch, &value, &found, err);
-	if (rc || !found || value.size != 8)
-		return rc;
-	if (change->has_old && btree_rowid_of(value.data) == change->old_rowid)
-		return ERR_NONE;
 	switch (verdict(change, index->definition->conflict)) {
 	case VERDICT_IGNORE:
 		change->ignored = true;
 		return ERR_NONE;
 	case VERDICT_REPLACE:
-		return replace_row(change, btree_rowid_of(value.data), err);
+		return replace_row(change, rowid, err);
 	default:
 		return index_violated(change, index->definition, err);
 	}

@@ -142,7 +142,7 @@ int index_key(const struct table_index *index, const struct value *values,
 		any_null |= value->type == VALUE_NULL;
 		rc = key_append(key, value, &index->columns[i], err);
 	}
-	*unique = definition->unique && !any_null;
+	*unique = definition->unique && !any_null && !key->shortened;
 	if (!rc && !*unique)
 		rc = key_append_rowid(key, rowid, err);
 	return rc;
