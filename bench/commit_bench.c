@@ -145,7 +145,7 @@ static int writer_main(char **arguments)
 	char byte = 0;
 
 	bench_library_load(arguments[0]);
-	bench_side_open(&side, atoi(arguments[1]), arguments[2], "FULL");
+	bench_side_open(&side, atoi(arguments[1]), arguments[2], arguments[5]);
 	bench_value(side.db, "SELECT count(*) FROM t");
 	if (write(STDOUT_FILENO, "r", 1) != 1 || read(STDIN_FILENO, &byte, 1) < 0)
 		return 1;
@@ -160,13 +160,14 @@ struct writer {
 	int out; /* what it says */
 };
 
-static struct writer writer_start(const struct bench *bench, int kind, int number,
-                                  int begin)
+static struct writer writer_start(const struct bench *bench, int kind,
+                                  const char *synchronous, int number, int begin)
 {
 	char side[12], ms[12], seed[12];
 	char *arguments[] = { (char *)bench->program, (char *)"--writer",
 	                      (char *)bench->library, side,
-	                      (char *)bench->directory, ms, seed, NULL };
+	                      (char *)bench->directory, ms, seed,
+	                      (char *)synchronous, NULL };
 	posix_spawn_file_actions_t actions;
 	struct writer writer;
 	int pipes[2];
@@ -190,7 +191,8 @@ static struct writer writer_start(const struct bench *bench, int kind, int numbe
 	return writer;
 }
 
-static double writers_run(const struct bench *bench, int kind, int count)
+static double writers_run(const struct bench *bench, int kind,
+                          const char *synchronous, int count)
 {
 	struct writer writers[WRITERS_MAX];
 	int64_t total = 0, commits;
@@ -200,7 +202,7 @@ static double writers_run(const struct bench *bench, int kind, int count)
 	if (pipe2(begin, O_CLOEXEC))
 		exit(1);
 	for (int i = 0; i < count; i++)
-		writers[i] = writer_start(bench, kind, i, begin[0]);
+		writers[i] = writer_start(bench, kind, synchronous, i, begin[0]);
 	for (int i = 0; i < count; i++)
 		if (read(writers[i].out, &byte, 1) != 1)
 			exit(1);
@@ -219,8 +221,8 @@ static double writers_run(const struct bench *bench, int kind, int count)
 	return (double)total * 1e3 / bench->turn_ms;
 }
 
-static void several_writers(struct bench *bench, const char *name, int count,
-                            double goal)
+static void several_writers(struct bench *bench, const char *name,
+                            const char *synchronous, int count, double goal)
 {
 	struct result result = { 0 };
 
@@ -231,7 +233,8 @@ static void several_writers(struct bench *bench, const char *name, int count,
 			int kind = (turn + round) % SIDE_COUNT;
 
 			if (bench->active[kind])
-				rate[kind] = writers_run(bench, kind, count);
+				rate[kind] = writers_run(bench, kind, synchronous,
+				                         count);
 		}
 		keep(&result, round, rate);
 	}
@@ -317,6 +320,7 @@ static void run_all(struct bench *bench, char **names)
 		{ "synchronous=OFF, one writer", "OFF", 1, 0.8, 0 },
 		{ "synchronous=FULL, 4 processes", "FULL", 4, 0, 0 },
 		{ "synchronous=FULL, 8 processes", "FULL", 8, 0, 7 },
+		{ "synchronous=OFF, 8 processes", "OFF", 8, 0, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -326,7 +330,8 @@ static void run_all(struct bench *bench, char **names)
 			one_writer(bench, rows[i].name, rows[i].synchronous,
 			           rows[i].floor, rows[i].goal);
 		else
-			several_writers(bench, rows[i].name, rows[i].writers,
+			several_writers(bench, rows[i].name,
+			                rows[i].synchronous, rows[i].writers,
 			                rows[i].goal);
 	}
 	if (is_wanted("log bytes", names)) {
@@ -367,7 +372,7 @@ int main(int argc, char **argv)
 	struct bench bench = { .program = argv[0], .library = "./turdb.so",
 	                       .rounds = 3, .turn_ms = 500, .only = -1 };
 
-	if (argc == 7 && !strcmp(argv[1], "--writer"))
+	if (argc == 8 && !strcmp(argv[1], "--writer"))
 		return writer_main(argv + 2);
 	read_arguments(argc, argv, &bench);
 	bench_library_load(bench.library);

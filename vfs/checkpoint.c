@@ -37,8 +37,8 @@ int store_checkpoint_enter(struct store *store, const struct store_root *root,
 	if (root->txid == atomic_load(&head->durable_txid) &&
 	    root->lsn == head->durable.lsn)
 		return ERR_NONE;
-	rc = store_lock_take(store, &head->checkpointer, "checkpoint", 0, &died,
-	                     err);
+	rc = store_lock_take(store, &head->checkpointer, "checkpoint", 0, NULL,
+	                     &died, err);
 	if (rc)
 		return rc == ERR_BUSY ? ERR_NONE : rc;
 	/* One whose end is still pending was made durable: end it before the
@@ -144,7 +144,8 @@ static void remove_dropped(struct store *store, const struct store_root *root)
 	bool died;
 
 	if (!atomic_load(&head->drops_pending) ||
-	    store_lock_take(store, &head->writer, "remove files", 0, &died, &err))
+	    store_lock_take(store, &head->writer, "remove files", 0, NULL, &died,
+	                    &err))
 		return;
 	if (!store_writer_entered(store, died, &err)) {
 		struct store_root newest;
@@ -197,7 +198,7 @@ int store_checkpoint(struct store *store, bool *done, struct err *err)
 	rc = store_poisoned(store, err);
 	if (!rc)
 		rc = store_lock_take(store, &head->writer, "checkpoint",
-		                     5000000, &died, err);
+		                     5000000, NULL, &died, err);
 	if (rc)
 		return rc == ERR_BUSY ? ERR_NONE : rc;
 	rc = store_writer_entered(store, died, err);

@@ -1,5 +1,5 @@
 /*
- * process.c - who lives, and lock words that survive the death of their holder.
+ * process.c - who lives.
  *
  * Each process holds an OFD lock on its own byte of turdb.meta as long as it has
  * the database open: the kernel drops it with the process, whatever way that dies.
@@ -8,11 +8,6 @@
  * on, and only by compare-and-swap.
  */
 #include "vfs/store_private.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-
-enum { PROBE_EVERY_US = 20000 };
 
 static uint64_t owner_word(uint32_t index, uint64_t generation)
 {
@@ -100,73 +95,6 @@ uint32_t store_owner_pid(const struct store *store, uint64_t owner)
 	if (index >= SHM_PROCESSES)
 		return 0;
 	return atomic_load(&store->shm.head->processes[index].pid);
-}
-
-static uint64_t now_ms(const struct store *store)
-{
-	return store->os->methods->monotonic_us(store->os) / 1000;
-}
-
-static int lock_is_busy(struct store *store, struct shm_lock *lock,
-                        const char *what, uint64_t owner, struct err *err)
-{
-	uint64_t since = atomic_load(&lock->since_ms), now = now_ms(store);
-
-	return err_set(err, ERR_BUSY, what, store->path,
-	               "process %u has held the lock for %" PRIu64 " ms",
-	               store_owner_pid(store, owner),
-	               now > since ? now - since : 0);
-}
-
-int store_lock_take(struct store *store, struct shm_lock *lock,
-                    const char *what, uint64_t timeout_us, bool *died,
-                    struct err *err)
-{
-	const struct os_methods *os = store->os->methods;
-	uint64_t started = 0, waited = 0, owner;
-	bool probed = false;
-
-	*died = false;
-	for (;;) {
-		uint32_t sequence = atomic_load(&lock->sequence);
-
-		owner = 0;
-		if (atomic_compare_exchange_strong(&lock->owner, &owner,
-		                                   store->owner))
-			break;
-		if ((probed || waited >= timeout_us) &&
-		    !store_process_lives(store, owner)) {
-			if (atomic_compare_exchange_strong(
-				    &lock->owner, &owner, store->owner)) {
-				*died = true;
-				break;
-			}
-			continue;
-		}
-		if (waited >= timeout_us)
-			return lock_is_busy(store, lock, what, owner, err);
-		if (!started)
-			started = os->monotonic_us(store->os);
-		atomic_fetch_add(&lock->waiters, 1);
-		if (atomic_load(&lock->owner) == owner)
-			os->wait(store->os, &lock->sequence, sequence,
-			         timeout_us - waited < PROBE_EVERY_US
-				         ? timeout_us - waited
-				         : PROBE_EVERY_US);
-		atomic_fetch_sub(&lock->waiters, 1);
-		waited = os->monotonic_us(store->os) - started;
-		probed = atomic_load(&lock->sequence) == sequence;
-	}
-	atomic_store(&lock->since_ms, now_ms(store));
-	return ERR_NONE;
-}
-
-void store_lock_release(struct store *store, struct shm_lock *lock)
-{
-	atomic_store(&lock->owner, 0);
-	atomic_fetch_add(&lock->sequence, 1);
-	if (atomic_load(&lock->waiters))
-		store->os->methods->wake(store->os, &lock->sequence, 1);
 }
 
 int store_forked(const struct store *store, struct err *err)

@@ -62,7 +62,7 @@ int store_readers(struct store *store,
 {
 	struct shm_head *head = store->shm.head;
 	uint64_t now = store->os->methods->monotonic_us(store->os) / 1000;
-	uint64_t writer = atomic_load(&head->writer.owner);
+	uint64_t writer = store_lock_holder(&head->writer);
 	uint32_t used = atomic_load(&head->slots_used);
 	int rc = ERR_NONE;
 

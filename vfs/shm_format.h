@@ -22,10 +22,11 @@
 #include "wal/wal.h"
 
 enum {
-	SHM_LAYOUT = 1,
+	SHM_LAYOUT = 2,
 	SHM_RING = 64,        /* snapshots remembered by txid       */
 	SHM_SLOTS = 2048,     /* connections that are open at once  */
 	SHM_PROCESSES = 1024,
+	SHM_WAITERS = 256,    /* who queue for one lock at once     */
 	SHM_RETAINED = SHM_SLOTS + 8,
 };
 
@@ -54,13 +55,28 @@ struct shm_process {
 	uint64_t reserved[5];
 };
 
-/* A lock word: 0, or who holds it: process index + 1 in the high half, the low
- * half of that process's generation in the low one. */
+/* Who waits for a lock (lock_word.c). It is in the queue while its bit is set. */
+struct shm_waiter {
+	_Atomic uint64_t owner;    /* process owner word; 0 = free            */
+	_Atomic uint64_t ticket;   /* the queue is in the order of these      */
+	_Atomic uint64_t since_us; /* when it began to wait                   */
+	_Atomic uint64_t turns;    /* the lock's, when it began to wait       */
+	_Atomic uint32_t wakeup;   /* futex: 1 = look again                   */
+	uint32_t zero;
+	uint64_t reserved[3];
+};
+
+/* A lock word: 0 = free; or who holds it: process index + 1 in the high half, the
+ * low half of that process's generation in the low one; or, with nothing in the
+ * high half, the waiter for whom it is kept: the low 16 bits of its ticket above,
+ * its index + 1 below. */
 struct shm_lock {
 	_Atomic uint64_t owner;
-	_Atomic uint32_t sequence; /* futex: grows at each release */
-	_Atomic uint32_t waiters;
-	_Atomic uint64_t since_ms;
+	_Atomic uint64_t since_ms;  /* when the word became what it is  */
+	_Atomic uint64_t turns;     /* how often it was taken           */
+	_Atomic uint64_t tickets;   /* given out                        */
+	_Atomic uint64_t queued[SHM_WAITERS / 64]; /* a bit per waiter  */
+	struct shm_waiter waiters[SHM_WAITERS];
 };
 
 struct shm_head {

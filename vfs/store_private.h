@@ -172,6 +172,7 @@ struct store_view {
 	bool read_others;        /* something but sqlite.tbd was read           */
 	struct store_root root;  /* the snapshot                                */
 	uint64_t epoch;
+	uint64_t write_ticket;   /* of a wait for the writer lock that was in vain */
 	uint64_t ended_txid;     /* of the last snapshot, for keeping the epoch */
 	struct view_file *files;
 	struct view_file *sqlite; /* shortcut, may be NULL                      */
@@ -208,20 +209,27 @@ void store_shm_close(struct store *store);
 int store_shm_clear(struct store *store, struct err *err);
 uint64_t store_shm_chunk_count(const struct store *store);
 
-/* --- process.c: who lives; lock words --------------------------------------------- */
+/* --- process.c: who lives --------------------------------------------------------- */
 
 int store_process_register(struct store *store, struct err *err);
 void store_process_leave(struct store *store);
 bool store_process_lives(struct store *store, uint64_t owner);
 bool store_process_index_lives(void *context, uint32_t index);
 uint32_t store_owner_pid(const struct store *store, uint64_t owner);
-/* Takes a lock word. *died: the one before died holding it. ERR_BUSY after
- * timeout_us, naming `what` and the holder. */
-int store_lock_take(struct store *store, struct shm_lock *lock,
-                    const char *what, uint64_t timeout_us, bool *died,
-                    struct err *err);
-void store_lock_release(struct store *store, struct shm_lock *lock);
 int store_forked(const struct store *store, struct err *err);
+
+/* --- lock_word.c: locks in shared memory that survive their holder -------------------- */
+
+/* Takes a lock word. *died: the one before died holding it. Waits up to timeout_us
+ * in the queue; with 0 it does not wait. ERR_BUSY names `what` and the holder.
+ * `ticket` (or NULL) keeps the place in the queue from one wait that was in vain to
+ * the next; 0 before the first, and after success. */
+int store_lock_take(struct store *store, struct shm_lock *lock,
+                    const char *what, uint64_t timeout_us, uint64_t *ticket,
+                    bool *died, struct err *err);
+void store_lock_release(struct store *store, struct shm_lock *lock);
+/* The owner word of the process that holds it; 0 = none. */
+uint64_t store_lock_holder(const struct shm_lock *lock);
 
 /* --- slot.c: readers -------------------------------------------------------------- */
 

@@ -191,6 +191,7 @@ int store_view_write(struct store_view *view, uint64_t timeout_us,
 {
 	struct store *store = view->store;
 	struct shm_head *head = store->shm.head;
+	uint64_t ticket = view->write_ticket;
 	bool died;
 	int rc;
 
@@ -204,13 +205,16 @@ int store_view_write(struct store_view *view, uint64_t timeout_us,
 		rc = store_poisoned(store, err);
 	if (!rc)
 		rc = store_lock_take(store, &head->writer, "write", timeout_us,
-		                     &died, err);
+		                     &view->write_ticket, &died, err);
 	if (rc)
 		return rc;
 	rc = store_writer_entered(store, died, err);
 	if (!rc)
 		rc = move_to_newest(view, err);
 	if (rc) {
+		/* Its turn was worth nothing: it comes back where it was. */
+		if (rc == ERR_BUSY_SNAPSHOT)
+			view->write_ticket = ticket;
 		store_lock_release(store, &head->writer);
 		return rc;
 	}

@@ -1,0 +1,401 @@
+/*
+ * lock_word_test.c - who waits for the writer lock gets it, in order, whoever dies.
+ *
+ * Processes are forked before any of them has a database open; each opens it for
+ * itself. What they report lies in memory they share.
+ */
+#define _GNU_SOURCE
+#include "test/harness.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vfs/store.h"
+
+enum { WRITERS = 8 };
+
+struct board {
+	_Atomic int ready, go, stop, failed;
+	_Atomic uint64_t turns, longest_wait, order[WRITERS];
+	_Atomic uint64_t commits[WRITERS];
+	_Atomic uint64_t slowest_us;
+	char why[600];
+};
+
+struct opened {
+	struct heap heap;
+	struct os *os;
+	struct store_environment *environment;
+	struct store *store;
+	struct store_view *view;
+};
+
+static int open_store(struct opened *o, const char *path, struct err *err)
+{
+	struct store_options options = { .create = true };
+	int rc;
+
+	memset(o, 0, sizeof *o);
+	heap_init(&o->heap);
+	rc = os_posix_open(&o->heap, &o->os, err);
+	if (!rc)
+		rc = store_environment_open(o->os, &o->heap, &o->environment,
+		                            err);
+	if (!rc)
+		rc = store_open(o->environment, path, &options, &o->store, err);
+	return rc ? rc : store_view_open(o->store, &o->view, err);
+}
+
+static int close_store(struct opened *o, struct err *err)
+{
+	int rc;
+
+	store_view_close(o->view);
+	rc = store_close(o->store, err);
+	store_environment_close(o->environment);
+	os_posix_close(o->os);
+	return rc;
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void raise_to(_Atomic uint64_t *most, uint64_t value)
+{
+	uint64_t before = atomic_load(most);
+
+	while (value > before &&
+	       !atomic_compare_exchange_weak(most, &before, value))
+		;
+}
+
+static void give_up(struct board *board, const char *why)
+{
+	if (!atomic_exchange(&board->failed, 1))
+		snprintf(board->why, sizeof board->why, "%s", why);
+	_exit(1);
+}
+
+struct bed {
+	struct board *board;
+	char path[300];
+	struct opened opened;
+};
+
+static void bed_open(struct test *t, struct bed *bed)
+{
+	char directory[256];
+
+	memset(bed, 0, sizeof *bed);
+	bed->board = mmap(NULL, sizeof *bed->board, PROT_READ | PROT_WRITE,
+	                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	test_directory(t, directory);
+	snprintf(bed->path, sizeof bed->path, "%s/app", directory);
+}
+
+static void bed_close(struct test *t, struct bed *bed)
+{
+	if (bed->board->failed)
+		test_fail(t, __FILE__, __LINE__, "%s", bed->board->why);
+	munmap(bed->board, sizeof *bed->board);
+}
+
+/* --- hammering ------------------------------------------------------------------- */
+
+/* The commits of others that went by between wanting the lock and having it. */
+static void hammer(struct board *board, const char *path, int number)
+{
+	struct opened o;
+	struct err err;
+	int rc = open_store(&o, path, &err);
+
+	if (rc)
+		give_up(board, err.text);
+	atomic_fetch_add(&board->ready, 1);
+	while (!atomic_load(&board->go))
+		usleep(100);
+	while (!atomic_load(&board->stop)) {
+		uint64_t wanted = atomic_load(&board->turns), began = now_us();
+
+		rc = store_view_write(o.view, 20000000, &err);
+		if (rc)
+			give_up(board, err.text);
+		raise_to(&board->longest_wait,
+		         atomic_fetch_add(&board->turns, 1) - wanted);
+		raise_to(&board->slowest_us, now_us() - began);
+		atomic_fetch_add(&board->commits[number], 1);
+		for (uint64_t until = now_us() + 3; now_us() < until;)
+			;
+		store_view_end(o.view);
+	}
+	close_store(&o, &err);
+	_exit(0);
+}
+
+static void nobody_waits_for_more_than_a_bounded_number_of_turns(struct test *t)
+{
+	uint64_t most = 0, least = UINT64_MAX, all;
+	pid_t pids[WRITERS];
+	struct bed bed;
+
+	bed_open(t, &bed);
+	EXPECT_OK(t, open_store(&bed.opened, bed.path, &t->err));
+	EXPECT_OK(t, close_store(&bed.opened, &t->err));
+	for (int i = 0; i < WRITERS; i++)
+		if ((pids[i] = fork()) == 0)
+			hammer(bed.board, bed.path, i);
+	while (atomic_load(&bed.board->ready) < WRITERS && !bed.board->failed)
+		usleep(1000);
+	bed.board->go = 1;
+	usleep((useconds_t)(test_scaled(1500, 300) * 1000));
+	bed.board->stop = 1;
+	for (int i = 0; i < WRITERS; i++)
+		waitpid(pids[i], NULL, 0);
+	all = bed.board->turns;
+	for (int i = 0; i < WRITERS; i++) {
+		if (bed.board->commits[i] > most)
+			most = bed.board->commits[i];
+		if (bed.board->commits[i] < least)
+			least = bed.board->commits[i];
+	}
+	printf("note %llu turns, the longest wait %llu of them, %llu us; %llu to %llu a process\n",
+	       (unsigned long long)all,
+	       (unsigned long long)bed.board->longest_wait,
+	       (unsigned long long)bed.board->slowest_us,
+	       (unsigned long long)least, (unsigned long long)most);
+	/* 256 turns from the moment it is in the queue, and then only those before it;
+	 * what it counts begins a little earlier, and there are fewer cores than writers.
+	 * Without the queue it was 21,000. */
+	EXPECT(t, bed.board->longest_wait <= 3000);
+	EXPECT(t, all > 100);
+	bed_close(t, &bed);
+}
+
+/* --- order ----------------------------------------------------------------------- */
+
+struct waiter {
+	struct bed *bed;
+	struct store_view *view;
+	int number, rc;
+	uint64_t timeout_us;
+	struct err err;
+};
+
+static void *wait_for_turn(void *argument)
+{
+	struct waiter *waiter = argument;
+
+	waiter->rc = store_view_write(waiter->view, waiter->timeout_us,
+	                              &waiter->err);
+	if (waiter->rc)
+		return NULL;
+	waiter->bed->board->order[waiter->number] =
+		atomic_fetch_add(&waiter->bed->board->turns, 1) + 1;
+	usleep(1000);
+	store_view_end(waiter->view);
+	return NULL;
+}
+
+static void wait_in_process(struct bed *bed, int number, uint64_t timeout_us)
+{
+	struct waiter waiter = { .bed = bed, .number = number,
+	                         .timeout_us = timeout_us };
+	struct opened o;
+	struct err err;
+
+	if (open_store(&o, bed->path, &err))
+		give_up(bed->board, err.text);
+	waiter.view = o.view;
+	atomic_fetch_add(&bed->board->ready, 1);
+	wait_for_turn(&waiter);
+	if (waiter.rc)
+		give_up(bed->board, waiter.err.text);
+	close_store(&o, &err);
+	_exit(0);
+}
+
+static pid_t start_waiting(struct bed *bed, int number)
+{
+	int before = atomic_load(&bed->board->ready);
+	pid_t pid = fork();
+
+	if (pid == 0)
+		wait_in_process(bed, number, 10000000);
+	while (atomic_load(&bed->board->ready) == before && !bed->board->failed)
+		usleep(1000);
+	usleep(20000);
+	return pid;
+}
+
+static void who_waits_is_served_in_order(struct test *t)
+{
+	struct waiter waiters[4];
+	pthread_t threads[4];
+	pid_t pids[4];
+	struct bed bed;
+
+	/* Processes are forked first; threads of this one come after them. */
+	bed_open(t, &bed);
+	EXPECT_OK(t, open_store(&bed.opened, bed.path, &t->err));
+	EXPECT_OK(t, store_view_write(bed.opened.view, 0, &t->err));
+	for (int i = 0; i < 4; i++)
+		pids[i] = start_waiting(&bed, i);
+	for (int i = 0; i < 4; i++) {
+		waiters[i] = (struct waiter){ .bed = &bed, .number = 4 + i,
+		                              .timeout_us = 10000000 };
+		EXPECT_OK(t, store_view_open(bed.opened.store,
+		                             &waiters[i].view, &t->err));
+		pthread_create(&threads[i], NULL, wait_for_turn, &waiters[i]);
+		usleep(20000);
+	}
+	store_view_end(bed.opened.view);
+	for (int i = 0; i < 4; i++) {
+		waitpid(pids[i], NULL, 0);
+		pthread_join(threads[i], NULL);
+		EXPECT_OK(t, waiters[i].rc);
+		store_view_close(waiters[i].view);
+	}
+	for (int i = 0; i < 8; i++)
+		EXPECT_EQ(t, bed.board->order[i], i + 1);
+	EXPECT_OK(t, close_store(&bed.opened, &t->err));
+	bed_close(t, &bed);
+}
+
+/* --- those who go ---------------------------------------------------------------- */
+
+/* While this process holds the lock others come to wait and are killed or stopped at
+ * any moment; when it lets go, the one that is left has it at once. */
+static void the_dead_and_the_stopped_hold_up_nobody(struct test *t)
+{
+	uint64_t rounds = test_scaled(12, 4), seed = t->seed, slowest = 0;
+	struct bed bed;
+
+	bed_open(t, &bed);
+	EXPECT_OK(t, open_store(&bed.opened, bed.path, &t->err));
+	for (uint64_t round = 0; round < rounds; round++) {
+		pid_t pids[4];
+		uint64_t began;
+
+		EXPECT_OK(t, store_view_write(bed.opened.view, 1000000,
+		                              &t->err));
+		for (int i = 0; i < 3; i++)
+			pids[i] = start_waiting(&bed, i);
+		pids[3] = start_waiting(&bed, 3);
+		bed.board->order[3] = 0;
+		for (int i = 0; i < 3; i++)
+			if (test_random(&seed) % 2)
+				kill(pids[i], SIGSTOP);
+			else
+				kill(pids[i], SIGKILL);
+		usleep((useconds_t)(test_random(&seed) % 8000));
+		began = now_us();
+		store_view_end(bed.opened.view);
+		while (!atomic_load(&bed.board->order[3]) && !bed.board->failed &&
+		       now_us() - began < 5000000)
+			usleep(200);
+		if (now_us() - began > slowest)
+			slowest = now_us() - began;
+		for (int i = 0; i < 4; i++) {
+			kill(pids[i], i < 3 ? SIGKILL : SIGCONT);
+			waitpid(pids[i], NULL, 0);
+		}
+	}
+	printf("note slowest %llu us\n", (unsigned long long)slowest);
+	EXPECT(t, slowest < 1000000);
+	EXPECT_OK(t, close_store(&bed.opened, &t->err));
+	bed_close(t, &bed);
+}
+
+/* Writers that hammer are killed and replaced; the others never stand still. */
+static void killed_writers_and_waiters_stop_nobody(struct test *t)
+{
+	uint64_t rounds = test_scaled(60, 10), seed = t->seed, before;
+	pid_t pids[WRITERS];
+	struct bed bed;
+
+	bed_open(t, &bed);
+	EXPECT_OK(t, open_store(&bed.opened, bed.path, &t->err));
+	EXPECT_OK(t, close_store(&bed.opened, &t->err));
+	bed.board->go = 1;
+	for (int i = 0; i < WRITERS; i++)
+		if ((pids[i] = fork()) == 0)
+			hammer(bed.board, bed.path, i);
+	for (uint64_t round = 0; round < rounds && !bed.board->failed; round++) {
+		usleep((useconds_t)(test_random(&seed) % 20000));
+		for (int i = 0; i < 3; i++) {
+			int victim = (int)(test_random(&seed) % WRITERS);
+
+			kill(pids[victim], SIGKILL);
+			waitpid(pids[victim], NULL, 0);
+			if ((pids[victim] = fork()) == 0)
+				hammer(bed.board, bed.path, victim);
+		}
+		before = bed.board->turns;
+		for (int wait = 0; wait < 500 && bed.board->turns < before + 20;
+		     wait++)
+			usleep(10000);
+		EXPECT(t, bed.board->turns >= before + 20);
+	}
+	bed.board->stop = 1;
+	for (int i = 0; i < WRITERS; i++)
+		waitpid(pids[i], NULL, 0);
+	printf("note %llu turns, the slowest %llu us\n",
+	       (unsigned long long)bed.board->turns,
+	       (unsigned long long)bed.board->slowest_us);
+	EXPECT(t, bed.board->slowest_us < 5000000);
+	bed_close(t, &bed);
+}
+
+static void who_gives_up_learns_who_holds_it_and_leaves_the_queue(struct test *t)
+{
+	struct opened *o;
+	char words[60];
+	struct waiter waiter;
+	pthread_t thread;
+	struct bed bed;
+	uint64_t began;
+
+	bed_open(t, &bed);
+	o = &bed.opened;
+	EXPECT_OK(t, open_store(o, bed.path, &t->err));
+	EXPECT_OK(t, store_view_write(o->view, 0, &t->err));
+	waiter = (struct waiter){ .bed = &bed, .timeout_us = 30000 };
+	EXPECT_OK(t, store_view_open(o->store, &waiter.view, &t->err));
+	snprintf(words, sizeof words, "process %d has held the lock for ",
+	         (int)getpid());
+	for (int i = 0; i < 3; i++) {
+		began = now_us();
+		pthread_create(&thread, NULL, wait_for_turn, &waiter);
+		pthread_join(thread, NULL);
+		EXPECT_EQ(t, waiter.rc, ERR_BUSY);
+		EXPECT(t, strstr(waiter.err.text, words));
+		EXPECT(t, now_us() - began >= 30000);
+	}
+	store_view_end(o->view);
+	/* Nothing is kept for who has gone. */
+	for (int i = 0; i < 100; i++) {
+		EXPECT_OK(t, store_view_write(o->view, 0, &t->err));
+		store_view_end(o->view);
+	}
+	store_view_close(waiter.view);
+	EXPECT_OK(t, close_store(o, &t->err));
+	bed_close(t, &bed);
+}
+
+static const struct test_case cases[] = {
+	CASE(nobody_waits_for_more_than_a_bounded_number_of_turns),
+	CASE(who_waits_is_served_in_order),
+	CASE(the_dead_and_the_stopped_hold_up_nobody),
+	CASE(killed_writers_and_waiters_stop_nobody),
+	CASE(who_gives_up_learns_who_holds_it_and_leaves_the_queue),
+};
+TEST_MAIN(cases)
