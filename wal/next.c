@@ -117,6 +117,14 @@ static const struct wal_segment *choose_file(const struct wal *wal,
 	return best;
 }
 
+/* Takes a file to be used again. What is behind the size in its header a maker
+ * added that was killed: it may not be on disk. (S1) */
+static void reuse(struct wal_segment *segment, const struct wal_segment *chosen)
+{
+	*segment = *chosen;
+	segment->file_size = chosen->size;
+}
+
 /* A new file under the next free number. */
 static int make_new(struct wal *wal, struct wal_segment *segment,
                     uint64_t zero_size, struct err *err)
@@ -156,7 +164,7 @@ static int make_next(struct wal *wal, const struct wal_position *position,
 	atomic_store(&wal->shared->next_first, NOWHERE);
 	chosen = choose_file(wal, &list, position->segment_end);
 	if (chosen)
-		segment = *chosen;
+		reuse(&segment, chosen);
 	wal_list_close(wal, &list);
 
 	segment.size = next_size(wal, position, room);
@@ -283,7 +291,7 @@ static int start_in(struct wal *wal, const struct wal_list *list,
 	const struct wal_segment *chosen = choose_unneeded(wal, list);
 
 	if (chosen)
-		*segment = *chosen;
+		reuse(segment, chosen);
 	segment->size = wal->options.segment_size < SEGMENT_SIZE_FIRST ?
 		wal->options.segment_size : SEGMENT_SIZE_FIRST;
 	if (segment->size < segment->file_size)
