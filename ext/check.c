@@ -24,7 +24,6 @@ static int check_schema(void *context, const char *schema, struct err *err)
 	struct check *check = context;
 	sqlite3_stmt *reading = NULL;
 	struct store_view *view;
-	bool wrong = false;
 	int rc = ext_read_begin(check->db, schema, &reading, &view, err);
 
 	if (rc)
@@ -33,12 +32,6 @@ static int check_schema(void *context, const char *schema, struct err *err)
 		rc = store_check(view, check->level, check->problem,
 		                 check->context, err);
 	/* Pages that are not what was written are not looked into. */
-	if (!rc && !check->table)
-		rc = ext_check_files(view, check->problem, check->context,
-		                     &wrong, err);
-	if (!rc && wrong)
-		rc = err_set(err, ERR_CORRUPT, "check", schema,
-		             "its trees or graphs are damaged");
 	if (!rc)
 		rc = vtab_check(check->db, schema, check->table, check->level,
 		                check->problem, check->context, err);

@@ -40,12 +40,6 @@ int ext_check(sqlite3 *db, const char *table, int level,
               void (*problem)(void *context, const char *sentence),
               void *context, struct err *err);
 
-/* check_files.c: the trees and graphs of one database; *wrong when something was
- * told to `problem`. */
-int ext_check_files(struct store_view *view,
-                    void (*problem)(void *context, const char *sentence),
-                    void *context, bool *wrong, struct err *err);
-
 /* Makes a failure the result of a function. */
 void ext_result_error(sqlite3_context *context, const struct err *err);
 

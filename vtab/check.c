@@ -1,16 +1,18 @@
 /*
  * check.c - whether tables, their indexes and their graphs agree.
  *
- * Each tree and graph verifies itself; then every row is looked up in every index.
- * Entries of different rows differ, so if every row has its entry and there are as
- * many entries as rows, every entry has its row. The pages that a walk reached, with
- * the free ones, must be all pages of the file.
+ * Each tree and graph verifies itself (check_files.c); then every row is looked up
+ * in every index. Entries of different rows differ, so if every row has its entry
+ * and there are as many entries as rows, every entry has its row; when the numbers
+ * differ, the entries are asked for their rows. A check of a whole schema looks
+ * into every file and finds those that belong to no table.
  *
  * ext/ reaches this through a function, turdb_check_tables(schema, table, level,
  * report): the report is a pointer that only C can bind.
  */
-#include "vtab/table.h"
+#include "vtab/check.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,9 +20,21 @@ enum { ROWS_BETWEEN_BREATHS = 4096 };
 
 static const char report_type[] = "turdb_report";
 
+/* A file of the schema, and whether a table has claimed it. */
+struct listed_file {
+	struct store_file_info info;
+	bool claimed;
+};
+
 struct report {
 	void (*problem)(void *context, const char *sentence);
 	void *context;
+	struct connection *connection;
+	const char *schema;
+	struct listed_file *files; /* of a check of the whole schema */
+	size_t file_count, file_room;
+	sqlite3_stmt *breath;      /* stepping it lets an interrupt in */
+	bool damaged;              /* a tree or graph is                */
 	struct err *err;
 	int rc;
 };
@@ -28,96 +42,167 @@ struct report {
 struct checking {
 	struct table *table;
 	struct report *report;
-	sqlite3_stmt *breath;  /* stepping it lets an interrupt in */
-	uint64_t pages, nodes;
+	const struct table_index *index; /* whose nodes are visited */
+	struct err *err;
+	int rc;
 };
 
-static void problem(void *context, const char *sentence)
+static void tell(void *context, const char *sentence)
 {
-	struct checking *checking = context;
-	struct report *report = checking->report;
+	struct report *report = context;
 
 	if (!report->rc)
-		report->rc = err_set(report->err, ERR_CORRUPT, "check table",
-		                     name_shorten(checking->table->name).text,
-		                     "%s", sentence);
+		report->rc = err_set(report->err, ERR_CORRUPT, "check tables of",
+		                     report->schema, "%s", sentence);
 	report->problem(report->context, sentence);
 }
 
-static void disagree(struct checking *checking, const struct pager *pager,
-                     const char *what, int64_t rowid)
+static void tell_damage(void *context, const char *sentence)
+{
+	struct report *report = context;
+
+	report->damaged = true;
+	tell(report, sentence);
+}
+
+/* "check table t, index i: row 5 has no entry in the index" */
+static void disagree(struct checking *checking, const struct table_index *index,
+                     const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void disagree(struct checking *checking, const struct table_index *index,
+                     const char *format, ...)
+{
+	char what[200], text[ERR_TEXT_SIZE];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(what, sizeof what, format, arguments);
+	va_end(arguments);
+	snprintf(text, sizeof text, "check table %s, index %s: %s",
+	         name_shorten(checking->table->name).text,
+	         name_shorten(index->definition->name).text, what);
+	tell(checking->report, text);
+}
+
+/* --- files ------------------------------------------------------------------------ */
+
+static struct store_view *view_of(const struct report *report)
+{
+	struct store_view *view = NULL;
+
+	if (report->connection->environment.home_find ||
+	    sqlite3_file_control(report->connection->db, report->schema,
+	                         VFS_FCNTL_VIEW, &view))
+		return NULL; /* a home that counts no pages */
+	return view;
+}
+
+static int check_one_file(struct report *report, struct store_view *view,
+                          uint32_t file_id, struct pager *pager, bool graph,
+                          struct err *err)
+{
+	struct connection *connection = report->connection;
+	struct store_file_info info;
+	struct check_file file = { .pager = pager, .graph = graph,
+		                   .kernels = connection->kernels };
+	int rc = view ? store_file_info(view, file_id, &info, err) : ERR_NONE;
+
+	if (rc)
+		return rc;
+	file.info = view ? &info : NULL;
+	return check_file(&file, connection->heap, tell_damage, report, err);
+}
+
+static int list_file(void *context, const struct store_file_info *info)
+{
+	struct report *report = context;
+	size_t room = report->file_room ? report->file_room * 2 : 16;
+
+	if (info->kind == STORE_FILE_CATALOG || info->kind == STORE_FILE_SQLITE)
+		return ERR_NONE;
+	if (report->file_count == report->file_room) {
+		void *larger = heap_resize(report->connection->heap,
+		                           report->files,
+		                           room * sizeof *report->files);
+
+		if (!larger)
+			return err_set(report->err, ERR_NOMEM,
+			               "check tables of", report->schema,
+			               "no memory for the list of files");
+		report->files = larger;
+		report->file_room = room;
+	}
+	report->files[report->file_count++] = (struct listed_file){
+		.info = *info,
+		.claimed = info->kind == STORE_FILE_DICTIONARY };
+	return ERR_NONE;
+}
+
+/* Every tree and graph of the schema. */
+static int check_all_files(struct report *report, struct err *err)
+{
+	struct store_view *view = view_of(report);
+	int rc = view ? store_file_each(view, list_file, report, err)
+	              : ERR_NONE;
+
+	for (size_t i = 0; !rc && i < report->file_count; i++) {
+		const struct store_file_info *info = &report->files[i].info;
+		struct pager *pager;
+
+		rc = store_pager(view, info->file_id, &pager, err);
+		if (!rc)
+			rc = check_one_file(report, view, info->file_id, pager,
+			                    info->kind == STORE_FILE_GRAPH,
+			                    err);
+	}
+	return rc;
+}
+
+static void claim(struct report *report, uint32_t file_id)
+{
+	for (size_t i = 0; i < report->file_count; i++)
+		if (report->files[i].info.file_id == file_id)
+			report->files[i].claimed = true;
+}
+
+static void tell_of_orphans(struct report *report)
 {
 	char text[ERR_TEXT_SIZE];
 
-	snprintf(text, sizeof text, "check %s: row %lld %s", pager->name,
-	         (long long)rowid, what);
-	problem(checking, text);
+	for (size_t i = 0; i < report->file_count; i++) {
+		if (report->files[i].claimed)
+			continue;
+		snprintf(text, sizeof text,
+		         "check %s: the file belongs to no table",
+		         report->files[i].info.name);
+		tell(report, text);
+	}
 }
 
-static void visit(void *context, uint32_t page_no)
+/* The trees and graphs of one table. */
+static int check_files_of(struct checking *checking, struct err *err)
 {
-	struct checking *checking = context;
+	struct table *table = checking->table;
+	struct report *report = checking->report;
+	struct store_view *view = view_of(report);
+	int rc = check_one_file(report, view, table->file_id, table->pager,
+	                        false, err);
 
-	(void)page_no; /* the walk itself refuses to see a page twice */
-	checking->pages++;
-}
+	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++) {
+		struct table_index *index = &table->indexes[i];
 
-static void visit_node(void *context, uint32_t node, int64_t rowid)
-{
-	struct checking *checking = context;
-
-	(void)node, (void)rowid;
-	checking->nodes++;
+		rc = check_one_file(report, view, index->file_id, index->pager,
+		                    index->definition->kind == INDEX_GRAPH,
+		                    err);
+	}
+	return rc;
 }
 
 /* A failure other than damage ends the check; damage has been reported. */
 static int only_damage(int rc)
 {
 	return rc == ERR_CORRUPT ? ERR_NONE : rc;
-}
-
-static int check_pages(struct checking *checking, uint32_t file_id,
-                       const struct pager *pager, struct err *err)
-{
-	struct table *table = checking->table;
-	struct store_view *view = NULL;
-	struct store_file_info info;
-	char text[ERR_TEXT_SIZE];
-	int rc;
-
-	if (table->connection->environment.home_find ||
-	    sqlite3_file_control(table->connection->db, table->schema,
-	                         VFS_FCNTL_VIEW, &view) || !view)
-		return ERR_NONE; /* a home that counts no pages */
-	rc = store_file_info(view, file_id, &info, err);
-	if (rc || checking->pages + info.free_pages + 1 == info.page_count)
-		return rc;
-	snprintf(text, sizeof text,
-	         "check %s: %u pages, but 1 header, %llu reached and %u free",
-	         pager->name, info.page_count,
-	         (unsigned long long)checking->pages, info.free_pages);
-	problem(checking, text);
-	return ERR_NONE;
-}
-
-static int check_tree(struct checking *checking, struct btree *tree,
-                      uint32_t file_id, struct err *err)
-{
-	uint32_t before = (uint32_t)checking->report->rc;
-	int rc;
-
-	checking->pages = 0;
-	rc = only_damage(btree_verify(tree, problem, visit, checking, err));
-	return rc || before != (uint32_t)checking->report->rc
-	               ? rc : check_pages(checking, file_id, tree->pager, err);
-}
-
-static int check_graph(struct checking *checking, struct table_index *index,
-                       struct err *err)
-{
-	checking->pages = checking->nodes = 0;
-	return only_damage(hnsw_verify(index->graph, problem, visit, visit_node,
-	                               checking, err));
 }
 
 /* --- rows against indexes ------------------------------------------------------- */
@@ -140,12 +225,16 @@ static int check_entry(struct checking *checking, struct table_index *index,
 	if (rc)
 		return rc;
 	if (!found)
-		disagree(checking, index->pager, "has no entry in the index",
-		         rowid);
-	else if (unique && (value.size != 8 ||
-	                    btree_rowid_of(value.data) != rowid))
-		disagree(checking, index->pager,
-		         "has an entry that names another row", rowid);
+		disagree(checking, index, "row %lld has no entry in the index",
+		         (long long)rowid);
+	else if (unique && value.size != 8)
+		disagree(checking, index, "row %lld has a damaged entry",
+		         (long long)rowid);
+	else if (unique && btree_rowid_of(value.data) != rowid)
+		disagree(checking, index,
+		         "row %lld has an entry that names row %lld",
+		         (long long)rowid,
+		         (long long)btree_rowid_of(value.data));
 	return ERR_NONE;
 }
 
@@ -161,19 +250,22 @@ static int check_node(struct checking *checking, struct table_index *index,
 	if (value->type == VALUE_NULL)
 		return ERR_NONE;
 	if (value->type != VALUE_VECTOR) {
-		disagree(checking, index->pager, "has a vector outside the graph",
-		         rowid);
+		disagree(checking, index,
+		         "row %lld has its vector outside the graph",
+		         (long long)rowid);
 		return ERR_NONE;
 	}
 	++*vectors;
 	rc = hnsw_vector(index->graph, (uint32_t)value->integer, &vector,
 	                 &owner, err);
 	if (rc == ERR_CORRUPT)
-		disagree(checking, index->pager, "has no node in the graph",
-		         rowid);
+		disagree(checking, index,
+		         "row %lld has no node in the graph",
+		         (long long)rowid);
 	else if (!rc && owner != rowid)
-		disagree(checking, index->pager,
-		         "has a node that names another row", rowid);
+		disagree(checking, index,
+		         "row %lld has a node that names row %lld",
+		         (long long)rowid, (long long)owner);
 	return only_damage(rc);
 }
 
@@ -215,9 +307,9 @@ static int check_row(struct checking *checking, struct btree_cursor *walk,
 
 static int breathe(struct checking *checking, struct err *err)
 {
-	int rc = sqlite3_step(checking->breath);
+	int rc = sqlite3_step(checking->report->breath);
 
-	sqlite3_reset(checking->breath);
+	sqlite3_reset(checking->report->breath);
 	if (rc == SQLITE_ROW)
 		return ERR_NONE;
 	return err_set(err, rc == SQLITE_INTERRUPT ? ERR_INTERRUPT : ERR_IO,
@@ -245,22 +337,121 @@ static int check_rows(struct checking *checking, uint64_t *vectors,
 	return rc;
 }
 
+/* --- indexes against rows ------------------------------------------------------- */
+
+static int row_of(struct checking *checking, int64_t rowid, bool *found,
+                  struct err *err)
+{
+	struct table *table = checking->table;
+	struct span row;
+	uint8_t key[8];
+	int rc;
+
+	btree_rowid_key(key, rowid);
+	rc = btree_get(&table->tree, span_of(key, 8), &table->scratch, &row,
+	               found, err);
+	return rc || !*found ? rc : load_values(table, row, err);
+}
+
+static int check_owner(struct checking *checking, struct table_index *index,
+                       struct span key, int64_t rowid, struct err *err)
+{
+	struct table *table = checking->table;
+	struct key_buffer *own = &table->old_key;
+	bool found, unique;
+	int rc = row_of(checking, rowid, &found, err);
+
+	if (!rc && !found)
+		disagree(checking, index,
+		         "an entry names row %lld, which is not there",
+		         (long long)rowid);
+	if (rc || !found)
+		return rc;
+	rc = index_key(index, table->values, rowid,
+	               table->definition.rowid_column, own, &unique, err);
+	if (!rc && (own->size != key.size ||
+	            memcmp(own->bytes, key.data, key.size) != 0))
+		disagree(checking, index,
+		         "an entry of row %lld has other values than the row",
+		         (long long)rowid);
+	return rc;
+}
+
+static int check_entries(struct checking *checking, struct table_index *index,
+                         struct err *err)
+{
+	struct btree_cursor walk;
+	struct span key, value;
+	bool on, deleted;
+	uint64_t entries = 0;
+	int rc;
+
+	btree_cursor_init(&walk, &index->tree);
+	rc = btree_cursor_first(&walk, &on, err);
+	while (!rc && on) {
+		rc = btree_cursor_read(&walk, &key, &value, &deleted, err);
+		if (!rc)
+			rc = check_owner(checking, index, key,
+			                 index_rowid(key, value), err);
+		if (!rc && entries++ % ROWS_BETWEEN_BREATHS == 0)
+			rc = breathe(checking, err);
+		if (!rc)
+			rc = btree_cursor_next(&walk, &on, err);
+	}
+	btree_cursor_close(&walk);
+	return rc;
+}
+
+static void visit_node(void *context, uint32_t node, int64_t rowid)
+{
+	struct checking *checking = context;
+	const struct table_index *index = checking->index;
+	bool found;
+	const struct value *value;
+
+	if (checking->rc)
+		return;
+	checking->rc = row_of(checking, rowid, &found, checking->err);
+	if (checking->rc)
+		return;
+	value = &checking->table->values[index->definition->columns[0].column];
+	if (!found)
+		disagree(checking, index,
+		         "a node names row %lld, which is not there",
+		         (long long)rowid);
+	else if (value->type != VALUE_VECTOR || value->integer != node)
+		disagree(checking, index,
+		         "node %u names row %lld, which has another vector",
+		         node, (long long)rowid);
+}
+
+static int check_nodes(struct checking *checking, struct table_index *index,
+                       struct err *err)
+{
+	int rc;
+
+	checking->index = index;
+	checking->err = err;
+	checking->rc = ERR_NONE;
+	rc = only_damage(hnsw_verify(index->graph, NULL, NULL, visit_node,
+	                             checking, err));
+	return rc ? rc : checking->rc;
+}
+
 static int check_count(struct checking *checking, struct table_index *index,
                        uint64_t rows, uint64_t vectors, struct err *err)
 {
 	bool tree = index->definition->kind == INDEX_TREE;
 	uint64_t wanted = tree ? rows : vectors, count;
-	char text[ERR_TEXT_SIZE];
 	int rc = tree ? btree_count(&index->tree, &count, err)
 	              : hnsw_count(index->graph, &count, err);
 
 	if (rc || count == wanted)
 		return rc;
-	snprintf(text, sizeof text, "check %s: %llu entries for %llu rows",
-	         index->pager->name, (unsigned long long)count,
-	         (unsigned long long)wanted);
-	problem(checking, text);
-	return ERR_NONE;
+	disagree(checking, index, "%llu entries for %llu rows",
+	         (unsigned long long)count, (unsigned long long)wanted);
+	return tree ? check_entries(checking, index, err)
+	            : check_nodes(checking, index, err);
 }
 
 static int check_agreement(struct checking *checking, struct err *err)
@@ -286,17 +477,18 @@ static int check_agreement(struct checking *checking, struct err *err)
 static int check_table(struct checking *checking, int level, struct err *err)
 {
 	struct table *table = checking->table;
-	int rc = check_tree(checking, &table->tree, table->file_id, err);
+	struct report *report = checking->report;
+	int rc = ERR_NONE;
 
-	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++) {
-		struct table_index *index = &table->indexes[i];
-
-		rc = index->definition->kind == INDEX_TREE
-		             ? check_tree(checking, &index->tree, index->file_id,
-		                          err)
-		             : check_graph(checking, index, err);
+	if (report->files) {
+		claim(report, table->file_id);
+		for (uint32_t i = 0; i < table->definition.index_count; i++)
+			claim(report, table->indexes[i].file_id);
+	} else {
+		rc = check_files_of(checking, err);
 	}
-	if (!rc && level > 0 && !checking->report->rc)
+	/* What is no tree is not walked. */
+	if (!rc && level > 0 && !report->damaged)
 		rc = check_agreement(checking, err);
 	return rc;
 }
@@ -329,47 +521,54 @@ static int find_table(struct connection *connection, const char *schema,
 	return ERR_NONE;
 }
 
-static int check_named(struct connection *connection, const char *schema,
-                       const char *name, bool must, int level,
-                       sqlite3_stmt *breath, struct report *report)
+static int check_named(struct report *report, const char *name, bool must,
+                       int level)
 {
-	struct checking checking = { .report = report, .breath = breath };
-	struct err *err = report->err;
-	int rc = find_table(connection, schema, name, &checking.table, err);
+	struct checking checking = { .report = report };
+	struct err err;
+	int rc = find_table(report->connection, report->schema, name,
+	                    &checking.table, &err);
 
-	if (rc && rc != ERR_MISSING)
-		return rc;
-	if (!rc && checking.table)
-		return check_table(&checking, level, err);
-	if (must)
-		return rc ? rc : err_set(err, ERR_MISSING, "check table", name,
-		                         "it is not a turdb table");
-	if (rc && !strstr(err->text, "no such module")) {
-		report->rc = ERR_CORRUPT;
-		report->problem(report->context, err->text);
+	if (!rc && checking.table) {
+		rc = check_table(&checking, level, &err);
+	} else if (!rc && must) {
+		rc = err_set(&err, ERR_MISSING, "check table",
+		             name_shorten(name).text, "it is not a turdb table");
+	} else if (rc == ERR_MISSING && !must) {
+		if (!strstr(err.text, "no such module"))
+			tell(report, err.text);
+		rc = ERR_NONE;
 	}
-	return ERR_NONE;
+	if (rc)
+		*report->err = err;
+	return rc;
 }
 
-static int check_schema(struct connection *connection, const char *schema,
-                        int level, sqlite3_stmt *breath,
-                        struct report *report)
+static int check_schema(struct report *report, int level)
 {
 	char *sql = sqlite3_mprintf(
 		"SELECT name FROM \"%w\".sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL%%'",
-		schema);
+		report->schema);
 	sqlite3_stmt *names = NULL;
-	int rc = ERR_NONE;
+	int rc = check_all_files(report, report->err);
 
-	if (!sql || sqlite3_prepare_v2(connection->db, sql, -1, &names, NULL))
-		rc = err_set(report->err, ERR_IO, "check tables of", schema,
-		             "%s", sqlite3_errmsg(connection->db));
+	if (rc) {
+		sqlite3_free(sql);
+		return rc;
+	}
+	if (!sql || sqlite3_prepare_v2(report->connection->db, sql, -1, &names,
+	                               NULL))
+		rc = err_set(report->err, ERR_IO, "check tables of",
+		             report->schema, "%s",
+		             sqlite3_errmsg(report->connection->db));
 	sqlite3_free(sql);
 	while (!rc && sqlite3_step(names) == SQLITE_ROW)
-		rc = check_named(connection, schema,
+		rc = check_named(report,
 		                 (const char *)sqlite3_column_text(names, 0),
-		                 false, level, breath, report);
+		                 false, level);
 	sqlite3_finalize(names);
+	if (!rc && !report->rc)
+		tell_of_orphans(report);
 	return rc;
 }
 
@@ -381,22 +580,24 @@ static void check_tables(sqlite3_context *context, int argc,
 	const char *schema = (const char *)sqlite3_value_text(argv[0]);
 	const char *name = (const char *)sqlite3_value_text(argv[1]);
 	int level = sqlite3_value_int(argv[2]), rc;
-	sqlite3_stmt *breath = NULL;
 
 	(void)argc;
 	if (!report || !schema) {
 		sqlite3_result_error(context, "use turdb_check()", -1);
 		return;
 	}
-	if (sqlite3_prepare_v2(connection->db, "SELECT 1", -1, &breath, NULL))
+	report->connection = connection;
+	report->schema = schema;
+	if (sqlite3_prepare_v2(connection->db, "SELECT 1", -1, &report->breath,
+	                       NULL))
 		rc = err_set(report->err, ERR_NOMEM, "check tables of", schema,
 		             "%s", sqlite3_errmsg(connection->db));
 	else
-		rc = name ? check_named(connection, schema, name, true, level,
-		                        breath, report)
-		          : check_schema(connection, schema, level, breath,
-		                         report);
-	sqlite3_finalize(breath);
+		rc = name ? check_named(report, name, true, level)
+		          : check_schema(report, level);
+	sqlite3_finalize(report->breath);
+	heap_free(connection->heap, report->files);
+	report->files = NULL;
 	if (rc)
 		report->rc = rc;
 }

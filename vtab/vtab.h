@@ -22,8 +22,8 @@ struct vtab_environment {
  * `environment`; what it points to outlives the connection. SQLite's code. */
 int vtab_register(sqlite3 *db, const struct vtab_environment *environment);
 
-/* Checks the turdb tables of a schema, or the one named: trees, graphs, pages, and
- * from level 1 every row against its indexes. Calls `problem` for each thing wrong;
+/* Checks the trees and graphs of a schema or of the table named, with their pages,
+ * and from level 1 every row against its indexes. Calls `problem` for each thing wrong;
  * ERR_CORRUPT when there was one, ERR_MISSING when there is no such table. The
  * schema is being read. */
 int vtab_check(sqlite3 *db, const char *schema, const char *table, int level,

@@ -1,0 +1,21 @@
+/*
+ * check.h - what the files of the check share; private to vtab/.
+ */
+#ifndef TURDB_VTAB_CHECK_H
+#define TURDB_VTAB_CHECK_H
+
+#include "vtab/table.h"
+
+struct check_file {
+	struct pager *pager;
+	bool graph;
+	const struct store_file_info *info; /* NULL: a home that counts no pages */
+	const struct hnsw_kernels *kernels;
+};
+
+/* Calls `problem` for each thing wrong; damage is no error. */
+int check_file(const struct check_file *file, struct heap *heap,
+               void (*problem)(void *context, const char *sentence),
+               void *context, struct err *err);
+
+#endif

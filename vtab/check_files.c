@@ -1,0 +1,118 @@
+/*
+ * check_files.c - one tree or graph verified, and the pages of its file counted.
+ *
+ * The store has vouched for the bytes of every page; here is said whether they make
+ * a tree or a graph: order, links, counts, and that each page of the file is its
+ * first one, reached once, or free.
+ */
+#include "vtab/check.h"
+
+#include <stdio.h>
+
+struct file_check {
+	const struct check_file *file;
+	void (*problem)(void *context, const char *sentence);
+	void *context;
+	uint8_t *reached;     /* a bit per page, or NULL where none are counted */
+	uint32_t reached_count;
+	bool wrong;
+};
+
+static void tell(void *context, const char *sentence)
+{
+	struct file_check *check = context;
+
+	check->wrong = true;
+	check->problem(check->context, sentence);
+}
+
+static void visit(void *context, uint32_t page_no)
+{
+	struct file_check *check = context;
+	uint8_t bit = (uint8_t)(1u << page_no % 8);
+	char sentence[200];
+
+	if (!check->reached)
+		return; /* the walk itself refuses to see a page twice */
+	if (page_no >= check->file->info->page_count) {
+		snprintf(sentence, sizeof sentence,
+		         "check %s: page %u is reached, there are %u",
+		         check->file->pager->name, page_no,
+		         check->file->info->page_count);
+		tell(check, sentence);
+		return;
+	}
+	if (check->reached[page_no / 8] & bit) {
+		snprintf(sentence, sizeof sentence,
+		         "check %s: page %u is reached twice",
+		         check->file->pager->name, page_no);
+		tell(check, sentence);
+		return;
+	}
+	check->reached[page_no / 8] |= bit;
+	check->reached_count++;
+}
+
+/* Page 0 belongs to the pager. */
+static void count_pages(struct file_check *check)
+{
+	const struct store_file_info *info = check->file->info;
+	char sentence[200];
+
+	if (!check->reached || check->wrong ||
+	    1 + (uint64_t)check->reached_count + info->free_pages ==
+	            info->page_count)
+		return;
+	snprintf(sentence, sizeof sentence,
+	         "check %s: of %u pages %u are reached and %u free",
+	         info->name, info->page_count, check->reached_count,
+	         info->free_pages);
+	tell(check, sentence);
+}
+
+static int verify_tree(struct file_check *check, struct err *err)
+{
+	struct btree tree;
+	int rc = btree_open(&tree, check->file->pager, err);
+
+	return rc ? rc : btree_verify(&tree, tell, visit, check, err);
+}
+
+static int verify_graph(struct file_check *check, struct err *err)
+{
+	struct hnsw *graph;
+	int rc = hnsw_open(check->file->pager, check->file->kernels, &graph,
+	                   err);
+
+	if (rc)
+		return rc;
+	rc = hnsw_verify(graph, tell, visit, NULL, check, err);
+	hnsw_close(graph);
+	return rc;
+}
+
+int check_file(const struct check_file *file, struct heap *heap,
+               void (*problem)(void *context, const char *sentence),
+               void *context, struct err *err)
+{
+	struct file_check check = { .file = file, .problem = problem,
+		                    .context = context };
+	int rc;
+
+	if (file->info) {
+		check.reached = heap_zeroed(heap,
+		                            file->info->page_count / 8 + 1);
+		if (!check.reached)
+			return err_set(err, ERR_NOMEM, "check",
+			               file->info->name,
+			               "no memory for a bit per page");
+	}
+	rc = file->graph ? verify_graph(&check, err) : verify_tree(&check, err);
+	/* What could not even be opened has told nobody yet. */
+	if (rc == ERR_CORRUPT && !check.wrong)
+		tell(&check, err->text);
+	if (!rc)
+		count_pages(&check);
+	heap_free(heap, check.reached);
+	return rc == ERR_CORRUPT ? ERR_NONE : rc;
+}
