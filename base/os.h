@@ -108,6 +108,11 @@ struct os_methods {
 	 * least that long; new bytes are zero. */
 	int (*allocate)(struct os_file *file, uint64_t offset, uint64_t size,
 	                struct err *err);
+	/* Gives the blocks of [offset, offset+size) back to the file system,
+	 * which then shows zeros there; the size stays. Where it cannot, nothing
+	 * happens: no error. Not durable before a sync, like a write of zeros. */
+	int (*punch)(struct os_file *file, uint64_t offset, uint64_t size,
+	             struct err *err);
 	int (*identity)(struct os_file *file, struct os_identity *identity,
 	                struct err *err);
 

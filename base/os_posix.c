@@ -670,6 +670,22 @@ static int posix_allocate(struct os_file *file, uint64_t offset, uint64_t size,
 	return rc ? fail(err, "allocate space for", file->name) : ERR_NONE;
 }
 
+/* A file without holes is as good, only larger. */
+static int posix_punch(struct os_file *file, uint64_t offset, uint64_t size,
+                       struct err *err)
+{
+	int rc;
+
+	do
+		rc = fallocate(descriptor_of(file),
+		               FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		               (off_t)offset, (off_t)size);
+	while (rc && errno == EINTR);
+	if (rc && (errno == EOPNOTSUPP || errno == ENOSYS))
+		return ERR_NONE;
+	return rc ? fail(err, "give back space of", file->name) : ERR_NONE;
+}
+
 /* Maps */
 
 static int map_anonymous(size_t size, int protection, const char *operation,
@@ -897,6 +913,7 @@ static const struct os_methods methods = {
 	.size = posix_size,
 	.truncate = posix_truncate,
 	.allocate = posix_allocate,
+	.punch = posix_punch,
 	.identity = posix_identity,
 	.reserve = posix_reserve,
 	.map = posix_map,

@@ -50,6 +50,7 @@ int store_checkpoint_enter(struct store *store, const struct store_root *root,
 	/* One that a checkpointer left behind may be in a superblock already: it is
 	 * finished first (P1). */
 	if (!atomic_load(&head->candidate_txid)) {
+		store_slots_sweep(store);
 		head->candidate = *root;
 		atomic_store(&head->candidate_txid, root->txid);
 		space_generation_begin(&store->space);
@@ -135,31 +136,6 @@ static void candidate_durable(struct store *store,
 	atomic_fetch_add_explicit(&head->checkpoints, 1, memory_order_relaxed);
 }
 
-/* Removal needs the writer lock, for the retained list; when it is not to be had at
- * once, the next checkpoint does it. */
-static void remove_dropped(struct store *store, const struct store_root *root)
-{
-	struct shm_head *head = store->shm.head;
-	struct err err;
-	bool died;
-
-	if (!atomic_load(&head->drops_pending) ||
-	    store_lock_take(store, &head->writer, "remove files", 0, NULL, &died,
-	                    &err))
-		return;
-	if (!store_writer_entered(store, died, &err)) {
-		struct store_root newest;
-
-		atomic_store(&head->drops_pending, 0);
-		store_newest_root(store, &newest);
-		store_retained_update(store, &newest, NULL, &err);
-		if (store_files_remove_orphans(store, root, false, &err) ||
-		    atomic_load(&head->retained_count) > 1)
-			atomic_store(&head->drops_pending, 1);
-	}
-	store_lock_release(store, &head->writer);
-}
-
 int store_checkpoint_run(struct store *store, struct err *err)
 {
 	struct shm_head *head = store->shm.head;
@@ -178,7 +154,7 @@ int store_checkpoint_run(struct store *store, struct err *err)
 	}
 	candidate_durable(store, &root, sequence);
 	rc = wal_drop_before(store->wal, root.lsn, err);
-	remove_dropped(store, &root);
+	store_release_checkpointed(store, &root);
 release:
 	store_lock_release(store, &head->checkpointer);
 	return rc;

@@ -24,6 +24,12 @@ enum {
 	SAMPLE_BYTES = 64,          /* compared to tell a rewritten page, in each  */
 	SAMPLE_STRIDE = 1024,       /* so many bytes                               */
 	RECORD_BYTES_MAX = 8 << 20, /* no differences beyond this size of a record */
+
+	/* A file that loses so many units gives blocks back at the next checkpoint,
+	 * or at once when it is much and a good part of it. */
+	RELEASE_UNITS_MIN = 16,
+	RELEASE_NOW_UNITS_MIN = 256,
+	RELEASE_NOW_PART = 16,
 };
 
 struct commit {
@@ -34,6 +40,9 @@ struct commit {
 	bool synced_needed;     /* a PLACED item exists                 */
 	uint32_t file_id;       /* for the sink: whose places           */
 	struct page_file *file;
+	uint64_t units_taken, units_superseded;
+	bool releases;          /* much of a file becomes free          */
+	bool releases_now;      /* so much that it cannot wait          */
 };
 
 static int by_file_and_page(const void *left, const void *right)
@@ -98,6 +107,7 @@ static int take(struct commit *commit, uint32_t units, enum space_use use,
 
 	if (rc)
 		return rc;
+	commit->units_taken += units;
 	return store_taken_add(view, &view->taken,
 	                       &(struct taken){ .file_id = commit->file_id,
 	                                        .place = *place,
@@ -116,6 +126,7 @@ static int sink_superseded(void *context, uint32_t place, uint32_t units,
 	struct taken item = { .file_id = commit->file_id, .place = place,
 	                      .units = units, .birth = birth };
 
+	commit->units_superseded += units;
 	return store_taken_add(commit->view, &commit->view->superseded, &item,
 	                       err);
 }
@@ -265,6 +276,7 @@ static int put_page(struct commit *commit, struct edit *edit,
 		return put_image(commit, edit, change, changed, err);
 	case EDIT_SPILLED:
 		change->ref = edit->now.ref;
+		commit->units_taken += edit->file->units;
 		return put_placed(commit, edit, &change->ref, err);
 	case EDIT_FREED:
 		change->ref.flags = REF_FLAG_FREE;
@@ -324,6 +336,18 @@ static void drop_gone(struct store_view *view, struct edit **edits,
 			store_value_drop(edits[i], &edits[i]->now);
 }
 
+/* After a file: whether the commit leaves much of it free. */
+static void judge_release(struct commit *commit, const struct page_file *file)
+{
+	uint64_t net = commit->units_superseded > commit->units_taken
+	                       ? commit->units_superseded - commit->units_taken
+	                       : 0;
+
+	commit->releases |= net >= RELEASE_UNITS_MIN;
+	commit->releases_now |= net >= RELEASE_NOW_UNITS_MIN &&
+	                        net >= file->units / RELEASE_NOW_PART;
+}
+
 /* All edits of one file: its entry's item, its pages, its new page table. */
 static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
                     struct catalog_change *catalog, struct catalog_entry *entry,
@@ -343,6 +367,7 @@ static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
 	*touched = true;
 	commit->file_id = file->file_id;
 	commit->file = file->file;
+	commit->units_taken = commit->units_superseded = 0;
 	*catalog = (struct catalog_change){ .file_id = file->file_id,
 	                                    .entry = entry };
 	if (has_entry) {
@@ -374,6 +399,7 @@ static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
 		                      err);
 		if (!rc)
 			store_entry_table_set(entry, &new_table);
+		judge_release(commit, file->file);
 	}
 	*touched = changes || has_entry;
 	return rc;
@@ -597,9 +623,10 @@ static void remove_uncommitted_files(struct store_view *view)
 	}
 }
 
-static int finish(struct store_view *view, const struct store_root *root,
+static int finish(const struct commit *commit, const struct store_root *root,
                   bool *checkpoint, struct err *err)
 {
+	struct store_view *view = commit->view;
 	struct store *store = view->store;
 	struct store_root previous = view->root;
 	struct err ignored;
@@ -615,9 +642,11 @@ static int finish(struct store_view *view, const struct store_root *root,
 	give_superseded_back(view, root);
 	remove_uncommitted_files(view);
 	disown_spilled(view);
-	if (view->drops)
-		atomic_store(&store->shm.head->drops_pending, 1);
-	if (view->drops || store_checkpoint_due(store))
+	if (view->drops || commit->releases)
+		store_release_note(store, root->txid,
+		                   (view->drops ? RELEASE_FILES : 0) |
+		                   (commit->releases ? RELEASE_PLACES : 0));
+	if (view->drops || commit->releases_now || store_checkpoint_due(store))
 		store_checkpoint_enter(store, root, checkpoint, &ignored);
 	(void)err;
 	return ERR_NONE;
@@ -645,8 +674,10 @@ int store_view_commit(struct store_view *view,
 	if (!view->writing)
 		return ERR_NONE;
 	rc = store_poisoned(store, err);
-	if (!rc)
+	if (!rc) {
+		store_sqlite_forget_freed(view);
 		rc = prepare(&commit, &root, &nothing, err);
+	}
 	if (rc) {
 		give_taken_back(view);
 		return rc;
@@ -657,7 +688,7 @@ int store_view_commit(struct store_view *view,
 		leave(view);
 		return ERR_NONE;
 	}
-	finish(view, &root, &checkpoint, err);
+	finish(&commit, &root, &checkpoint, err);
 	view->root = root;
 	leave(view);
 	if (durability == STORE_DURABLE_NOW &&

@@ -138,6 +138,7 @@ int store_files_remove(struct store *store, uint32_t file_id, const char *name,
 	struct os_file *file;
 	int rc;
 
+	store_files_close(store, file_id);
 	space_file_forget(&store->space, file_id);
 	rc = os_open(store->dir, name, OS_OPEN_WRITE, 0, &file, err);
 	if (rc == ERR_MISSING)

@@ -556,6 +556,15 @@ int page_file_truncate(struct page_file *file, uint64_t places,
 	                                            end * PLACE_SIZE, err);
 }
 
+/* What was verified there stays in the table (F3): no reference to it is left. */
+int page_file_punch(struct page_file *file, uint32_t place, uint32_t units,
+                    struct err *err)
+{
+	return file->os_file->os->methods->punch(
+		file->os_file, (uint64_t)place * PLACE_SIZE,
+		(uint64_t)units * PLACE_SIZE, err);
+}
+
 int page_file_sync(struct page_file *file, struct err *err)
 {
 	return os_sync(file->os_file, err);

@@ -91,6 +91,9 @@ int page_file_capacity(struct page_file *file, uint64_t *capacity,
 /* Only the last closer may: nobody else has it mapped. */
 int page_file_truncate(struct page_file *file, uint64_t places,
                        struct err *err);
+/* Gives the blocks of free places back to the file system. */
+int page_file_punch(struct page_file *file, uint32_t place, uint32_t units,
+                    struct err *err);
 int page_file_sync(struct page_file *file, struct err *err);
 
 #include "vfs/page_file_private.h"

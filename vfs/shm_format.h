@@ -22,12 +22,15 @@
 #include "wal/wal.h"
 
 enum {
-	SHM_LAYOUT = 2,
+	SHM_LAYOUT = 3,
 	SHM_RING = 64,        /* snapshots remembered by txid       */
 	SHM_SLOTS = 2048,     /* connections that are open at once  */
 	SHM_PROCESSES = 1024,
 	SHM_WAITERS = 256,    /* who queue for one lock at once     */
 	SHM_RETAINED = SHM_SLOTS + 8,
+
+	RELEASE_FILES = 1,  /* dropped files wait for their removal */
+	RELEASE_PLACES = 2, /* many places became free              */
 };
 
 #define SHM_MAGIC UINT64_C(0x314d485342445254) /* 'TRDBSHM1' */
@@ -89,7 +92,7 @@ struct shm_head {
 	_Atomic uint32_t log_started;   /* wal_start was called                 */
 	_Atomic uint32_t chunks;        /* 32 KB chunks behind the head         */
 	_Atomic uint32_t slots_used;    /* highest slot ever taken + 1          */
-	_Atomic uint32_t drops_pending; /* files may be waiting for removal     */
+	_Atomic uint32_t release_pending; /* RELEASE_ bits: see release.c       */
 	_Atomic uint32_t generation_end_pending;
 	_Atomic uint32_t takeover;      /* the last writer died: finish first   */
 	uint32_t zero;
@@ -114,6 +117,7 @@ struct shm_head {
 	struct space_root space;
 	struct wal_shared wal;
 
+	_Atomic uint64_t released_txid; /* the commit that release_pending is about */
 	_Atomic uint64_t commits, checkpoints, spilled_pages, log_bytes;
 
 	struct shm_process processes[SHM_PROCESSES];

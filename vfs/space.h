@@ -86,6 +86,26 @@ void space_generation_begin(struct space *space);
 /* The candidate is durable: the older generation is forgotten. */
 void space_generation_end(struct space *space);
 
+/* Runs of free places whose blocks can go back to the file system: nobody reaches
+ * them and no record says PLACED for them. Each run is told once, until something
+ * in it was taken and given back. Goes from `at` (a multiple of 64) to `end`; the
+ * answers are good as long as the writer lock is held. */
+struct space_holes {
+	uint64_t at, end;
+	uint64_t bits;
+	uint32_t bit;
+};
+struct space_run {
+	uint32_t place;
+	uint32_t units;
+};
+#define SPACE_HOLES(from, to) \
+	((struct space_holes){ .at = (from), .end = (to), .bit = 64 })
+bool space_hole_next(struct space *space, uint32_t file_id,
+                     struct space_holes *holes, struct space_run *run);
+/* Whether much more is free, and was not told yet, than is in use. */
+bool space_is_loose(const struct space *space, uint32_t file_id);
+
 /* For reports, checks and the last closer's truncation. Without the writer lock
  * the answers may be out of date, the figures also among themselves. ERR_MISSING
  * when the file is not built. */

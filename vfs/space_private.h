@@ -11,6 +11,9 @@
  *            logged of two generations
  * No pointers: processes map the chunks at different addresses.
  *
+ * A hole is a free place whose blocks the file system has back. That is a hint,
+ * by words of a bitmap: a lost one costs a call that does nothing.
+ *
  * The writer may die at any instruction. Then only this is trusted:
  *   (S1) the chunks on the list;
  *   (S2) a block's kind, file id and leaf number, for the kind is written last
@@ -86,7 +89,8 @@ struct space_file {
 	uint32_t built;
 	uint32_t leaf_end; /* one past the highest leaf there is */
 	uint32_t first_place;
-	uint32_t unused;
+	uint32_t loose;    /* units given back, about, since the last of them were
+	                      offered to the file system */
 	uint64_t capacity;
 	uint64_t free_units;
 	uint64_t free_quads;
@@ -103,7 +107,8 @@ struct space_leaf {
 	uint32_t free_quads;
 	uint32_t noted[2]; /* is in the list of that generation */
 	uint32_t noted_next[2];
-	uint32_t unused[50];
+	uint64_t holed[2]; /* a bit per word: what is free there was offered */
+	uint32_t unused[46];
 	uint64_t free[LEAF_WORDS];
 	uint64_t placed[2][LEAF_WORDS];
 	uint64_t logged[2][LEAF_WORDS];

@@ -132,6 +132,7 @@ static void reset_leaf(struct space *space, struct space_head *head,
 	for (uint32_t word = 0; word < LEAF_WORDS; word++)
 		space_set64(&leaf->free[word], 0);
 	leaf->free_units = leaf->free_quads = 0;
+	leaf->holed[0] = leaf->holed[1] = 0;
 	space_block_enter(space, head, block, number);
 	if (file->leaf_end <= block->leaf_no)
 		space_set32(&file->leaf_end, block->leaf_no + 1);

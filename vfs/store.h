@@ -203,6 +203,10 @@ int store_sqlite_fetch(struct store_view *view, uint64_t offset, size_t size,
  * one needs. Returns at once with *done false when another process is at it. */
 int store_checkpoint(struct store *store, bool *done, struct err *err);
 
+/* Gives the blocks of places that are free now back to the file system; *bytes how
+ * many. What older snapshots hold follows when they are gone. */
+int store_release(struct store *store, uint64_t *bytes, struct err *err);
+
 /* Settings of a running store; 0 leaves a value as it is. */
 void store_configure(struct store *store, uint32_t cache_kb,
                      uint32_t checkpoint_mb);

@@ -307,7 +307,7 @@ int store_files_make(struct store *store, const struct catalog_entry *entry,
                      struct page_file **file, struct err *err);
 void store_files_close(struct store *store, uint32_t file_id);
 void store_files_close_all(struct store *store);
-/* Truncates and unlinks a file by its entry's name. */
+/* Closes it here, truncates and unlinks it by its entry's name. */
 int store_files_remove(struct store *store, uint32_t file_id, const char *name,
                        struct err *err);
 /* Removes files under root/ that neither `durable` nor the newest nor a retained
@@ -394,12 +394,31 @@ int store_replay_finish(struct replay *replay, struct store_root *root,
 int store_replay_sync(struct replay *replay, struct err *err);
 void store_replay_close(struct replay *replay);
 
+/* --- sqlite_free.c: SQLite's freelist ------------------------------------------------ */
+
+/* Pages that this transaction has put on the freelist lose their bytes; as many as
+ * it can, no error. */
+void store_sqlite_forget_freed(struct store_view *view);
+/* Up to `pages` of all that are on it. */
+int store_sqlite_forget_free(struct store_view *view, uint32_t pages,
+                             uint32_t *forgotten, struct err *err);
+
 /* --- commit.c, spill.c, mark.c ------------------------------------------------------------------ */
 
 int store_spill(struct store_view *view, size_t keep_bytes, struct err *err);
 void store_marks_discard(struct store_view *view);
 int store_mark_save(struct edit *edit, struct err *err);
 void store_publish(struct store *store, const struct store_root *root);
+
+/* --- release.c: space goes back to the file system -------------------------------- */
+
+/* Commit `txid` let go of something (RELEASE_ bits); writer lock held. */
+void store_release_note(struct store *store, uint64_t txid, uint32_t what);
+/* After a checkpoint, without the writer lock: does what can be done. */
+void store_release_checkpointed(struct store *store,
+                                const struct store_root *durable);
+/* A reader of an older snapshot has left while something was pending. */
+void store_release_after_reader(struct store *store);
 
 /* --- checkpoint.c, superblock.c, recovery.c ----------------------------------------------------- */
 

@@ -107,6 +107,8 @@ int store_view_begin(struct store_view *view, struct err *err)
 
 void store_view_end(struct store_view *view)
 {
+	struct shm_head *head = view->store->shm.head;
+
 	if (view->writing)
 		store_view_rollback(view);
 	if (!view->reading)
@@ -114,6 +116,10 @@ void store_view_end(struct store_view *view)
 	view->reading = false;
 	view->ended_txid = view->root.txid;
 	store_slot_unpin(view);
+	if (__builtin_expect(atomic_load_explicit(&head->release_pending,
+	                                          memory_order_relaxed) != 0, 0) &&
+	    view->root.txid < atomic_load(&head->released_txid))
+		store_release_after_reader(view->store);
 }
 
 bool store_view_reading(const struct store_view *view)

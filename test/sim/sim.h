@@ -46,6 +46,7 @@ enum sim_call {
 	SIM_CALL_WRITE,
 	SIM_CALL_TRUNCATE,
 	SIM_CALL_ALLOCATE,
+	SIM_CALL_PUNCH,
 	SIM_CALL_SYNC,
 	SIM_CALL_DIRECTORY_SYNC,
 	SIM_CALL_CREATE, /* the open that makes the file */

@@ -698,6 +698,32 @@ static int sim_allocate_space(struct os_file *file, uint64_t offset,
 	return sim_leave(disk, ERR_NONE);
 }
 
+/* Zeros that reach the disk like any other write: late, in part, or never. */
+static int sim_punch(struct os_file *file, uint64_t offset, uint64_t size,
+                     struct err *err)
+{
+	struct sim_disk *disk = sim_disk_of(file);
+	struct sim_inode *inode;
+	int rc = sim_enter_file(file, SIM_CALL_PUNCH, "give back space of",
+	                        err).code;
+
+	if (!rc && !sim_file_of(file)->writable)
+		rc = sim_fail_readonly(err, "give back space of", file->name);
+	inode = sim_inode_of(file);
+	if (rc || offset >= inode->size)
+		return sim_leave(disk, rc);
+	if (size > inode->size - offset)
+		size = inode->size - offset;
+	sim_inode_write(inode, offset, NULL, (size_t)size);
+	sim_trace_add(disk, &(struct sim_event){
+		.kind = SIM_EVENT_WRITE, .call = SIM_CALL_PUNCH,
+		.inode = sim_file_of(file)->inode, .offset = offset,
+		.size = size, .sector_offset = offset, .sector_bytes = size,
+		.size_before = inode->size, .size_after = inode->size,
+	});
+	return sim_leave(disk, ERR_NONE);
+}
+
 const struct os_methods sim_methods = {
 	.directory_open = sim_directory_open,
 	.directory_make = sim_directory_make,
@@ -714,6 +740,7 @@ const struct os_methods sim_methods = {
 	.size = sim_size,
 	.truncate = sim_truncate,
 	.allocate = sim_allocate_space,
+	.punch = sim_punch,
 	.identity = sim_identity,
 	.reserve = sim_reserve,
 	.map = sim_map,

@@ -341,6 +341,24 @@ static void world_close(struct test *t, struct world *w)
 	page_fixture_close(t, &w->f);
 }
 
+/* No hole is told where something lies or a record says PLACED. */
+static void tell_holes(struct test *t, struct world *w,
+                       const struct model_file *m)
+{
+	uint64_t from = pick(w, m->capacity / 64 + 1) * 64;
+	struct space_holes holes =
+		SPACE_HOLES(from, from + 64 * pick(w, 200));
+	struct space_run run;
+
+	while (!t->failed && space_hole_next(w->space, m->file_id, &holes, &run)) {
+		EXPECT(t, run.units >= 4 && run.place >= from &&
+		          run.place + run.units <= m->capacity);
+		EXPECT(t, !t->failed && usable(m, run.place, 1, SPACE_LOGGED));
+		for (uint32_t i = 0; i < run.units && !t->failed; i++)
+			EXPECT(t, usable(m, run.place + i, 1, SPACE_LOGGED));
+	}
+}
+
 /* One random thing a store does. Files come and go in size with the phase. */
 static void step(struct test *t, struct world *w, uint64_t number)
 {
@@ -361,7 +379,9 @@ static void step(struct test *t, struct world *w, uint64_t number)
 	} else if (r < 13) {
 		space_generation_end(w->space);
 		model_end(w);
-	} else if (r < 300)
+	} else if (r < 20)
+		tell_holes(t, w, m);
+	else if (r < 300)
 		note(t, w, m);
 	else if (r < (growing ? 750 : 620)) {
 		for (uint64_t n = pick(w, 20) ? 1 : 200; n && !t->failed; n--)
@@ -638,6 +658,34 @@ static void the_place_freed_last_is_taken_first(struct test *t)
 	EXPECT_EQ(t, taken(t, &s, 4, SPACE_LOGGED), c);
 	EXPECT_EQ(t, taken(t, &s, 4, SPACE_LOGGED), a);
 	EXPECT_EQ(t, taken(t, &s, 4, SPACE_LOGGED), b);
+	small_close(t, &s);
+}
+
+static void a_hole_is_told_once_until_it_was_used(struct test *t)
+{
+	struct space_holes holes = SPACE_HOLES(0, UINT64_MAX);
+	struct space_run run;
+	uint32_t places[40];
+	struct small s;
+
+	if (!small_open(t, &s, 1024))
+		return;
+	for (int i = 0; i < 40; i++)
+		places[i] = taken(t, &s, 4, SPACE_PLACED);
+	EXPECT(t, space_hole_next(s.space, 7, &holes, &run));
+	EXPECT_EQ(t, run.place, places[39] + 4);
+	EXPECT_EQ(t, run.place + run.units, 1024);
+	EXPECT(t, !space_hole_next(s.space, 7, &holes, &run));
+
+	holes = SPACE_HOLES(0, UINT64_MAX);
+	EXPECT(t, !space_hole_next(s.space, 7, &holes, &run));
+	EXPECT_OK(t, space_give(s.space, 7, places[20], 4, &t->err));
+	EXPECT_OK(t, space_give(s.space, 7, places[21], 4, &t->err));
+	EXPECT(t, space_hole_next(s.space, 7, &holes, &run) == false);
+	holes = SPACE_HOLES(0, UINT64_MAX);
+	EXPECT(t, space_hole_next(s.space, 7, &holes, &run));
+	EXPECT_EQ(t, run.place, places[20]);
+	EXPECT_EQ(t, run.units, 8);
 	small_close(t, &s);
 }
 
@@ -942,6 +990,7 @@ static const struct test_case cases[] = {
 	CASE(a_killed_process_loses_no_note),
 	CASE(figures_may_be_read_while_a_writer_works),
 	CASE(the_place_freed_last_is_taken_first),
+	CASE(a_hole_is_told_once_until_it_was_used),
 	CASE(single_units_share_groups_and_lie_in_a_row),
 	CASE(a_bulk_load_gets_places_in_rising_order),
 	CASE(what_the_log_says_placed_is_taken_by_nobody),

@@ -23,11 +23,11 @@ enum { COMMITS = 84 };
 
 /* What the workload has crossed. */
 enum crossing { QUIET_CHECKPOINTS, BUSY_CHECKPOINTS, SPILLS, PLACED, SEGMENTS,
-                DROPS, READERS, DEATHS, CROSSINGS };
+                DROPS, PUNCHES, READERS, DEATHS, CROSSINGS };
 
 static const char *const crossing_names[CROSSINGS] = {
 	"checkpoints", "checkpoints with commits in them", "spilled pages",
-	"PLACED commits", "log segments", "files dropped", "old snapshots read",
+	"PLACED commits", "log segments", "files dropped", "runs of places given back", "old snapshots read",
 	"deaths of processes",
 };
 
@@ -69,6 +69,8 @@ static int hook(void *context, struct os *os, enum sim_call call,
 		w->crossed[SEGMENTS]++;
 	if (call == SIM_CALL_UNLINK && root)
 		w->crossed[DROPS]++;
+	if (call == SIM_CALL_PUNCH)
+		w->crossed[PUNCHES]++;
 	if (call == SIM_CALL_WRITE && w->phase == DYING && meta)
 		w->superblock_written = true;
 	if (call != SIM_CALL_SYNC)
@@ -130,6 +132,13 @@ static int die_committing(struct workload *w, uint64_t calls, struct err *err)
 	store_view_end(w->b.view);
 	rc = resume(w, &w->b, err);
 	return rc ? rc : actor_start(&w->a, w->disk, w->plants, err);
+}
+
+static int give_back(struct workload *w, struct err *err)
+{
+	uint64_t bytes;
+
+	return store_release(w->a.store, &bytes, err);
 }
 
 static int read_old(struct workload *w, struct err *err)
@@ -241,6 +250,8 @@ static int step(struct workload *w, struct err *err)
 		rc = commit(w, writer, err);
 	if (!rc)
 		rc = read_old(w, err);
+	if (!rc && k % 5 == 2)
+		rc = give_back(w, err);
 	if (!rc && k % 20 == 9)
 		rc = checkpoint(w, 0, err);
 	if (!rc && k % 20 == 16)

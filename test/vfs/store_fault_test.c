@@ -53,6 +53,8 @@ static const struct kind kinds[] = {
 	CALL_KIND("a file cannot be removed", UNLINK, ERR_IO, NOTHING_DONE,
 	          false),
 	CALL_KIND("a file cannot be cut", TRUNCATE, ERR_IO, NOTHING_DONE, false),
+	CALL_KIND("space cannot be given back", PUNCH, ERR_IO, NOTHING_DONE,
+	          false),
 	CALL_KIND("a read fails", READ, ERR_IO, NOTHING_DONE, false),
 	CALL_KIND("all reads fail", READ, ERR_IO, NOTHING_DONE, true),
 	CALL_KIND("a map fails", MAP, ERR_NOMEM, NOTHING_DONE, false),
@@ -170,6 +172,11 @@ static int commits(struct scene *scene, struct err *err)
 			               "one failure, and nothing works any more");
 		if (!rc && !over && scene->model.k == 8 && !tries)
 			rc = checkpoint(scene, &over, err);
+		if (!rc && !over && scene->model.k % 2 && !tries) {
+			uint64_t bytes;
+
+			store_release(scene->actor.store, &bytes, err);
+		}
 		if (!rc && !over && scene->model.k == 10 && !tries) {
 			struct err problem;
 
