@@ -179,35 +179,56 @@ static void plan_trim(struct plan *plan, uint32_t fill, uint32_t most)
 	}
 }
 
-/* All links are backbone, and so must be `other`: the backbone neighbour of
- * `node` that is nearest to `other`, other->links having room, goes to it. */
-static int hand_over(struct hnsw *graph, uint32_t level, uint32_t node,
-                     uint32_t other, struct err *err)
+/* Of a node's backbone neighbours the one that a way over `other`, `apart` from
+ * the node, suits best: where the longest step of the way is least beyond the
+ * direct one. (The nearest to `other` would be a node that lies close to this one,
+ * and behind a far newcomer nobody finds it.) */
+static int suited_find(struct hnsw *graph, const struct plan *plan,
+                       uint32_t other, uint32_t *suited, struct err *err)
 {
-	uint32_t nodes[LINKS_MAX], i, best = 0;
-	struct link_list list;
-	float scores[LINKS_MAX];
+	uint32_t nodes[LINKS_MAX], count = 0, i;
+	float scores[LINKS_MAX], direct[LINKS_MAX], apart = 0, best = 0;
 	int rc;
 
-	rc = links_copy(graph, node, level, &list, err);
-	if (rc)
-		return rc;
-	for (i = 0; i < list.count; i++)
-		nodes[i] = list.links[i] & ~LINK_BACKBONE;
+	for (i = 0; i < plan->count; i++) {
+		if (plan->offers[i].node == other) {
+			apart = plan->offers[i].distance;
+		} else if (count < LINKS_MAX) {
+			direct[count] = plan->offers[i].distance;
+			nodes[count++] = plan->offers[i].node;
+		}
+	}
+	*suited = NO_NODE;
 	rc = score_from_node(graph, &graph->pair_query, other, err);
 	if (!rc)
-		rc = score_many(graph, &graph->pair_query, nodes, list.count,
-		                scores, err);
-	if (rc || list.count == 0)
-		return rc;
-	for (i = 1; i < list.count; i++) {
-		if (scores[i] < scores[best])
-			best = i;
+		rc = score_many(graph, &graph->pair_query, nodes, count, scores,
+		                err);
+	for (i = 0; !rc && i < count; i++) {
+		float step = scores[i] > apart ? scores[i] : apart;
+
+		if (*suited == NO_NODE || step - direct[i] < best) {
+			*suited = nodes[i];
+			best = step - direct[i];
+		}
 	}
-	rc = links_drop(graph, level, node, nodes[best], err);
+	return rc;
+}
+
+/* All links are backbone, and so must be `other`, who has room: a neighbour goes
+ * to it. */
+static int hand_over(struct hnsw *graph, uint32_t level, uint32_t node,
+                     uint32_t other, const struct plan *plan,
+                     struct err *err)
+{
+	uint32_t suited;
+	int rc;
+
+	rc = suited_find(graph, plan, other, &suited, err);
+	if (rc || suited == NO_NODE)
+		return rc;
+	rc = links_drop(graph, level, node, suited, err);
 	if (!rc)
-		rc = links_add(graph, level, other, nodes[best], LINK_BACKBONE,
-		               err);
+		rc = links_add(graph, level, other, suited, LINK_BACKBONE, err);
 	return rc;
 }
 
@@ -241,7 +262,7 @@ static int room_make(struct hnsw *graph, uint32_t level, uint32_t node,
 		return rc;
 	plan_trim(&plan, fill_of(most), most);
 	if (plan.kept > most)
-		return hand_over(graph, level, node, other, err);
+		return hand_over(graph, level, node, other, &plan, err);
 	for (i = 0; i < plan.count; i++) {
 		if (plan.offers[i].keep)
 			continue;

@@ -16,8 +16,10 @@
 #include <string.h>
 
 #include "hnsw/choose.h"
+#include "hnsw/insert.h"
 #include "hnsw/score.h"
 #include "hnsw/sort.h"
+#include "hnsw/twins.h"
 
 /* --- who is orphaned --------------------------------------------------------------------- */
 
@@ -432,8 +434,8 @@ static int level_leave(struct hnsw *graph, uint32_t node, uint32_t level,
 	return rc;
 }
 
-static int delete(struct hnsw *graph, uint32_t node, uint32_t level,
-                  struct err *err)
+static int graph_leave(struct hnsw *graph, uint32_t node, uint32_t level,
+                       struct err *err)
 {
 	struct graph_state *state = &graph->state;
 	uint32_t at;
@@ -448,6 +450,89 @@ static int delete(struct hnsw *graph, uint32_t node, uint32_t level,
 		                   node, state->count);
 	for (at = level + 1; !rc && at > 0; at--)
 		rc = level_leave(graph, node, at - 1, err);
+	return rc;
+}
+
+/* Those of a head's near chain that are not near to it. */
+static int strays_find(struct hnsw *graph, uint32_t head,
+                       uint32_t strays[NEAR_MAX], uint32_t *count,
+                       struct err *err)
+{
+	uint32_t node = head, steps;
+	const uint8_t *vector;
+	bool near;
+	int rc;
+
+	*count = 0;
+	for (steps = 0; steps < NEAR_MAX; steps++) {
+		rc = twins_next(graph, node, TWINS_NEAR, &node, err);
+		if (rc || node == NO_NODE)
+			return rc;
+		rc = graph_vector(graph, node, graph->query.vector_copy,
+		                  &vector, err);
+		if (!rc)
+			rc = twins_are_near(graph, head, vector, &near, err);
+		if (rc)
+			return rc;
+		if (!near)
+			strays[(*count)++] = node;
+	}
+	return ERR_NONE;
+}
+
+/* They find other places. */
+static int strays_place(struct hnsw *graph, uint32_t head, struct err *err)
+{
+	uint8_t *copy = heap_allocate(graph->pager->heap, graph->vector_size);
+	uint32_t strays[NEAR_MAX], count = 0, i;
+	const uint8_t *block, *vector;
+	int rc;
+
+	rc = copy ? strays_find(graph, head, strays, &count, err) :
+	            graph_no_memory(graph, err);
+	for (i = 0; !rc && i < count; i++) {
+		rc = graph_vector(graph, strays[i], copy, &vector, err);
+		if (!rc && vector != copy)
+			memcpy(copy, vector, graph->vector_size);
+		if (!rc)
+			rc = twins_leave(graph, strays[i], err);
+		if (!rc)
+			rc = graph_block(graph, strays[i], &block, err);
+		if (!rc)
+			rc = insert_place(graph, strays[i],
+			                  span_of(copy, graph->vector_size),
+			                  graph_level_of(graph,
+			                                 (int64_t)load_le64(
+								 block + NODE_ROWID_AT)),
+			                  err);
+	}
+	heap_free(graph->pager->heap, copy);
+	return rc;
+}
+
+/* A head's place is taken by a twin. */
+static int head_leave(struct hnsw *graph, uint32_t node, struct err *err)
+{
+	uint32_t heir;
+	int rc;
+
+	rc = twins_promote(graph, node, &heir, err);
+	if (!rc)
+		rc = strays_place(graph, heir, err);
+	return rc;
+}
+
+static int delete(struct hnsw *graph, uint32_t node, const uint8_t *block,
+                  struct err *err)
+{
+	int rc;
+
+	if (twins_is_level(block[NODE_LEVEL_AT]))
+		rc = twins_leave(graph, node, err);
+	else if (block[NODE_FLAGS_AT] & NODE_HAS_TWINS)
+		rc = head_leave(graph, node, err);
+	else
+		rc = graph_leave(graph, node, block[NODE_LEVEL_AT], err);
 	if (!rc)
 		rc = graph_node_free(graph, node, err);
 	return rc;
@@ -463,6 +548,5 @@ int hnsw_delete(struct hnsw *graph, uint32_t node, struct err *err)
 		rc = graph_live_block(graph, node, &block, err);
 	if (rc)
 		return rc;
-	return graph_end(graph, delete(graph, node, block[NODE_LEVEL_AT], err),
-	                 err);
+	return graph_end(graph, delete(graph, node, block, err), err);
 }

@@ -16,6 +16,7 @@
 #include "hnsw/pool.h"
 #include "hnsw/quantise.h"
 #include "hnsw/score.h"
+#include "hnsw/twins.h"
 
 /* --- sentences ---------------------------------------------------------------------- */
 
@@ -542,7 +543,8 @@ int graph_live_block(struct hnsw *graph, uint32_t node, const uint8_t **block,
 	rc = graph_block(graph, node, block, err);
 	if (rc)
 		return rc;
-	if ((*block)[NODE_LEVEL_AT] > NODE_LEVEL_MAX)
+	if ((*block)[NODE_LEVEL_AT] > NODE_LEVEL_MAX &&
+	    !twins_is_level((*block)[NODE_LEVEL_AT]))
 		return graph_corrupt(graph, err, "node %u does not exist", node);
 	return ERR_NONE;
 }
@@ -677,7 +679,7 @@ static int id_append(struct hnsw *graph, uint32_t *node, struct err *err)
 	return ERR_NONE;
 }
 
-static int upper_take(struct hnsw *graph, uint32_t *record, struct err *err)
+int graph_upper_take(struct hnsw *graph, uint32_t *record, struct err *err)
 {
 	struct graph_state *state = &graph->state;
 	const uint8_t *bytes;
@@ -715,7 +717,7 @@ static int uppers_make(struct hnsw *graph, uint32_t node, uint32_t level,
 	int rc;
 
 	for (; level > 0; level--) {
-		rc = upper_take(graph, &record, err);
+		rc = graph_upper_take(graph, &record, err);
 		if (!rc)
 			rc = strip_edit(&graph->uppers, record, &bytes, err);
 		if (rc)
@@ -731,25 +733,22 @@ static int uppers_make(struct hnsw *graph, uint32_t node, uint32_t level,
 }
 
 int graph_node_make(struct hnsw *graph, int64_t rowid, struct span vector,
-                    uint32_t *node, uint32_t *level, struct err *err)
+                    uint32_t *node, struct err *err)
 {
-	uint32_t first_upper = 0;
 	uint8_t *block;
 	int rc;
 
-	*level = graph_level_of(graph, rowid);
 	rc = graph->state.free_head ? id_pop(graph, node, err) :
 	                              id_append(graph, node, err);
-	if (!rc)
-		rc = uppers_make(graph, *node, *level, &first_upper, err);
 	if (!rc)
 		rc = graph_block_edit(graph, *node, &block, err);
 	if (rc)
 		return rc;
 	store_le64(block + NODE_ROWID_AT, (uint64_t)rowid);
-	store_le32(block + NODE_UPPER_AT, first_upper);
+	store_le32(block + NODE_UPPER_AT, 0);
 	store_le16(block + NODE_DEGREE_AT, 0);
-	block[NODE_LEVEL_AT] = (uint8_t)*level;
+	block[NODE_LEVEL_AT] = 0;
+	block[NODE_FLAGS_AT] = 0;
 	if (graph->options.quantize == HNSW_SQ8) {
 		rc = strip_store(&graph->vectors, *node, vector.data, err);
 		if (rc)
@@ -761,8 +760,27 @@ int graph_node_make(struct hnsw *graph, int64_t rowid, struct span vector,
 	return rc;
 }
 
-static int upper_free(struct hnsw *graph, uint32_t node, uint32_t level,
-                      uint32_t *chain, struct err *err)
+int graph_node_raise(struct hnsw *graph, uint32_t node, uint32_t level,
+                     struct err *err)
+{
+	uint32_t first_upper = 0;
+	uint8_t *block;
+	int rc;
+
+	if (level == 0)
+		return ERR_NONE;
+	rc = uppers_make(graph, node, level, &first_upper, err);
+	if (!rc)
+		rc = graph_block_edit(graph, node, &block, err);
+	if (rc)
+		return rc;
+	store_le32(block + NODE_UPPER_AT, first_upper);
+	block[NODE_LEVEL_AT] = (uint8_t)level;
+	return ERR_NONE;
+}
+
+int graph_upper_free(struct hnsw *graph, uint32_t node, uint32_t level,
+                     uint32_t *chain, struct err *err)
 {
 	uint32_t record = *chain - 1;
 	uint8_t *bytes;
@@ -803,7 +821,7 @@ int graph_node_free(struct hnsw *graph, uint32_t node, struct err *err)
 		return rc;
 	chain = load_le32(block + NODE_UPPER_AT);
 	for (level = 1; level <= block[NODE_LEVEL_AT]; level++) {
-		rc = upper_free(graph, node, level, &chain, err);
+		rc = graph_upper_free(graph, node, level, &chain, err);
 		if (rc)
 			return rc;
 	}

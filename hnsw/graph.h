@@ -186,7 +186,7 @@ static inline int graph_block(struct hnsw *graph, uint32_t node,
 	return ERR_NONE;
 }
 
-/* The same of a node that must be in use. */
+/* The same of a node that must be in use; it may be a twin. */
 int graph_live_block(struct hnsw *graph, uint32_t node, const uint8_t **block,
                      struct err *err);
 int graph_block_edit(struct hnsw *graph, uint32_t node, uint8_t **block,
@@ -206,12 +206,20 @@ int graph_vector(struct hnsw *graph, uint32_t node, uint8_t *scratch,
 /* The level a rowid's node gets. */
 uint32_t graph_level_of(const struct hnsw *graph, int64_t rowid);
 
-/* Takes a node id and an upper record for each level, writes the block with the
- * vector in it, no links. */
+/* Takes a node id, writes the block with the vector in it: level 0, no links. */
 int graph_node_make(struct hnsw *graph, int64_t rowid, struct span vector,
-                    uint32_t *node, uint32_t *level, struct err *err);
-/* Gives id and records back; the node has no links any more. */
+                    uint32_t *node, struct err *err);
+/* Gives a node without links an upper record for each of its levels. */
+int graph_node_raise(struct hnsw *graph, uint32_t node, uint32_t level,
+                     struct err *err);
+/* Gives id and records back; the node has no links and no twins any more. */
 int graph_node_free(struct hnsw *graph, uint32_t node, struct err *err);
+
+/* An upper record of no owner yet; gives back the first of a chain, which must be
+ * of this node and level, *chain becomes the rest (both 1 + index). */
+int graph_upper_take(struct hnsw *graph, uint32_t *record, struct err *err);
+int graph_upper_free(struct hnsw *graph, uint32_t node, uint32_t level,
+                     uint32_t *chain, struct err *err);
 
 /* --- links --------------------------------------------------------------------------- */
 

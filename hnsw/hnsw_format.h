@@ -37,16 +37,31 @@
  *   8      4     upper: 1 + index of its link list of level 1, 0 = none;
  *                in a free node 1 + the next free node's id, 0 = none
  *   12     2     degree: links in use
- *   14     1     level, or NODE_FREE
- *   15     1     zero
+ *   14     1     level, or NODE_FREE, NODE_TWIN, NODE_NEAR
+ *   15     1     flags: NODE_HAS_TWINS
  *   16     8m    links of level 0, 2m of them
+ *
+ * Twins: nodes whose full vectors are the same, byte for byte. One of them, the
+ * head, is in the graph; the others hang on it in a chain and have no links, no
+ * upper records and no level. In a second chain hang up to NEAR_MAX nodes whose
+ * vectors are as good as the head's: f32, the sum of squared differences at most
+ * NEAR_FRACTION of the head's sum of squares. (Heads may be twins of each other:
+ * two equal vectors need not know of each other.) The last upper record of a head
+ * with chains has level UPPER_TWINS, as degree the length of the second chain, as
+ * links 1 + the first of either chain, 0 = none.
+ *
+ *   OFFSET SIZE  node block in a chain, as above but for
+ *   8      4     zero
+ *   12     2     zero
+ *   16     4     before: the node before it in the chain, at its start the head
+ *   20     4     after: 1 + the node behind it in the chain, 0 = none
  *
  *   OFFSET SIZE  upper record
  *   0      4     node that owns it
  *   4      4     next: 1 + index of the record one level up, 0 = none;
  *                in a free record 1 + the next free one
  *   8      2     degree
- *   10     1     level, 0 = free
+ *   10     1     level, 0 = free; UPPER_TWINS
  *   11     1     zero
  *   12     4m    links
  *
@@ -74,7 +89,8 @@
  * L2 and cosine: sum of pair_factor * round(pair_step * c) * c; inner product:
  * sum of middle * step * c; L1: 0.
  *
- * Version 1. A reader refuses a higher version in state or meta page.
+ * Version 2; version 1 is the same without twins. A reader refuses a higher
+ * version in state or meta page.
  */
 #ifndef TURDB_HNSW_HNSW_FORMAT_H
 #define TURDB_HNSW_HNSW_FORMAT_H
@@ -84,7 +100,7 @@
 #include "base/pager.h"
 
 enum {
-	GRAPH_VERSION = 1,
+	GRAPH_VERSION = 2,
 
 	STATE_VERSION_AT = 0,      /* u16, 0 = no graph was made here          */
 	STATE_TOP_LEVEL_AT = 2,    /* u8  the entry's level                    */
@@ -129,7 +145,14 @@ enum {
 	NODE_UPPER_AT = 8,
 	NODE_DEGREE_AT = 12,
 	NODE_LEVEL_AT = 14,
+	NODE_FLAGS_AT = 15,
 	NODE_LINKS_AT = 16,
+	NODE_BEFORE_AT = 16,
+	NODE_AFTER_AT = 20,
+	NODE_HAS_TWINS = 1,
+	NODE_TWIN = 254,
+	NODE_NEAR = 253,
+	NEAR_MAX = 32,
 	NODE_BIAS_SIZE = 4,
 	NODE_FREE = 255,
 	NODE_LEVEL_MAX = 15,
@@ -140,6 +163,7 @@ enum {
 	UPPER_DEGREE_AT = 8,
 	UPPER_LEVEL_AT = 10,
 	UPPER_LINKS_AT = 12,
+	UPPER_TWINS = 255,
 
 	LINK_SIZE = 4,
 
@@ -147,6 +171,7 @@ enum {
 	QUANTISER_MIDDLES_AT = 16,
 };
 
+#define NEAR_FRACTION 1e-8
 #define LINK_BACKBONE UINT32_C(0x80000000)
 #define META_MAGIC UINT32_C(0x57534e48) /* 'HNSW' */
 

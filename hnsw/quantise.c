@@ -25,6 +25,7 @@ enum {
 	CODE_MAX = 127,
 	CODE_STEPS = 255,
 	WEIGHT_MAX = 32767,
+	DEVIATIONS = 12,
 };
 
 /* --- quantisers from disk --------------------------------------------------------------- */
@@ -304,14 +305,17 @@ static int ranges_sample(struct hnsw *graph, struct range *ranges,
 	return ERR_NONE;
 }
 
-/* The mean and four deviations to either side, but not far beyond what was
- * seen: outliers clamp, values somewhat outside the sample do not. */
+/* The mean and DEVIATIONS to either side, but not far beyond what was seen: outliers
+ * clamp, values somewhat outside the sample do not. Where most numbers are zero the
+ * few that are not are what tells vectors apart, and lie many deviations out: with
+ * four, 25 of 1,000 texts of hashed words did not find themselves at ef 10, with
+ * twelve 1. Dense numbers stay within four. */
 static void range_trim(const struct range *range, uint32_t sampled, double *low,
                        double *high)
 {
 	double mean = range->sum / sampled;
 	double variance = range->squares / sampled - mean * mean;
-	double reach = 4.0 * sqrt(variance > 0 ? variance : 0);
+	double reach = DEVIATIONS * sqrt(variance > 0 ? variance : 0);
 	double slack = ((double)range->high - (double)range->low) * 0.1;
 
 	*low = fmax(mean - reach, (double)range->low - slack);

@@ -1,12 +1,14 @@
 /*
  * search.c - answering queries, nearest first, as far as they are consumed.
  */
+#include <math.h>
 #include <string.h>
 
 #include "hnsw/pool.h"
 #include "hnsw/quantise.h"
 #include "hnsw/score.h"
 #include "hnsw/sort.h"
+#include "hnsw/twins.h"
 #include "hnsw/walk.h"
 
 enum {
@@ -42,6 +44,7 @@ struct hnsw_search {
 	uint32_t k;
 	uint32_t width;
 	bool scanning, complete; /* complete: no run can find more */
+	bool blind;              /* the last walk: see struct tie  */
 	bool (*accept)(void *context, int64_t rowid);
 	void *accept_context;
 
@@ -184,16 +187,6 @@ static size_t wanted(const struct hnsw_search *search)
 
 /* --- by the graph ------------------------------------------------------------------------ */
 
-/* Codes put the nearest nearly first: of a walk for k results not many more than
- * k are worth reading full vectors for. */
-static bool is_rescored_enough(const struct hnsw_search *search)
-{
-	size_t left = wanted(search);
-
-	return search->k && search->graph->state.trained &&
-	       search->batch_count >= left + left / 2 + RESCORE_SLACK;
-}
-
 /* The full vector of a result some places ahead, towards the cache. */
 FETCHING void ahead_prefetch(const struct hnsw *graph, size_t at)
 {
@@ -214,40 +207,176 @@ FETCHING void ahead_prefetch(const struct hnsw *graph, size_t at)
 		__builtin_prefetch(vector + i);
 }
 
-static int pool_results(struct hnsw_search *search, struct err *err)
+static int batch_push(struct hnsw_search *search, struct found found,
+                      struct err *err)
 {
-	struct hnsw *graph = search->graph;
-	const struct pool *pool = &graph->pool;
-	size_t i;
+	size_t count = search->batch_count;
+	int rc = ERR_NONE;
+
+	if (count == search->batch_room)
+		rc = batch_room(search, count + count / 2 + 16, err);
+	if (!rc)
+		search->batch[search->batch_count++] = found;
+	return rc;
+}
+
+static int rowid_read(struct hnsw *graph, uint32_t node, int64_t *rowid,
+                      struct err *err)
+{
+	const uint8_t *block;
 	int rc;
 
-	rc = batch_room(search, pool->size, err);
-	if (rc)
-		return rc;
-	for (i = 0; i < pool->size && !is_rescored_enough(search); i++) {
-		uint32_t node = pool_node(pool->keys[i]);
-		struct found *found = &search->batch[search->batch_count];
-		const uint8_t *block;
+	rc = graph_live_block(graph, node, &block, err);
+	if (!rc)
+		*rowid = (int64_t)load_le64(block + NODE_ROWID_AT);
+	return rc;
+}
 
-		ahead_prefetch(graph, i);
-		rc = graph_live_block(graph, node, &block, err);
+static bool is_wanted(const struct hnsw_search *search, int64_t rowid)
+{
+	return !was_returned(search, rowid) &&
+	       (!search->accept ||
+	        search->accept(search->accept_context, rowid));
+}
+
+/* A node of the graph and its twins, which are all equally far: no more of them
+ * than `most`; *cut when there are. */
+static int equal_results(struct hnsw_search *search, uint32_t node, size_t most,
+                         bool *cut, struct err *err)
+{
+	struct hnsw *graph = search->graph;
+	size_t limit = search->batch_count + most;
+	struct found found = { .distance = NAN };
+	int rc;
+
+	*cut = false;
+	do {
+		found.node = node;
+		rc = rowid_read(graph, node, &found.rowid, err);
+		if (!rc && is_wanted(search, found.rowid)) {
+			*cut = search->batch_count == limit;
+			if (*cut)
+				return ERR_NONE;
+			if (isnan(found.distance))
+				rc = score_exact(graph, &graph->query, node,
+				                 &found.distance, err);
+			if (!rc)
+				rc = batch_push(search, found, err);
+		}
+		if (!rc)
+			rc = twins_next(graph, node, TWINS_EQUAL, &node, err);
+	} while (!rc && node != NO_NODE);
+	return rc;
+}
+
+/* What hangs on a node and is nearly the same. */
+static int near_results(struct hnsw_search *search, uint32_t node,
+                        struct err *err)
+{
+	struct hnsw *graph = search->graph;
+	struct found found = { 0 };
+	int rc;
+
+	for (;;) {
+		rc = twins_next(graph, node, TWINS_NEAR, &node, err);
+		if (rc || node == NO_NODE)
+			return rc;
+		found.node = node;
+		rc = rowid_read(graph, node, &found.rowid, err);
+		if (!rc && is_wanted(search, found.rowid)) {
+			rc = score_exact(graph, &graph->query, node,
+			                 &found.distance, err);
+			if (!rc)
+				rc = batch_push(search, found, err);
+		}
 		if (rc)
 			return rc;
-		found->node = node;
-		found->rowid = (int64_t)load_le64(block + NODE_ROWID_AT);
-		if (was_returned(search, found->rowid))
-			continue;
-		if (search->accept &&
-		    !search->accept(search->accept_context, found->rowid))
-			continue;
-		rc = score_exact(graph, &graph->query, node, &found->distance,
-		                 err);
+	}
+}
+
+/* Nodes of a walk that are worth reading full vectors of: codes put the nearest
+ * nearly first, so when the first `enough` have what is wanted, not many more; but
+ * all that look the same. */
+static size_t rescored_limit(size_t enough)
+{
+	return enough + enough / 2 + RESCORE_SLACK;
+}
+
+/* Many nodes may have one code, and a walk has no room for more of them: then it
+ * cannot tell its results from what it left out. */
+struct tie {
+	float score;      /* of the farthest that the walk had room for */
+	double distance;  /* of a node with that score, NAN = none yet  */
+	bool differs;     /* another such node has another distance     */
+};
+
+static struct tie tie_begin(const struct hnsw_search *search)
+{
+	const struct pool *pool = &search->graph->pool;
+	struct tie tie = { .score = NAN, .distance = NAN };
+
+	if (search->graph->state.trained && pool->size == pool->limit)
+		tie.score = pool_distance(pool->keys[pool->size - 1]);
+	return tie;
+}
+
+static void tie_add(struct tie *tie, float score, double distance)
+{
+	if (score != tie->score)
+		return;
+	tie->differs |= !isnan(tie->distance) && distance != tie->distance;
+	tie->distance = distance;
+}
+
+/* Whether the last of the results is one of those, and not just as far as all. */
+static bool tie_blinds(const struct hnsw_search *search, const struct tie *tie)
+{
+	const struct pool *pool = &search->graph->pool;
+	size_t wanted_count = search->k ? wanted(search) : (pool->size + 1) / 2;
+
+	return tie->differs && wanted_count <= pool->size &&
+	       pool_distance(pool->keys[wanted_count - 1]) == tie->score;
+}
+
+static int pool_results(struct hnsw_search *search, struct err *err)
+{
+	const struct pool *pool = &search->graph->pool;
+	size_t left = wanted(search), limit = pool->size, used = 0, i;
+	size_t equal, equals = 0; /* results but for the near ones */
+	size_t most = search->k ? left : search->width;
+	struct tie tie = tie_begin(search);
+	bool cut;
+	int rc;
+
+	for (i = 0; i < pool->size; i++) {
+		size_t before = search->batch_count;
+
+		if (used >= limit && pool_distance(pool->keys[i]) !=
+		                             pool_distance(pool->keys[i - 1]))
+			break;
+
+		ahead_prefetch(search->graph, i);
+		rc = equal_results(search, pool_node(pool->keys[i]), most, &cut,
+		                   err);
+		equal = search->batch_count - before;
+		if (!rc && (search->k || !cut))
+			rc = near_results(search, pool_node(pool->keys[i]), err);
 		if (rc)
 			return rc;
-		search->batch_count++;
+		if (search->batch_count > before) {
+			used++;
+			tie_add(&tie, pool_distance(pool->keys[i]),
+			        search->batch[before].distance);
+		}
+		if (search->k && equals < left && equals + equal >= left)
+			limit = rescored_limit(used);
+		equals += equal;
 		if (search->k || i < (pool->size + 1) / 2)
 			search->batch_sure = search->batch_count;
+		if (cut && !search->k)
+			break;
 	}
+	search->blind = tie_blinds(search, &tie);
 	return ERR_NONE;
 }
 
@@ -397,6 +526,7 @@ static int run_once(struct hnsw_search *search, struct err *err)
 	struct hnsw *graph = search->graph;
 	int rc;
 
+	search->blind = false;
 	search->batch_count = search->batch_sure = search->batch_next = 0;
 	search->scanning = scan_is_better(search);
 	rc = search->scanning ? run_scan(search, err) : run_walk(search, err);
@@ -408,11 +538,13 @@ static int run_once(struct hnsw_search *search, struct err *err)
 	return ERR_NONE;
 }
 
-/* Twice as wide; when nearly nothing was accepted, four times. */
+/* Twice as wide; when nearly nothing was accepted, or all looked the same, four
+ * times. */
 static void widen(struct hnsw_search *search)
 {
-	uint32_t factor = search->batch_count < wanted(search) / 2 + 1 &&
-	                  search->accept ? 4 : 2;
+	bool few = search->accept &&
+	           search->batch_count < wanted(search) / 2 + 1;
+	uint32_t factor = few || search->blind ? 4 : 2;
 
 	if (search->width >= WIDTH_MAX)
 		search->scanning = true;
@@ -438,7 +570,8 @@ static int run(struct hnsw_search *search, struct err *err)
 	rc = score_from_vector(graph, &graph->query, search->vector, err);
 	while (!rc) {
 		rc = run_once(search, err);
-		if (search->batch_sure >= wanted(search) || search->complete)
+		if (search->complete ||
+		    (search->batch_sure >= wanted(search) && !search->blind))
 			break;
 		widen(search);
 	}

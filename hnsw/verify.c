@@ -1,14 +1,19 @@
 /*
  * verify.c - says everything that is wrong with a graph.
  *
- *   (V1) Every block is live or free; as many are live as the state says.
+ *   (V1) Every block is live or free; as many are live as the state says. (A
+ *        live one is in the graph or a twin.)
  *   (V2) The free lists hold exactly the free nodes and the free upper records.
  *   (V3) Degrees fit; links lead to other live nodes of that level, no two to
  *        the same, and are mutual with the same flag.
  *   (V4) Backbone links of a level form one tree over all its nodes.
+ *        And so: every live node is reached from the entry by the links of level
+ *        0, or hangs on one that is.
  *   (V5) The entry is a node of the top level, and no node is higher.
  *   (V6) Payload and bias are those of the full vector.
- *   (V7) No page belongs to two strips (the caller's `visit` sees to that).
+ *   (V7) Every twin is in one chain, of a node in the graph with the same vector
+ *        or one that is near enough.
+ *   (V8) No page belongs to two strips (the caller's `visit` sees to that).
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +21,7 @@
 
 #include "hnsw/quantise.h"
 #include "hnsw/score.h"
+#include "hnsw/twins.h"
 
 struct check {
 	struct hnsw *graph;
@@ -23,7 +29,7 @@ struct check {
 	void *context;
 	bool failed;
 	char first[256];
-	uint8_t *levels;  /* by node, NODE_FREE for free ones */
+	uint8_t *levels;  /* by node, as in the block */
 	uint32_t *parents; /* by node: union-find over the backbone */
 	uint64_t *seen;   /* bits, for lists */
 };
@@ -58,6 +64,12 @@ static int absorb(struct check *check, int rc, const struct err *err)
 
 /* --- nodes ------------------------------------------------------------------------------- */
 
+static bool is_on_level(const struct check *check, uint32_t node, uint32_t level)
+{
+	return check->levels[node] <= NODE_LEVEL_MAX &&
+	       check->levels[node] >= level;
+}
+
 static int levels_read(struct check *check,
                        void (*row)(void *context, uint32_t node, int64_t rowid),
                        struct err *err)
@@ -77,13 +89,13 @@ static int levels_read(struct check *check,
 		level = block[NODE_LEVEL_AT];
 		if (level == NODE_FREE)
 			continue;
-		if (level > NODE_LEVEL_MAX) {
+		if (level > NODE_LEVEL_MAX && !twins_is_level(level)) {
 			complain(check, "node %u has level %u", node, level);
 			continue;
 		}
 		check->levels[node] = level;
 		live++;
-		if (level > graph->state.top_level)
+		if (!twins_is_level(level) && level > graph->state.top_level)
 			complain(check, "node %u is on level %u, top is %u",
 			         node, level, graph->state.top_level);
 		if (row)
@@ -216,8 +228,7 @@ static int link_check(struct check *check, uint32_t level, uint32_t node,
 	int rc;
 
 	if (other >= check->graph->state.high_water ||
-	    check->levels[other] == NODE_FREE || check->levels[other] < level ||
-	    other == node) {
+	    !is_on_level(check, other, level) || other == node) {
 		complain(check, "node %u links to %u on level %u, which is not there",
 		         node, other, level);
 		return ERR_NONE;
@@ -265,20 +276,147 @@ static int level_check(struct check *check, uint32_t level, struct err *err)
 	for (node = 0; node < state->high_water; node++)
 		check->parents[node] = node;
 	for (node = 0; node < state->high_water; node++) {
-		if (check->levels[node] == NODE_FREE ||
-		    check->levels[node] < level)
+		if (!is_on_level(check, node, level))
 			continue;
 		rc = absorb(check, links_check(check, level, node, err), err);
 		if (rc)
 			return rc;
 	}
 	for (node = 0; node < state->high_water; node++)
-		parts += check->levels[node] != NODE_FREE &&
-		         check->levels[node] >= level &&
+		parts += is_on_level(check, node, level) &&
 		         check->parents[node] == node;
 	if (parts > 1)
 		complain(check, "level %u is in %u parts that do not reach each other",
 		         level, parts);
+	return ERR_NONE;
+}
+
+/* --- reaching ------------------------------------------------------------------------------ */
+
+/* Puts the nodes that one links to, and were not met yet, behind the others. */
+static int reach_from(struct check *check, uint32_t node, uint32_t *queue,
+                      uint32_t *count, struct err *err)
+{
+	struct links links;
+	uint32_t i;
+	int rc;
+
+	rc = links_read(check->graph, node, 0, &links, err);
+	for (i = 0; !rc && i < links.count; i++) {
+		uint32_t other = link_at(&links, i) & ~LINK_BACKBONE;
+
+		if (other < check->graph->state.high_water &&
+		    is_on_level(check, other, 0) && !seen_before(check, other))
+			queue[(*count)++] = other;
+	}
+	return rc;
+}
+
+/* From the entry by links of level 0, as a walk goes. */
+static int reach_check(struct check *check, struct err *err)
+{
+	const struct graph_state *state = &check->graph->state;
+	uint32_t *queue = check->parents, live = 0, count = 0, at, node;
+	int rc;
+
+	memset(check->seen, 0, (state->high_water / 64 + 1) * sizeof(uint64_t));
+	if (state->entry != NO_NODE && is_on_level(check, state->entry, 0)) {
+		seen_before(check, state->entry);
+		queue[count++] = state->entry;
+	}
+	for (at = 0; at < count; at++) {
+		rc = absorb(check, reach_from(check, queue[at], queue, &count,
+		                              err), err);
+		if (rc)
+			return rc;
+	}
+	for (node = 0; node < state->high_water; node++)
+		live += is_on_level(check, node, 0);
+	if (count != live)
+		complain(check,
+		         "%u of %u nodes are not reached from the entry, node %u",
+		         live - count, live, state->entry);
+	return ERR_NONE;
+}
+
+/* --- twins ----------------------------------------------------------------------------------- */
+
+static int twin_compare(struct check *check, uint32_t head, uint32_t twin,
+                        enum twins_chain chain, struct err *err)
+{
+	struct hnsw *graph = check->graph;
+	const uint8_t *a, *b;
+	bool fits = false;
+	int rc;
+
+	rc = graph_vector(graph, twin, graph->query.vector_copy, &b, err);
+	if (!rc && chain == TWINS_NEAR) {
+		rc = twins_are_near(graph, head, b, &fits, err);
+	} else if (!rc) {
+		rc = graph_vector(graph, head, graph->vector_scratch, &a, err);
+		fits = !rc && memcmp(a, b, graph->vector_size) == 0;
+	}
+	if (!rc && !fits)
+		complain(check, "node %u is a twin of node %u with another vector",
+		         twin, head);
+	return rc;
+}
+
+/* A chain cannot come back to a node of its own: see twins.c. */
+static int chain_check(struct check *check, uint32_t head,
+                       enum twins_chain chain, uint32_t *count,
+                       struct err *err)
+{
+	uint32_t node = head;
+	int rc;
+
+	for (*count = 0;; ++*count) {
+		rc = twins_next(check->graph, node, chain, &node, err);
+		if (rc || node == NO_NODE)
+			return rc;
+		rc = twin_compare(check, head, node, chain, err);
+		if (rc)
+			return rc;
+	}
+}
+
+static int chains_check(struct check *check, uint32_t head, uint32_t *chained,
+                        struct err *err)
+{
+	uint32_t equal, near = 0, stored;
+	int rc;
+
+	rc = chain_check(check, head, TWINS_EQUAL, &equal, err);
+	*chained += equal;
+	if (!rc)
+		rc = chain_check(check, head, TWINS_NEAR, &near, err);
+	*chained += near;
+	if (!rc)
+		rc = twins_near_count(check->graph, head, &stored, err);
+	if (!rc && near != stored)
+		complain(check, "node %u has %u near twins, its record says %u",
+		         head, near, stored);
+	return rc;
+}
+
+static int twins_check(struct check *check, struct err *err)
+{
+	const struct graph_state *state = &check->graph->state;
+	uint32_t twins = 0, chained = 0, node;
+	int rc;
+
+	for (node = 0; node < state->high_water; node++) {
+		twins += twins_is_level(check->levels[node]);
+		if (!is_on_level(check, node, 0))
+			continue;
+		rc = absorb(check, chains_check(check, node, &chained, err),
+		            err);
+		if (rc)
+			return rc;
+	}
+	if (twins != chained)
+		complain(check, "%u nodes are twins, %u are in chains", twins,
+		         chained);
 	return ERR_NONE;
 }
 
@@ -370,6 +508,10 @@ static int check_all(struct check *check,
 		rc = absorb(check, free_uppers_check(check, err), err);
 	for (level = 0; !rc && level <= check->graph->state.top_level; level++)
 		rc = level_check(check, level, err);
+	if (!rc)
+		rc = reach_check(check, err);
+	if (!rc)
+		rc = twins_check(check, err);
 	if (!rc)
 		rc = payloads_check(check, err);
 	if (!rc && check->failed)

@@ -63,7 +63,7 @@ static void damaged_bytes_are_errors_at_worst(struct test *t)
 
 /* --- the verifier ------------------------------------------------------------------------- */
 
-enum { NODES = 60 };
+enum { NODES = 60, TWINS = 4 };
 
 static const struct hnsw_options plain = {
 	.dimensions = 4, .element = HNSW_F32, .metric = HNSW_L2,
@@ -80,6 +80,10 @@ static bool open_filled(struct graph_rig *rig, struct test *t)
 	for (i = 0; i < NODES; i++) {
 		graph_rig_vector(rig, &t->seed, 50, vector);
 		if (!graph_rig_insert(rig, i, vector))
+			return false;
+	}
+	for (i = 0; i < TWINS; i++) { /* of the last */
+		if (!graph_rig_insert(rig, NODES + i, vector))
 			return false;
 	}
 	return graph_rig_delete(rig, 5) && graph_rig_delete(rig, 6) &&
@@ -210,6 +214,49 @@ static void vector_not_finite(struct graph_rig *rig)
 	store_le32(page + NODES_PAYLOADS_AT + 9 * 16, 0x7f800000);
 }
 
+static void twin_with_another_vector(struct graph_rig *rig)
+{
+	uint8_t *page = memory_pager_bytes(
+		rig->memory, load_le32(memory_pager_state_bytes(rig->memory) +
+	                               STATE_NODES_AT));
+
+	store_le32(page + NODES_PAYLOADS_AT + (NODES + 1) * 16, 0x3f000000);
+}
+
+static void chain_cut(struct graph_rig *rig)
+{
+	store_le32(block_of(rig, NODES + 1) + NODE_AFTER_AT, 0);
+}
+
+/* The newest twin comes first. */
+static void chain_cyclic(struct graph_rig *rig)
+{
+	store_le32(block_of(rig, NODES) + NODE_AFTER_AT, NODES + TWINS);
+}
+
+static void chain_forgotten(struct graph_rig *rig)
+{
+	block_of(rig, NODES - 1)[NODE_FLAGS_AT] = 0;
+}
+
+/* The walk goes by one side of a link: node 9 is met no more. */
+static void nobody_links_to(struct graph_rig *rig)
+{
+	uint32_t node, i;
+
+	for (node = 0; node < NODES; node++) {
+		uint8_t *block = block_of(rig, node);
+
+		for (i = 0; node != 9 && i < load_le16(block + NODE_DEGREE_AT);
+		     i++) {
+			uint8_t *link = block + NODE_LINKS_AT + i * LINK_SIZE;
+
+			if ((load_le32(link) & ~LINK_BACKBONE) == 9)
+				store_le32(link, node == 8 ? 7 : 8);
+		}
+	}
+}
+
 static void the_verifier_names_what_is_wrong(struct test *t)
 {
 	verify_finds(t, degree_beyond, "node 9 has more links than fit");
@@ -218,7 +265,13 @@ static void the_verifier_names_what_is_wrong(struct test *t)
 	verify_finds(t, link_to_a_free_node, "which is not there");
 	verify_finds(t, link_twice, "node 9 links twice");
 	verify_finds(t, node_cut_off, "parts that do not reach each other");
-	verify_finds(t, count_wrong, "58 nodes are live, the state says 40");
+	verify_finds(t, nobody_links_to, "1 of 58 nodes are not reached");
+	verify_finds(t, twin_with_another_vector,
+	             "node 61 is a twin of node 59 with another vector");
+	verify_finds(t, chain_cut, "4 nodes are twins, 3 are in chains");
+	verify_finds(t, chain_cyclic, "node 63 is no twin behind node 60");
+	verify_finds(t, chain_forgotten, "4 nodes are twins, 0 are in chains");
+	verify_finds(t, count_wrong, "62 nodes are live, the state says 40");
 	verify_finds(t, free_list_cyclic, "free list goes wrong");
 	verify_finds(t, vector_not_finite, "not a finite number");
 }
@@ -230,10 +283,11 @@ static void a_newer_format_is_refused(struct test *t)
 
 	if (!open_filled(&rig, t))
 		return;
-	store_le16(memory_pager_state_bytes(rig.memory) + STATE_VERSION_AT, 2);
+	store_le16(memory_pager_state_bytes(rig.memory) + STATE_VERSION_AT,
+	           GRAPH_VERSION + 1);
 	EXPECT_ERR(t, hnsw_open(memory_pager_of(rig.memory),
 	                        hnsw_kernels_for(CPU_C), &graph, &t->err),
-	           ERR_VERSION, "format version is 2, this library knows 1");
+	           ERR_VERSION, "format version is 3, this library knows 2");
 	store_le16(memory_pager_state_bytes(rig.memory) + STATE_VERSION_AT, 0);
 	EXPECT_ERR(t, hnsw_open(memory_pager_of(rig.memory),
 	                        hnsw_kernels_for(CPU_C), &graph, &t->err),

@@ -47,14 +47,14 @@ static void a_small_graph_has_these_bytes(struct test *t)
 	for (i = 0; i < 3; i++)
 		EXPECT(t, graph_rig_insert(&rig, rowids[i], vectors[i]));
 	expect_bytes(t, "state", memory_pager_state_bytes(rig.memory),
-	             "0100 04 00 01000000" /* version, top level, flags, meta */
+	             "0200 04 00 01000000" /* version, top level, flags, meta */
 	             "03000000 03000000 00000000 01000000" /* count..entry */
 	             "05000000 00000000 05000000" /* uppers */
 	             "00010000 00000000 00000000" /* training, recoding */
 	             "02000000 00000000 00000000 03000000 00000000" /* roots */
 	             "0000000000000000000000000000000000000000000000000000");
 	expect_bytes(t, "meta page", memory_pager_bytes(rig.memory, 1),
-	             "484e5357 01000000 02000000 01 01 00 00 02000000 04000000"
+	             "484e5357 02000000 02000000 01 01 00 00 02000000 04000000"
 	             "0000000000000000");
 	/* 10 nodes to a page: 80 bytes of payloads, 320 of blocks, 40 of biases. */
 	expect_bytes(t, "payloads",
@@ -75,6 +75,36 @@ static void a_small_graph_has_these_bytes(struct test *t)
 	             "00000000 02000000 0000 02 00 00000000 00000000"
 	             "00000000 03000000 0100 01 00 01000080 00000000"
 	             "01000000 00000000 0100 01 00 00000080 00000000");
+	graph_rig_close(&rig);
+}
+
+/* One vector three times: a head on level 1, and two that hang on it. */
+static void twins_have_these_bytes(struct test *t)
+{
+	static const float vector[2] = { 1, 2 };
+	static const int64_t rowids[3] = { 11, 12, 13 };
+	struct graph_rig rig;
+	int i;
+
+	if (!graph_rig_open(&rig, t, &options, 512, false))
+		return;
+	for (i = 0; i < 3; i++)
+		EXPECT(t, graph_rig_insert(&rig, rowids[i], vector));
+	expect_bytes(t, "state", memory_pager_state_bytes(rig.memory),
+	             "0200 01 00 01000000"
+	             "03000000 03000000 00000000 01000000"
+	             "02000000 00000000 02000000");
+	expect_bytes(t, "blocks",
+	             strip_page(&rig, STATE_NODES_AT) + NODES_PAYLOADS_AT + 80,
+	             "0b00000000000000 01000000 0000 01 01"
+	             "00000000 00000000 00000000 00000000"
+	             "0c00000000000000 00000000 0000 fe 00"
+	             "02000000 00000000 00000000 00000000"
+	             "0d00000000000000 00000000 0000 fe 00"
+	             "00000000 02000000 00000000 00000000");
+	expect_bytes(t, "uppers", strip_page(&rig, STATE_UPPERS_AT),
+	             "00000000 02000000 0000 01 00 00000000 00000000"
+	             "00000000 00000000 0000 ff 00 03000000 00000000");
 	graph_rig_close(&rig);
 }
 
@@ -106,6 +136,7 @@ static void a_quantiser_has_these_bytes(struct test *t)
 
 static const struct test_case cases[] = {
 	CASE(a_small_graph_has_these_bytes),
+	CASE(twins_have_these_bytes),
 	CASE(a_quantiser_has_these_bytes),
 };
 

@@ -71,7 +71,10 @@ static int fill(struct hnsw *graph, const struct hnsw_options *options,
 	int rc = ERR_NONE;
 
 	for (i = 0; !rc && i < nodes; i++) {
-		vector_make(options, &seed, vector);
+		if (i % 5 < 3) /* the others are twins, equal and near ones */
+			vector_make(options, &seed, vector);
+		else if (i % 5 == 4 && options->element == HNSW_F32)
+			vector[0] ^= 1;
 		rc = hnsw_insert(graph, i, span_of(vector, size), &node, err);
 		if (!rc && i % 7 == 6)
 			rc = hnsw_delete(graph, node / 2, err);
