@@ -33,6 +33,12 @@ struct btree {
 	 * happened: the next one need not descend. */
 	uint32_t append_page_no;
 	uint64_t append_epoch, append_edits;
+	/* The root as a search read it last, if it is an interior node; NULL when
+	 * it is not, or something but an entry in its place has happened. */
+	const uint8_t *root;
+	uint64_t root_epoch, root_edits;
+	uint32_t root_page_no, leaf_count; /* entries of a leaf, about */
+	uint8_t height;
 };
 
 /* Writes an empty tree into a fresh file. */
@@ -78,6 +84,32 @@ int btree_get(struct btree *tree, struct span key,
               struct btree_scratch *scratch, struct span *value, bool *found,
               struct err *err);
 void btree_scratch_free(struct btree_scratch *scratch);
+
+/*
+ * The same, and *hit remembers where the entry lies: who comes back to it soon
+ * need not search again. A hit that anything has happened since (any change of
+ * the view or the tree) is found out and costs a search, no more. All zero: none.
+ */
+struct btree_hit {
+	uint64_t view_epoch, edits;
+	uint32_t page_no, slot;
+};
+
+int btree_find(struct btree *tree, struct span key,
+               struct btree_scratch *scratch, struct span *value,
+               struct btree_hit *hit, bool *found, struct err *err);
+static inline bool btree_hit_holds(const struct btree *tree,
+                                   const struct btree_hit *hit)
+{
+	return hit->edits == tree->pager->edits &&
+	       hit->view_epoch == *tree->pager->view_epoch;
+}
+/* btree_put() with BTREE_PUT_REPLACE, and btree_delete(), of the key that the hit
+ * was found for. */
+int btree_put_hit(struct btree *tree, const struct btree_hit *hit,
+                  struct span key, struct span value, struct err *err);
+int btree_delete_hit(struct btree *tree, const struct btree_hit *hit,
+                     struct span key, bool *found, struct err *err);
 
 /*
  * A position in key order. It remembers its key and survives everything: other

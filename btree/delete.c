@@ -12,9 +12,9 @@
 #include "btree/search.h"
 
 static int entry_take_out(struct btree *tree, const struct tree_state *state,
-                          const struct path *path, struct err *err)
+                          const struct path_step *leaf, struct probe *probe,
+                          struct err *err)
 {
-	const struct path_step *leaf = &path->at[0];
 	struct change change;
 	struct leaf_cell cell;
 	uint8_t *page;
@@ -38,6 +38,7 @@ static int entry_take_out(struct btree *tree, const struct tree_state *state,
 	node_remove(page, &leaf->node, leaf->slot, cell.size);
 	change.state.entries--;
 	change_finish(&change);
+	tree_even_out_leaf(tree, probe, page);
 	return ERR_NONE;
 }
 
@@ -56,11 +57,8 @@ int btree_delete(struct btree *tree, struct span key, bool *found,
 	if (!rc)
 		rc = tree_descend(tree, &state, &probe, &path, &hit, err);
 	if (!rc && hit)
-		rc = entry_take_out(tree, &state, &path, err);
-	if (rc)
-		return rc;
-	*found = hit;
-	if (hit)
-		tree_even_out(tree, &probe, &path);
-	return ERR_NONE;
+		rc = entry_take_out(tree, &state, &path.at[0], &probe, err);
+	if (!rc)
+		*found = hit;
+	return rc;
 }

@@ -16,7 +16,6 @@
 #include "btree/split.h"
 
 enum {
-	UNDERFULL_DIVISOR = 3, /* a node below this part of a page is evened out */
 	MERGED_FULL_DIVISOR = 8, /* a merged page keeps this part free         */
 };
 
@@ -41,12 +40,6 @@ struct merge {
 	uint8_t separator_key[BTREE_KEY_SIZE_MAX];
 	uint8_t between_key[BTREE_KEY_SIZE_MAX];
 };
-
-static bool underfull(const struct node *node)
-{
-	return node_used(node) < node->usable_size / UNDERFULL_DIVISOR ||
-	       node->count == 0;
-}
 
 /* Reads the two neighbours and lays their entries in a row. */
 static bool merge_read(struct merge *merge)
@@ -259,21 +252,17 @@ static bool level_even_out(struct btree *tree, struct tree_state *state,
 	       merge.how == MERGE_JOIN;
 }
 
-void tree_even_out(struct btree *tree, struct probe *probe,
-                   const struct path *path)
+void tree_even_out(struct btree *tree, struct probe *probe)
 {
 	struct tree_state state;
 	struct path now;
-	struct node node;
 	bool found;
 
-	if (path->height == 1 ||
-	    tree_node_read(tree, path->at[0].page_no, 0, &node, NULL) ||
-	    !underfull(&node) || tree_state_read(tree, &state, NULL))
+	if (tree_state_read(tree, &state, NULL) || state.height == 1)
 		return;
 	for (uint32_t level = 0; level + 1 < state.height; level++) {
 		if (tree_descend(tree, &state, probe, &now, &found, NULL) ||
-		    !underfull(&now.at[level].node) ||
+		    !node_is_underfull(&now.at[level].node) ||
 		    !level_even_out(tree, &state, &now, level))
 			break;
 	}

@@ -27,6 +27,7 @@ struct put {
 	uint32_t old_cell_size;
 	enum put_how how;
 	struct node_fit fit;
+	uint8_t *leaf_page;     /* editable, unless it is divided            */
 };
 
 static struct path_step *leaf_of(struct put *put)
@@ -89,7 +90,7 @@ static int put_plan(struct put *put, struct split_plan *split, struct err *err)
 
 static int put_acquire(struct put *put, const struct split_plan *split,
                        struct change *change, struct split_pages *pages,
-                       uint8_t **leaf_page, struct err *err)
+                       struct err *err)
 {
 	int rc = ERR_NONE;
 
@@ -105,11 +106,11 @@ static int put_acquire(struct put *put, const struct split_plan *split,
 		return rc;
 	if (put->how == PUT_SPLIT)
 		return split_acquire(change, &put->path, split, pages, err);
-	return pager_edit(put->tree->pager, leaf_of(put)->page_no, leaf_page,
-	                  err);
+	return pager_edit(put->tree->pager, leaf_of(put)->page_no,
+	                  &put->leaf_page, err);
 }
 
-static void put_apply(struct put *put, uint8_t *leaf_page)
+static void put_apply(struct put *put)
 {
 	struct path_step *leaf = leaf_of(put);
 	struct span key = span_of(put->entry.prefix.data,
@@ -117,14 +118,14 @@ static void put_apply(struct put *put, uint8_t *leaf_page)
 	struct entry entry;
 
 	if (put->how == PUT_FIT) {
-		node_fit_apply(&put->sequence, &put->fit, leaf_page);
+		node_fit_apply(&put->sequence, &put->fit, put->leaf_page);
 		return;
 	}
 	entry = entry_of_key(key, leaf->node.prefix_size);
 	entry.value_head = put->entry.value_head;
 	entry.value_body = put->entry.value_body;
-	leaf_overwrite(leaf_page, &leaf->node, leaf->slot, put->old_cell_size,
-	               &entry);
+	leaf_overwrite(put->leaf_page, &leaf->node, leaf->slot,
+	               put->old_cell_size, &entry);
 }
 
 /* The new cell is smaller: the leaf may be nearly empty now. */
@@ -143,7 +144,6 @@ static __attribute__((noinline)) int put_with_plan(struct put *put,
 	struct split_plan split;
 	struct split_pages pages;
 	struct change change;
-	uint8_t *leaf_page;
 	int rc;
 
 	rc = put_plan(put, &split, err);
@@ -152,7 +152,7 @@ static __attribute__((noinline)) int put_with_plan(struct put *put,
 	rc = change_begin(&change, put->tree, &put->state, err);
 	if (rc)
 		return rc;
-	rc = put_acquire(put, &split, &change, &pages, &leaf_page, err);
+	rc = put_acquire(put, &split, &change, &pages, err);
 	if (rc) {
 		change_abandon(&change);
 		return rc;
@@ -161,7 +161,7 @@ static __attribute__((noinline)) int put_with_plan(struct put *put,
 		split_apply(&change, &put->path, &put->sequence, &split,
 		            &pages);
 	else
-		put_apply(put, leaf_page);
+		put_apply(put);
 	change.state.entries += !put->sequence.replaces;
 	change_finish(&change);
 	return ERR_NONE;
@@ -354,7 +354,7 @@ static int put_anywhere(struct btree *tree, struct probe *probe,
 	if (!rc)
 		rc = put_with_plan(&put, err);
 	if (!rc && found && put.how == PUT_OVERWRITE && put_shrinks(&put))
-		tree_even_out(tree, probe, &put.path);
+		tree_even_out_leaf(tree, probe, put.leaf_page);
 	return rc;
 }
 

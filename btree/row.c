@@ -262,12 +262,31 @@ static int column_read(struct span row, uint8_t kind, size_t start, size_t end,
 	return damaged(err, "a column has a size that its kind cannot have");
 }
 
+/* Where a column's bytes lie; false when they leave the row. */
+static inline bool column_find(struct span row, const struct row_frame *frame,
+                               uint32_t index, size_t start, size_t *end)
+{
+	*end = end_read(row, frame, index);
+	return start <= *end && *end <= row.size - frame->bytes_at;
+}
+
+static inline uint8_t kind_read(struct span row, const struct row_frame *frame,
+                                uint32_t index)
+{
+	return row.data[frame->kinds_at + index / 2] >> (index & 1) * 4 & 15;
+}
+
+static int refuse_end(struct err *err)
+{
+	return damaged(err,
+	               "a column ends before it starts or behind the row");
+}
+
 int row_column(struct span row, uint32_t index, struct value *value,
                bool *present, struct err *err)
 {
 	struct row_frame frame;
 	size_t start, end;
-	uint8_t kind;
 	int rc;
 
 	if (!frame_read(row, &frame))
@@ -276,17 +295,64 @@ int row_column(struct span row, uint32_t index, struct value *value,
 		*present = false;
 		return ERR_NONE;
 	}
-	kind = row.data[frame.kinds_at + index / 2] >> (index & 1) * 4 & 15;
 	start = index ? end_read(row, &frame, index - 1) : 0;
-	end = end_read(row, &frame, index);
-	if (start > end || end > row.size - frame.bytes_at)
-		return damaged(err, "a column ends before it starts or behind "
-		                    "the row");
-	rc = column_read(row, kind, frame.bytes_at + start,
-	                 frame.bytes_at + end, value, err);
+	if (!column_find(row, &frame, index, start, &end))
+		return refuse_end(err);
+	rc = column_read(row, kind_read(row, &frame, index),
+	                 frame.bytes_at + start, frame.bytes_at + end, value,
+	                 err);
 	if (!rc)
 		*present = true;
 	return rc;
+}
+
+int row_columns(struct span row, struct value *values, uint32_t count,
+               struct err *err)
+{
+	struct row_frame frame;
+	size_t start = 0, end;
+	uint32_t there;
+	int rc = ERR_NONE;
+
+	if (!frame_read(row, &frame))
+		return damaged(err, "its head is longer than the row");
+	there = count < frame.count ? count : frame.count;
+	for (uint32_t i = 0; !rc && i < there; i++, start = end) {
+		if (!column_find(row, &frame, i, start, &end))
+			return refuse_end(err);
+		rc = column_read(row, kind_read(row, &frame, i),
+		                 frame.bytes_at + start, frame.bytes_at + end,
+		                 &values[i], err);
+	}
+	for (uint32_t i = there; i < count; i++)
+		values[i].type = VALUE_NULL;
+	return rc;
+}
+
+bool row_patch(struct span row, const struct value *values,
+               const bool *unchanged, uint32_t count, uint8_t *bytes)
+{
+	struct row_frame frame;
+
+	if (!frame_read(row, &frame) || frame.count != count)
+		return false;
+	memcpy(bytes, row.data, row.size);
+	for (uint32_t i = 0; i < count; i++) {
+		size_t start, end;
+		uint8_t *kinds = bytes + frame.kinds_at + i / 2;
+		uint32_t shift = (i & 1) * 4;
+
+		if (unchanged[i])
+			continue;
+		start = i ? end_read(row, &frame, i - 1) : 0;
+		if (!column_find(row, &frame, i, start, &end) ||
+		    column_size(&values[i]) != end - start)
+			return false;
+		*kinds = (uint8_t)((*kinds & 0xF0 >> shift) |
+		                   kind_of(values[i].type) << shift);
+		column_write(&values[i], bytes + frame.bytes_at + start);
+	}
+	return true;
 }
 
 int row_count(struct span row, uint32_t *count, struct err *err)

@@ -27,6 +27,16 @@ void row_encode(const struct value *values, uint32_t count, uint8_t *bytes);
 int row_column(struct span row, uint32_t index, struct value *value,
                bool *present, struct err *err);
 
+/* The first `count` columns at once; those that the row has not are NULL. */
+int row_columns(struct span row, struct value *values, uint32_t count,
+               struct err *err);
+
+/* Writes a row of `count` columns in which those not `unchanged` have the values
+ * given into `bytes`, row.size of them. False, and nothing is promised about
+ * `bytes`: some column's size would change, or the row is not of this kind. */
+bool row_patch(struct span row, const struct value *values,
+               const bool *unchanged, uint32_t count, uint8_t *bytes);
+
 /* How many columns the row has. */
 int row_count(struct span row, uint32_t *count, struct err *err);
 

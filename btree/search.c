@@ -154,6 +154,7 @@ static uint32_t rowid_child(const struct node *node, struct probe *probe)
 	uint64_t head = probe->head;
 
 	probe->share = -1;
+	probe->width = UINT64_MAX;
 	if (!last || head == UINT64_MAX)
 		return last;
 	guess = 1 + (uint32_t)(share_of(head, node_head(node, 1),
@@ -161,9 +162,13 @@ static uint32_t rowid_child(const struct node *node, struct probe *probe)
 	if (guess > last)
 		guess = last;
 	slot = heads_search_from(node, 1, guess, head + 1) - 1;
-	if (slot > 0 && slot < last)
-		probe->share = share_of(head, node_head(node, slot),
-		                        node_head(node, slot + 1));
+	if (slot > 0 && slot < last) {
+		uint64_t low = node_head(node, slot);
+		uint64_t high = node_head(node, slot + 1);
+
+		probe->share = share_of(head, low, high);
+		probe->width = high - low;
+	}
 	return slot;
 }
 

@@ -149,7 +149,8 @@ int tree_descend(struct btree *tree, const struct tree_state *state,
 	}
 	step = &path->at[0];
 	step->page_no = page_no;
-	rc = tree_leaf_read(tree, state, probe, page_no, &step->node, err);
+	rc = tree_leaf_read(tree, tree_leaf_count(state), probe, page_no,
+	                    &step->node, err);
 	if (rc)
 		return rc;
 	if (!leaf_search(&step->node, probe, &step->slot, found))

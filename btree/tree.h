@@ -22,6 +22,7 @@ struct probe {
 	uint64_t head;  /* of the whole key */
 	float share;    /* how far into the node searched next the key should
 	                   lie, 0 to 1; negative when unknown */
+	uint64_t width; /* with share: how many rowids can lie in that node */
 };
 
 /* From leaf (0) to root (height - 1): where a key belongs. The pages are
@@ -65,22 +66,28 @@ static inline int tree_node_read(struct btree *tree, uint32_t page_no,
 	return ERR_NONE;
 }
 
+/* Entries of a leaf, about. */
+static inline uint32_t tree_leaf_count(const struct tree_state *state)
+{
+	return (uint32_t)(state->entries / (state->leaf_pages | 1));
+}
+
 /* Reads a leaf for a search: while its header is on its way, so are the lines
- * that the search will want. */
-static inline int tree_leaf_read(struct btree *tree,
-                                 const struct tree_state *state,
+ * that the search will want if it has about `count` entries. */
+static inline int tree_leaf_read(struct btree *tree, uint32_t count,
                                  const struct probe *probe, uint32_t page_no,
                                  struct node *node, struct err *err)
 {
 	struct pager *pager = tree->pager;
 	const uint8_t *page;
-	uint32_t count;
 	int rc;
 
 	rc = pager_read(pager, page_no, &page, err);
 	if (__builtin_expect(rc, 0))
 		return rc;
-	count = (uint32_t)(state->entries / (state->leaf_pages | 1));
+	/* Rowids without gaps: the leaf's own count, not the usual one. */
+	if (probe->width <= count + count / 4)
+		count = (uint32_t)probe->width;
 	if (probe->share >= 0)
 		leaf_fetch_slot(page, pager->usable_size, tree->prefix_usual,
 		                (uint32_t)(probe->share * (float)count),
@@ -99,7 +106,23 @@ static inline struct probe probe_of(struct span key)
 {
 	return (struct probe){ .key = key.data, .size = (uint32_t)key.size,
 	                       .head = key_head(key.data, key.size),
-	                       .share = -1 };
+	                       .share = -1, .width = UINT64_MAX };
+}
+
+/* Whether nothing has happened since a search read the root, but entries in their
+ * places. */
+static inline bool tree_root_is_known(const struct btree *tree)
+{
+	return tree->root && tree->root_edits == tree->pager->edits &&
+	       tree->root_epoch == *tree->pager->view_epoch;
+}
+
+/* The edits since `before` were of entries in their places: a known root stays
+ * known. */
+static inline void tree_root_stays(struct btree *tree, uint64_t before)
+{
+	if (tree->root_edits == before)
+		tree->root_edits = tree->pager->edits;
 }
 
 /* ERR_INVALID, ERR_TOOBIG for keys that the tree cannot hold. */

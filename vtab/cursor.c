@@ -157,15 +157,15 @@ static void row_note(struct table_cursor *cursor, const struct table *table,
 	cursor->row_edits = table->pager->edits;
 }
 
+/* Bytes in a cursor's scratch memory do not stay: such a row is looked up again. */
 static void table_row_remember(struct table *table, int64_t rowid,
                                struct span row,
                                const struct btree_scratch *scratch)
 {
 	table->last.rowid = rowid;
 	table->last.row = row;
-	table->last.epoch = row.data == scratch->bytes
-	                            ? 0 : *table->pager->view_epoch;
-	table->last.edits = table->pager->edits;
+	if (row.data == scratch->bytes)
+		table->last.hit = (struct btree_hit){ 0 };
 }
 
 /* The present row's bytes; empty when the row is gone. */
@@ -187,8 +187,9 @@ static int row_load(struct table_cursor *cursor, struct err *err)
 		found = !deleted;
 	} else {
 		btree_rowid_key(rowid, cursor->rowid);
-		rc = btree_get(&table->tree, span_of(rowid, 8),
-		               &cursor->scratch, &row, &found, err);
+		rc = btree_find(&table->tree, span_of(rowid, 8),
+		                &cursor->scratch, &row, &table->last.hit,
+		                &found, err);
 		if (!rc && found)
 			table_row_remember(table, cursor->rowid, row,
 			                   &cursor->scratch);

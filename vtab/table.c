@@ -26,6 +26,8 @@ static int scratch_open(struct table *table, struct err *err)
 	table->values = heap_zeroed(heap, (columns + 1) * sizeof(struct value));
 	table->old_values = heap_zeroed(heap,
 	                                (columns + 1) * sizeof(struct value));
+	table->vectors = heap_zeroed(heap, (columns + 1) * sizeof(struct span));
+	table->unchanged = heap_zeroed(heap, columns + 1);
 	table->indexes = heap_zeroed(heap, (definition->index_count + 1) *
 	                                           sizeof *table->indexes);
 	table->keys = heap_zeroed(heap, (definition->index_count + 1) *
@@ -36,7 +38,8 @@ static int scratch_open(struct table *table, struct err *err)
 	                                          sizeof *table->checks);
 	table->scratch.heap = heap;
 	arena_init(&table->row_arena, heap);
-	if (!table->values || !table->old_values || !table->indexes ||
+	if (!table->values || !table->old_values || !table->vectors ||
+	    !table->unchanged || !table->indexes ||
 	    !table->keys || !table->defaults || !table->checks)
 		return err_set(err, ERR_NOMEM, "open table",
 		               name_shorten(table->name).text, "no memory");
@@ -144,6 +147,8 @@ void table_close(struct table *table)
 		arena_close(&table->row_arena);
 	heap_free(heap, table->values);
 	heap_free(heap, table->old_values);
+	heap_free(heap, table->vectors);
+	heap_free(heap, table->unchanged);
 	heap_free(heap, table->indexes);
 	heap_free(heap, table->keys);
 	heap_free(heap, table->defaults);

@@ -62,6 +62,8 @@ struct table {
 
 	/* Scratch of xUpdate: one row in, one row out, keys. */
 	struct value *values, *old_values;
+	struct span *vectors;     /* per column, as the next */
+	bool *unchanged;
 	struct key_buffer *keys, old_key;
 	uint8_t *row;
 	size_t row_room;
@@ -73,7 +75,7 @@ struct table {
 	struct {
 		int64_t rowid;
 		struct span row;
-		uint64_t epoch, edits;
+		struct btree_hit hit;
 	} last;
 	struct table_cursor *pool[CURSORS_POOLED];
 	uint32_t pooled;

@@ -6,6 +6,11 @@
  * (U2) A failure after the first write (disk, memory) is given a code on which
  *      SQLite rolls the whole transaction back.
  * (U3) A row, its index entries and its graph nodes change together.
+ *
+ * Much of an UPDATE need not happen. A row that SQLite has just looked up by its key
+ * is remembered, with the place where it lies; columns that SQLite names as unchanged
+ * are not decoded, compared or encoded again when neither an index nor a constraint
+ * wants them, and if the others keep their sizes the row is its old bytes, patched.
  */
 #include "vtab/table.h"
 
@@ -15,6 +20,8 @@ struct change {
 	struct table *table;
 	bool has_old, has_new;
 	int64_t old_rowid, new_rowid;
+	struct span old_row;
+	struct btree_hit old_hit;
 	struct value *old_values, *values;
 	struct span *vectors;    /* per column: a new vector, or size 0 */
 	bool *unchanged;         /* per column: as in the old row       */
@@ -110,6 +117,21 @@ static int replace_row(struct change *change, int64_t rowid, struct err *err)
 	return ERR_NONE;
 }
 
+/* Copies bytes into the arena of the row. */
+static int keep_bytes(struct table *table, struct span *bytes, struct err *err)
+{
+	uint8_t *copy;
+
+	if (!bytes->size)
+		return ERR_NONE;
+	copy = arena_allocate(&table->row_arena, bytes->size);
+	if (!copy)
+		return no_memory(table, err);
+	memcpy(copy, bytes->data, bytes->size);
+	bytes->data = copy;
+	return ERR_NONE;
+}
+
 static int take_default(struct change *change, uint32_t column,
                         struct err *err);
 
@@ -120,7 +142,7 @@ static int check_not_null(struct change *change, uint32_t column,
 		&change->table->definition.columns[column];
 	int rc;
 
-	if (!definition->not_null ||
+	if (!definition->not_null || change->unchanged[column] ||
 	    change->values[column].type != VALUE_NULL ||
 	    change->vectors[column].size ||
 	    (int)column == change->table->definition.rowid_column)
@@ -132,7 +154,6 @@ static int check_not_null(struct change *change, uint32_t column,
 	case VERDICT_REPLACE: /* by the default; a row cannot be taken away */
 		if (!definition->default_sql)
 			break;
-		change->unchanged[column] = false;
 		rc = take_default(change, column, err);
 		if (rc || change->values[column].type != VALUE_NULL)
 			return rc;
@@ -325,16 +346,8 @@ static int take_default(struct change *change, uint32_t column,
 	if (!rc && value_take(sqlite3_column_value(*statement, 0),
 	                      definition->affinity, value))
 		rc = no_memory(table, err);
-	if (!rc && value->bytes.size) {
-		uint8_t *copy = arena_allocate(&table->row_arena,
-		                               value->bytes.size);
-
-		if (copy)
-			memcpy(copy, value->bytes.data, value->bytes.size);
-		else
-			rc = no_memory(table, err);
-		value->bytes.data = copy;
-	}
+	if (!rc)
+		rc = keep_bytes(table, &value->bytes, err);
 	sqlite3_reset(*statement);
 	return rc;
 }
@@ -451,11 +464,11 @@ static int take_column(struct change *change, uint32_t column,
 	uint32_t graph;
 	int rc;
 
-	if (change->has_old && sqlite3_value_nochange(from)) {
-		*value = change->old_values[column];
-		change->unchanged[column] = true;
-		return ERR_NONE;
-	}
+	change->vectors[column].size = 0;
+	change->unchanged[column] = change->has_old &&
+	                            sqlite3_value_nochange(from);
+	if (change->unchanged[column])
+		return ERR_NONE; /* old_values_load() gives its value */
 	if (definition->vector && sqlite3_value_type(from) != SQLITE_NULL) {
 		graph = table_vector_index(table, column);
 		rc = vector_take(definition,
@@ -608,40 +621,46 @@ static int choose_rowid(struct change *change, sqlite3_value **argv,
 
 /* --- the old row --------------------------------------------------------------- */
 
-/* Decodes a row into `values`; its bytes stay where the page lends them. */
-static int load_row(struct table *table, int64_t rowid, struct value *values,
-                    bool *found, struct err *err)
+/* The row's bytes, where the page lends them or in the arena. */
+static int find_row(struct table *table, int64_t rowid, struct span *row,
+                    struct btree_hit *hit, bool *found, struct err *err)
 {
-	struct span row = table->last.row;
 	uint8_t key[8];
-	int rc = ERR_NONE;
+	int rc;
 
-	*found = table->last.rowid == rowid &&
-	         table->last.epoch == *table->pager->view_epoch &&
-	         table->last.edits == table->pager->edits;
-	if (!*found) {
-		btree_rowid_key(key, rowid);
-		rc = btree_get(&table->tree, span_of(key, 8), &table->scratch,
-		               &row, found, err);
+	if (table->last.rowid == rowid &&
+	    btree_hit_holds(&table->tree, &table->last.hit)) {
+		*row = table->last.row;
+		*hit = table->last.hit;
+		*found = true;
+		return ERR_NONE;
 	}
-	if (rc || !*found)
-		return rc;
-	if (row.data == table->scratch.bytes && row.size) {
-		uint8_t *copy = arena_allocate(&table->row_arena, row.size);
-
-		if (!copy)
-			return no_memory(table, err);
-		memcpy(copy, row.data, row.size);
-		row.data = copy;
-	}
-	for (uint32_t i = 0; !rc && i < table->definition.column_count; i++) {
-		bool present;
-
-		rc = row_column(row, i, &values[i], &present, err);
-		if (!rc && !present)
-			values[i] = (struct value){ .type = VALUE_NULL };
-	}
+	btree_rowid_key(key, rowid);
+	rc = btree_find(&table->tree, span_of(key, 8), &table->scratch, row,
+	                hit, found, err);
+	if (!rc && *found && row->data == table->scratch.bytes)
+		rc = keep_bytes(table, row, err);
 	return rc;
+}
+
+/* The old row's values, also as those of columns that do not change. */
+static int old_values_load(struct change *change, struct err *err)
+{
+	uint32_t columns = change->table->definition.column_count;
+	int rc = row_columns(change->old_row, change->old_values, columns, err);
+
+	for (uint32_t i = 0; !rc && i < columns; i++)
+		if (change->unchanged[i])
+			change->values[i] = change->old_values[i];
+	return rc;
+}
+
+/* Rows that are removed first may move this one in its page. */
+static int old_row_keep(struct change *change, struct err *err)
+{
+	int rc = keep_bytes(change->table, &change->old_row, err);
+
+	return rc ? rc : old_values_load(change, err);
 }
 
 static int remove_entries(struct table *table, const struct value *values,
@@ -679,27 +698,45 @@ static int remove_entries(struct table *table, const struct value *values,
 	return rc;
 }
 
+static int remove_entries_of(struct change *change, int64_t rowid, bool *found,
+                             struct err *err)
+{
+	struct table *table = change->table;
+	uint32_t columns = table->definition.column_count;
+	struct value *values = arena_allocate(&table->row_arena,
+	                                      columns * sizeof *values);
+	struct btree_hit hit;
+	struct span row;
+	int rc = values ? find_row(table, rowid, &row, &hit, found, err)
+	                : no_memory(table, err);
+
+	if (rc || !*found)
+		return rc;
+	rc = row_columns(row, values, columns, err);
+	if (rc)
+		return rc;
+	change->written = true;
+	return remove_entries(table, values, rowid, err);
+}
+
 static int remove_row(struct change *change, int64_t rowid, struct err *err)
 {
 	struct table *table = change->table;
-	struct value *values = arena_allocate(
-		&table->row_arena,
-		(table->definition.column_count + 1) * sizeof *values);
+	struct btree_hit hit = { 0 };
 	uint8_t key[8];
-	bool found;
-	int rc;
+	bool found = true;
+	int rc = ERR_NONE;
 
-	if (!values)
-		return no_memory(table, err);
-	rc = load_row(table, rowid, values, &found, err);
+	if (table->definition.index_count)
+		rc = remove_entries_of(change, rowid, &found, err);
 	if (rc || !found)
 		return rc;
+	if (table->last.rowid == rowid)
+		hit = table->last.hit;
 	change->written = true;
-	rc = remove_entries(table, values, rowid, err);
 	btree_rowid_key(key, rowid);
-	if (!rc)
-		rc = btree_delete(&table->tree, span_of(key, 8), &found, err);
-	table->rows -= 1;
+	rc = btree_delete_hit(&table->tree, &hit, span_of(key, 8), &found, err);
+	table->rows -= found;
 	return rc;
 }
 
@@ -771,37 +808,82 @@ static int write_index(struct change *change, uint32_t number,
 	                 BTREE_PUT_REPLACE, err);
 }
 
-static int write_row(struct change *change, struct err *err)
+static int row_reserve(struct table *table, size_t size, struct err *err)
+{
+	struct heap *heap = table->connection->heap;
+	uint8_t *larger;
+
+	if (size <= table->row_room)
+		return ERR_NONE;
+	larger = heap_allocate(heap, size + size / 2);
+	if (!larger)
+		return no_memory(table, err);
+	heap_free(heap, table->row);
+	table->row = larger;
+	table->row_room = size + size / 2;
+	return ERR_NONE;
+}
+
+/* The new row's bytes, from the values of all columns. */
+static int encode_row(struct change *change, struct span *row, struct err *err)
 {
 	struct table *table = change->table;
 	uint32_t columns = table->definition.column_count;
-	size_t size;
+	size_t size = row_size(change->values, columns);
+	int rc = row_reserve(table, size, err);
+
+	if (rc)
+		return rc;
+	row_encode(change->values, columns, table->row);
+	*row = span_of(table->row, size);
+	return ERR_NONE;
+}
+
+/* The same, from the old bytes where these will do. */
+static int patch_row(struct change *change, struct span *row, struct err *err)
+{
+	struct table *table = change->table;
+	int rc = row_reserve(table, change->old_row.size, err);
+
+	if (rc)
+		return rc;
+	*row = span_of(table->row, change->old_row.size);
+	if (row_patch(change->old_row, change->values, change->unchanged,
+	              table->definition.column_count, table->row))
+		return ERR_NONE;
+	rc = old_values_load(change, err);
+	return rc ? rc : encode_row(change, row, err);
+}
+
+static int write_row(struct change *change, bool patch, struct err *err)
+{
+	struct table *table = change->table;
+	int rowid_column = table->definition.rowid_column;
+	struct span row;
 	uint8_t key[8];
 	bool found;
-	int rc = ERR_NONE;
+	int rc;
 
-	if (table->definition.rowid_column >= 0)
-		change->values[table->definition.rowid_column].type = VALUE_NULL;
-	size = row_size(change->values, columns);
-	if (size > table->row_room) {
-		uint8_t *larger = heap_allocate(table->connection->heap,
-		                                size + size / 2);
-
-		if (!larger)
-			return no_memory(table, err);
-		heap_free(table->connection->heap, table->row);
-		table->row = larger;
-		table->row_room = size + size / 2;
-	}
-	row_encode(change->values, columns, table->row);
-	if (change->has_old && change->old_rowid != change->new_rowid) {
+	if (rowid_column >= 0)
+		change->values[rowid_column].type = VALUE_NULL;
+	rc = patch ? patch_row(change, &row, err)
+	           : encode_row(change, &row, err);
+	if (rc)
+		return rc;
+	change->written = true;
+	if (change->has_old && change->old_rowid == change->new_rowid) {
 		btree_rowid_key(key, change->old_rowid);
-		rc = btree_delete(&table->tree, span_of(key, 8), &found, err);
+		return btree_put_hit(&table->tree, &change->old_hit,
+		                     span_of(key, 8), row, err);
+	}
+	if (change->has_old) {
+		btree_rowid_key(key, change->old_rowid);
+		rc = btree_delete_hit(&table->tree, &change->old_hit,
+		                      span_of(key, 8), &found, err);
 	}
 	btree_rowid_key(key, change->new_rowid);
 	if (!rc)
-		rc = btree_put(&table->tree, span_of(key, 8),
-		               span_of(table->row, size),
+		rc = btree_put(&table->tree, span_of(key, 8), row,
 		               change->has_old ? BTREE_PUT_REPLACE
 		                               : BTREE_PUT_APPEND, err);
 	if (rc == ERR_EXISTS && change->rowid_unchecked)
@@ -812,7 +894,8 @@ static int write_row(struct change *change, struct err *err)
 static int write_all(struct change *change, struct err *err)
 {
 	struct table *table = change->table;
-	int rc = ERR_NONE;
+	int rc = change->has_old && change->replaced_count
+	                 ? old_row_keep(change, err) : ERR_NONE;
 
 	for (uint32_t i = 0; !rc && i < change->replaced_count; i++)
 		if (!change->has_old ||
@@ -826,31 +909,13 @@ static int write_all(struct change *change, struct err *err)
 		if (table->indexes[i].definition->kind == INDEX_GRAPH)
 			rc = write_graph(change, &table->indexes[i], err);
 	if (!rc)
-		rc = write_row(change, err);
+		rc = write_row(change, false, err);
 	if (!rc && !change->has_old)
 		table->rows += 1;
 	return rc;
 }
 
 /* --- the three kinds ----------------------------------------------------------- */
-
-static int change_open(struct change *change, struct err *err)
-{
-	struct table *table = change->table;
-	uint32_t columns = table->definition.column_count + 1;
-
-	arena_reset(&table->row_arena);
-	change->vectors = arena_allocate(&table->row_arena,
-	                                 columns * sizeof(struct span));
-	change->unchanged = arena_allocate(&table->row_arena, columns);
-	if (!change->vectors || !change->unchanged)
-		return no_memory(table, err);
-	memset(change->vectors, 0, columns * sizeof(struct span));
-	memset(change->unchanged, 0, columns);
-	change->values = table->values;
-	change->old_values = table->old_values;
-	return ERR_NONE;
-}
 
 /* As SQLite walks them: the index made last first, those that replace at the end. */
 static int check_indexes(struct change *change, bool replacing, struct err *err)
@@ -887,6 +952,30 @@ static int check_all(struct change *change, struct err *err)
 	return rc ? rc : check_indexes(change, true, err);
 }
 
+/* An UPDATE of nothing but the row: no index and no CHECK wants to see it. */
+static bool row_alone(const struct change *change)
+{
+	const struct table_definition *definition = &change->table->definition;
+
+	if (!change->has_old || change->old_rowid != change->new_rowid ||
+	    definition->check_count)
+		return false;
+	for (uint32_t i = 0; i < definition->index_count; i++)
+		if (!index_unchanged(change, &definition->indexes[i]))
+			return false;
+	return true;
+}
+
+static int change_row_alone(struct change *change, struct err *err)
+{
+	uint32_t columns = change->table->definition.column_count;
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && !change->ignored && i < columns; i++)
+		rc = check_not_null(change, i, err);
+	return rc || change->ignored ? rc : write_row(change, true, err);
+}
+
 static int hidden_is_set(struct change *change, int argc, sqlite3_value **argv,
                          struct err *err)
 {
@@ -909,8 +998,8 @@ static int put(struct change *change, int argc, sqlite3_value **argv,
 	int rc = hidden_is_set(change, argc, argv, err);
 
 	if (!rc && change->has_old) {
-		rc = load_row(table, change->old_rowid, change->old_values,
-		              &found, err);
+		rc = find_row(table, change->old_rowid, &change->old_row,
+		              &change->old_hit, &found, err);
 		if (!rc && !found)
 			return ERR_NONE; /* deleted by a trigger meanwhile */
 	}
@@ -918,6 +1007,12 @@ static int put(struct change *change, int argc, sqlite3_value **argv,
 		rc = take_column(change, i, argv[2 + i], err);
 	if (!rc)
 		rc = choose_rowid(change, argv, err);
+	if (!rc && row_alone(change)) {
+		*rowid = change->new_rowid;
+		return change_row_alone(change, err);
+	}
+	if (!rc && change->has_old)
+		rc = old_values_load(change, err);
 	if (rc)
 		return rc;
 	rc = check_all(change, err);
@@ -962,19 +1057,21 @@ int table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
                  sqlite3_int64 *rowid)
 {
 	struct table *table = (struct table *)(void *)vtab;
-	struct change change = { .table = table };
+	struct change change = {
+		.table = table, .vectors = table->vectors,
+		.unchanged = table->unchanged, .values = table->values,
+		.old_values = table->old_values,
+	};
 	struct err err;
 	int rc, code;
 
+	arena_reset(&table->row_arena);
 	change.has_old = sqlite3_value_type(argv[0]) != SQLITE_NULL;
 	change.has_new = argc > 1;
 	if (change.has_old)
 		change.old_rowid = sqlite3_value_int64(argv[0]);
-	rc = change_open(&change, &err);
-	if (!rc)
-		rc = change.has_new ? put(&change, argc, argv, rowid, &err)
-		                    : remove_row(&change, change.old_rowid,
-		                                 &err);
+	rc = change.has_new ? put(&change, argc, argv, rowid, &err)
+	                    : remove_row(&change, change.old_rowid, &err);
 	if (!rc)
 		rc = table->home->methods->operation_end(table->home, &err);
 	if (!rc)

@@ -102,6 +102,70 @@ static void rows_come_back_as_they_went_in(struct test *t)
 	}
 }
 
+/* All columns at once are what they are one by one, and NULL behind the last. */
+static void a_decoded_row_has_every_column(struct test *t)
+{
+	uint64_t random = t->seed, rounds = test_scaled(4000, 400);
+
+	for (uint64_t i = 0; i < rounds && !t->failed; i++) {
+		struct value values[20], back[24];
+		uint8_t texts[20][400], bytes[20 * 410];
+		uint32_t count = (uint32_t)(test_random(&random) % 21);
+		uint32_t asked = (uint32_t)(test_random(&random) % 25);
+
+		for (uint32_t c = 0; c < count; c++)
+			values[c] = random_column(&random, texts[c], 400);
+		row_encode(values, count, bytes);
+		EXPECT_OK(t, row_columns(span_of(bytes, row_size(values, count)),
+		                        back, asked, &t->err));
+		for (uint32_t c = 0; c < asked; c++)
+			EXPECT(t, c < count ? same(&values[c], &back[c])
+			                    : back[c].type == VALUE_NULL);
+	}
+}
+
+/* A row with some columns changed is, patched, what it is encoded anew; and where
+ * it cannot be patched a size has changed. */
+static void a_patched_row_is_the_row_encoded_anew(struct test *t)
+{
+	uint64_t random = t->seed, rounds = test_scaled(20000, 2000);
+	uint64_t patched = 0, refused = 0;
+
+	for (uint64_t i = 0; i < rounds && !t->failed; i++) {
+		struct value values[8];
+		uint8_t texts[16][24], old[8 * 30], wanted[8 * 30], got[8 * 30];
+		uint32_t count = (uint32_t)(1 + test_random(&random) % 8);
+		bool unchanged[8];
+		size_t size, new_size;
+
+		for (uint32_t c = 0; c < count; c++)
+			values[c] = random_column(&random, texts[c], 24);
+		size = row_size(values, count);
+		row_encode(values, count, old);
+		for (uint32_t c = 0; c < count; c++) {
+			unchanged[c] = test_random(&random) % 4;
+			if (!unchanged[c])
+				values[c] = random_column(&random, texts[8 + c],
+				                          24);
+		}
+		new_size = row_size(values, count);
+		row_encode(values, count, wanted);
+		if (row_patch(span_of(old, size), values, unchanged, count,
+		              got)) {
+			patched++;
+			EXPECT_EQ(t, size, new_size);
+			EXPECT(t, memcmp(got, wanted, size) == 0);
+		} else {
+			refused++;
+			EXPECT(t, memcmp(old, wanted, size) != 0);
+		}
+		EXPECT(t, !row_patch(span_of(old, size), values, unchanged,
+		                     count + 1, got));
+	}
+	EXPECT(t, patched > rounds / 10);
+	EXPECT(t, refused > rounds / 10);
+}
+
 static void a_row_has_the_bytes_of_its_format(struct test *t)
 {
 	static const uint8_t golden[] = {
@@ -157,7 +221,7 @@ static void damaged_rows_are_refused_or_harmless(struct test *t)
 	uint64_t refused = 0, sum = 0;
 
 	for (uint64_t i = 0; i < rounds; i++) {
-		struct value values[8], value;
+		struct value values[10], value;
 		uint8_t texts[8][32], *bytes;
 		uint32_t count = (uint32_t)(test_random(&random) % 9);
 		size_t size, kept;
@@ -174,6 +238,10 @@ static void damaged_rows_are_refused_or_harmless(struct test *t)
 		for (int n = 0; kept && n < 3; n++)
 			bytes[test_random(&random) % kept % 20] ^=
 				(uint8_t)(1u << test_random(&random) % 8);
+		if (!row_columns(span_of(bytes, kept), values, 10, &t->err))
+			for (uint32_t c = 0; c < 10; c++)
+				sum += values[c].type == VALUE_TEXT
+				               ? values[c].bytes.data[0] : 0;
 		for (uint32_t c = 0; c < 10; c++) {
 			if (row_column(span_of(bytes, kept), c, &value,
 			               &present, &t->err)) {
@@ -194,6 +262,8 @@ static void damaged_rows_are_refused_or_harmless(struct test *t)
 
 static const struct test_case cases[] = {
 	CASE(rows_come_back_as_they_went_in),
+	CASE(a_decoded_row_has_every_column),
+	CASE(a_patched_row_is_the_row_encoded_anew),
 	CASE(a_row_has_the_bytes_of_its_format),
 	CASE(whole_numbers_take_few_bytes),
 	CASE(damaged_rows_are_refused_or_harmless),
