@@ -145,7 +145,9 @@ static void divide_apply(struct merge *merge, uint8_t *left, uint8_t *right,
 	uint32_t left_count = merge->division.left_count;
 	uint8_t whole[BTREE_USABLE_SIZE_MAX];
 
-	/* The right page anew beside its old bytes, then the left one. */
+	/* The right page anew beside its old bytes, then the left one. What nobody
+	 * writes stays what it was: nothing of the stack, and nothing to log. */
+	memcpy(whole, right, usable_size);
 	sequence_write(&merge->sequence, left_count,
 	               sequence_count(&merge->sequence),
 	               &merge->division.right, node_next(&merge->right),

@@ -111,6 +111,50 @@ static void pages_are_filled_and_joined_at_random(struct test *t)
 	load_at_random(t, BED_PREFIXED);
 }
 
+static __attribute__((noinline)) void soil_stack(uint8_t byte)
+{
+	volatile uint8_t bytes[128 * 1024];
+
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = byte;
+}
+
+static uint32_t longest_run(struct tree_bed *bed, uint8_t byte)
+{
+	uint32_t pages = memory_pager_page_count(bed->memory), longest = 0;
+
+	for (uint32_t page_no = 1; page_no < pages; page_no++) {
+		const uint8_t *page = memory_pager_bytes(bed->memory, page_no);
+		uint32_t run = 0;
+
+		for (uint32_t i = 0; page && i < USABLE; i++) {
+			run = page[i] == byte ? run + 1 : 0;
+			longest = run > longest ? run : longest;
+		}
+	}
+	return longest;
+}
+
+/* Two pages that share their entries anew are built beside the old ones. What was on
+ * the stack there went to disk between heads and cells, kilobytes of it. */
+static void no_page_has_bytes_that_nobody_wrote(struct test *t)
+{
+	uint32_t count = (uint32_t)test_scaled(8000, 4000);
+	uint32_t *numbers = shuffled(count, t->seed);
+	struct tree_bed bed;
+
+	EXPECT_OK(t, bed_open(&bed, t, BED_PREFIXED, USABLE, false));
+	for (uint32_t i = 0; i < count; i++)
+		EXPECT_OK(t, put_number(&bed, i, 1, &t->err));
+	for (uint32_t i = 0; i < count / 20 * 19; i++) {
+		soil_stack(0x5C);
+		EXPECT_OK(t, delete_number(&bed, numbers[i], &t->err));
+	}
+	EXPECT(t, longest_run(&bed, 0x5C) < 64);
+	free(numbers);
+	bed_close(&bed);
+}
+
 static void pages_are_joined_when_values_shrink(struct test *t)
 {
 	uint32_t count = (uint32_t)test_scaled(20000, 5000), leaves;
@@ -281,6 +325,7 @@ static void a_range_is_estimated_well(struct test *t)
 static const struct test_case cases[] = {
 	CASE(a_load_in_key_order_fills_its_pages),
 	CASE(pages_are_filled_and_joined_at_random),
+	CASE(no_page_has_bytes_that_nobody_wrote),
 	CASE(pages_are_joined_when_values_shrink),
 	CASE(a_change_touches_few_bytes),
 	CASE(a_full_page_takes_its_entries_back),
