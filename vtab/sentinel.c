@@ -234,7 +234,9 @@ int sentinel_join(struct connection *connection, struct home *home,
 			rc = run(db, "DELETE FROM temp.turdb_sentinel_in_temp",
 			         err);
 	}
-	if (rc)
+	/* Out of memory, SQLite may have rolled back everything meanwhile, and
+	 * sentinel_finish() has released it. */
+	if (rc && connection->ddl_home_count)
 		home_release(connection->ddl_homes[--connection->ddl_home_count]);
 	sqlite3_set_last_insert_rowid(db, last);
 	return rc;

@@ -124,6 +124,7 @@ void table_close(struct table *table)
 	while (*link != table)
 		link = &(*link)->next;
 	*link = table->next;
+	sqlite3_free(table->base.zErrMsg); /* SQLite does not take xDestroy's */
 	while (table->pooled)
 		cursor_free(table, table->pool[--table->pooled]);
 	for (uint32_t i = 0; table->indexes && i < table->definition.index_count;
