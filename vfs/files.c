@@ -120,6 +120,16 @@ void store_files_close(struct store *store, uint32_t file_id)
 	lock_release(&store->files_lock);
 }
 
+void store_files_distrust(struct store *store)
+{
+	lock_take(&store->files_lock);
+	for (uint32_t i = 0; i < store->files_room; i++)
+		if (store->files[i])
+			page_file_distrust(store->files[i]);
+	lock_release(&store->files_lock);
+	page_file_distrust(store->catalog_file);
+}
+
 void store_files_close_all(struct store *store)
 {
 	for (uint32_t i = 0; i < store->files_room; i++)

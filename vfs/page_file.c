@@ -360,8 +360,24 @@ int page_file_verify(struct page_file *file, const struct page_ref *ref,
 
 void page_file_remember(struct page_file *file, const struct page_ref *ref)
 {
+	if (atomic_load_explicit(&file->suspect, memory_order_relaxed))
+		return;
 	atomic_store_explicit(page_file_verified(file, ref->place),
 	                      ref->checksum, memory_order_relaxed);
+}
+
+void page_file_distrust(struct page_file *file)
+{
+	uint64_t units = atomic_load_explicit(&file->units, memory_order_acquire);
+
+	if (atomic_exchange(&file->suspect, true))
+		return;
+	/* What was never looked at has no memory yet, and gets none. */
+	for (uint32_t place = FILE_FIRST_PLACE; place < units; place++)
+		if (atomic_load_explicit(page_file_verified(file, place),
+		                         memory_order_relaxed))
+			atomic_store_explicit(page_file_verified(file, place), 0,
+			                      memory_order_relaxed);
 }
 
 int page_file_borrow_first(struct page_file *file, const struct page_ref *ref,

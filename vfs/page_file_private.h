@@ -53,6 +53,7 @@ struct page_file {
 	struct os_file *os_file;
 	struct heap *heap;
 	bool writable;
+	_Atomic bool suspect; /* page_file_distrust(): nothing is known for good */
 	struct page_file_identity identity;
 };
 

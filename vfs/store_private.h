@@ -307,6 +307,8 @@ int store_files_make(struct store *store, const struct catalog_entry *entry,
                      struct page_file **file, struct err *err);
 void store_files_close(struct store *store, uint32_t file_id);
 void store_files_close_all(struct store *store);
+/* page_file_distrust() for all that are open. */
+void store_files_distrust(struct store *store);
 /* Closes it here, truncates and unlinks it by its entry's name. */
 int store_files_remove(struct store *store, uint32_t file_id, const char *name,
                        struct err *err);

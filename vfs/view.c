@@ -84,6 +84,19 @@ void store_view_close(struct store_view *view)
 	heap_free(view->store->heap, view);
 }
 
+/* After a failed sync Linux may drop pages that it could not write, and read old ones
+ * from the disk again: what was verified may not be what is there. So nothing is
+ * kept from one snapshot to the next, and each page is verified whenever it is met. */
+static void forget_all(struct store_view *view)
+{
+	store_files_distrust(view->store);
+	view->ended_txid = 0;
+	for (struct view_file *file = view->files; file; file = file->next) {
+		file->loaded_txid = 0;
+		memset(file->borrowed, 0, sizeof file->borrowed);
+	}
+}
+
 int store_view_begin(struct store_view *view, struct err *err)
 {
 	struct store *store = view->store;
@@ -94,6 +107,9 @@ int store_view_begin(struct store_view *view, struct err *err)
 	rc = store_forked(store, err);
 	if (rc)
 		return rc;
+	if (__builtin_expect(atomic_load_explicit(
+		&store->shm.head->poisoned, memory_order_relaxed), 0))
+		forget_all(view);
 	store_slot_pin(view, &view->root);
 	if (view->root.txid != view->ended_txid)
 		view->epoch++;
