@@ -188,7 +188,9 @@ int sql_expect_text(sqlite3 *db, const char *sql, const char *expected,
 	if (rc)
 		return rc;
 	text = (const char *)sqlite3_column_text(statement, 0);
-	if (!text || strcmp(text, expected) != 0)
+	if (!text && sqlite3_errcode(db) == SQLITE_NOMEM)
+		rc = failed(db, sql, err);
+	else if (!text || strcmp(text, expected) != 0)
 		rc = err_set(err, ERR_CORRUPT, "run", sql, "it says %s",
 		             text ? text : "nothing");
 	sqlite3_finalize(statement);
@@ -203,15 +205,14 @@ static int digest_rows(sqlite3 *db, const char *sql, XXH3_state_t *state,
 
 	while (!rc && sqlite3_step(statement) == SQLITE_ROW)
 		for (int i = 0; i < sqlite3_column_count(statement); i++) {
-			int size = sqlite3_column_bytes(statement, i);
 			int type = sqlite3_column_type(statement, i);
+			const void *bytes = sqlite3_column_blob(statement, i);
+			int size = sqlite3_column_bytes(statement, i);
 
 			XXH3_64bits_update(state, &type, sizeof type);
 			XXH3_64bits_update(state, &size, sizeof size);
-			if (size)
-				XXH3_64bits_update(state,
-					sqlite3_column_blob(statement, i),
-					(size_t)size);
+			if (size && bytes)
+				XXH3_64bits_update(state, bytes, (size_t)size);
 		}
 	if (!rc)
 		rc = sqlite3_reset(statement);
@@ -236,9 +237,13 @@ int sql_digest(sqlite3 *db, uint64_t *digest, struct err *err)
 		char *sql = sqlite3_mprintf("SELECT rowid, * FROM \"%w\" ORDER BY rowid",
 			sqlite3_column_text(statement, 0));
 
-		rc = digest_rows(db, sql, state, err);
+		rc = sql ? digest_rows(db, sql, state, err)
+		         : err_set(err, ERR_NOMEM, "read", "tables", "no memory");
 		sqlite3_free(sql);
 	}
+	/* The list of tables may have ended early. */
+	if (!rc && sqlite3_reset(statement))
+		rc = failed(db, tables, err);
 	sqlite3_finalize(statement);
 	*digest = XXH3_64bits_digest(state);
 	XXH3_freeState(state);
