@@ -1,6 +1,6 @@
 # Through SQL, against stock SQLite and hnswlib; and `make bench`, which runs every bench program, one after the other.
-# Sizes: make bench BENCH_SQL="-n 1000000" BENCH_COMMIT="-r 9" BENCH_KNN="-n 20000" BENCH_HNSW=100000
-.PHONY: bench-sql bench-commit bench-knn
+# Sizes: make bench BENCH_SQL="-n 1000000" BENCH_COMMIT="-r 9" BENCH_KNN="-n 20000" BENCH_SPEEDTEST="--size 20" BENCH_HNSW=100000
+.PHONY: bench-sql bench-commit bench-knn bench-speedtest
 BENCH_SIDE := $(OUT)/bench/side.o
 BENCH_HNSW := 20000
 bench:
@@ -8,6 +8,7 @@ bench:
 	$(MAKE) turdb.so
 	$(MAKE) bench-sql
 	$(MAKE) bench-commit
+	$(MAKE) bench-speedtest
 	$(MAKE) bench-knn
 	$(MAKE) bench-store
 	$(MAKE) bench-wal
@@ -22,6 +23,10 @@ bench-sql: $(OUT)/bench/sql_bench turdb.so
 # who waits for the disk otherwise queues for a core as well.
 bench-commit: $(OUT)/bench/commit_bench turdb.so
 	$$(chrt -f 1 true 2>/dev/null && echo chrt -f 1) $< -l ./turdb.so $(BENCH_COMMIT)
+
+# SQLite's own speedtest1 on both VFSes: ordinary tables only.
+bench-speedtest: turdb.so
+	bench/speedtest_bench.py $(BENCH_SPEEDTEST)
 
 # Vectors through SQL against hnswlib called directly (libhnswlib-dev).
 bench-knn: $(OUT)/bench/knn_bench turdb.so
