@@ -1,6 +1,6 @@
 # Through SQL, against stock SQLite and hnswlib; and `make bench`, which runs every bench program, one after the other.
 # Sizes: make bench BENCH_SQL="-n 1000000" BENCH_COMMIT="-r 9" BENCH_KNN="-n 20000" BENCH_SPEEDTEST="--size 20" BENCH_HNSW=100000
-.PHONY: bench-sql bench-commit bench-knn bench-speedtest
+.PHONY: bench-sql bench-commit bench-knn bench-speedtest bench-readers
 BENCH_SIDE := $(OUT)/bench/side.o
 BENCH_HNSW := 20000
 bench:
@@ -8,6 +8,7 @@ bench:
 	$(MAKE) turdb.so
 	$(MAKE) bench-sql
 	$(MAKE) bench-commit
+	$(MAKE) bench-readers
 	$(MAKE) bench-speedtest
 	$(MAKE) bench-knn
 	$(MAKE) bench-store
@@ -24,6 +25,10 @@ bench-sql: $(OUT)/bench/sql_bench turdb.so
 bench-commit: $(OUT)/bench/commit_bench turdb.so
 	$$(chrt -f 1 true 2>/dev/null && echo chrt -f 1) $< -l ./turdb.so $(BENCH_COMMIT)
 
+# What a second reading thread adds.
+bench-readers: $(OUT)/bench/reader_bench turdb.so
+	$$(chrt -f 1 true 2>/dev/null && echo chrt -f 1) $< -l ./turdb.so $(BENCH_READERS)
+
 # SQLite's own speedtest1 on both VFSes: ordinary tables only.
 bench-speedtest: turdb.so
 	bench/speedtest_bench.py $(BENCH_SPEEDTEST)
@@ -33,6 +38,8 @@ bench-knn: $(OUT)/bench/knn_bench turdb.so
 	$< -l ./turdb.so $(BENCH_KNN)
 
 $(OUT)/bench/sql_bench: $(OUT)/bench/sql_bench.o $(BENCH_SIDE)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ -lsqlite3
+$(OUT)/bench/reader_bench: $(OUT)/bench/reader_bench.o $(BENCH_SIDE)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ -lsqlite3
 $(OUT)/bench/commit_bench: $(OUT)/bench/commit_bench.o $(BENCH_SIDE)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ -lsqlite3
