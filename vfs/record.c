@@ -7,12 +7,7 @@
 #include "vfs/record_format.h"
 #include "vfs/store_private.h"
 
-enum {
-	VARINT_SIZE_MAX = 10,
-	RANGE_GAP = 12, /* equal bytes that are cheaper to log than a new range */
-};
-
-static int room_for(struct store_view *view, size_t more, struct err *err)
+int store_record_room(struct store_view *view, size_t more, struct err *err)
 {
 	size_t room = view->record_room ? view->record_room : 1024;
 	uint8_t *larger;
@@ -30,7 +25,7 @@ static int room_for(struct store_view *view, size_t more, struct err *err)
 	return ERR_NONE;
 }
 
-static void put_varint(struct store_view *view, uint64_t value)
+void store_record_varint(struct store_view *view, uint64_t value)
 {
 	uint8_t *at = view->record + view->record_size;
 	size_t used = 0;
@@ -48,7 +43,7 @@ int store_record_begin(struct store_view *view, uint64_t txid, struct err *err)
 	int rc;
 
 	view->record_size = 0;
-	rc = room_for(view, RECORD_HEAD_SIZE, err);
+	rc = store_record_room(view, RECORD_HEAD_SIZE, err);
 	if (rc)
 		return rc;
 	memset(view->record, 0, RECORD_HEAD_SIZE);
@@ -62,88 +57,22 @@ int store_record_begin(struct store_view *view, uint64_t txid, struct err *err)
 int store_record_item(struct store_view *view, const struct record_item *item,
                       struct err *err)
 {
-	int rc = room_for(view, 1 + 4 * VARINT_SIZE_MAX + 8, err);
+	int rc = store_record_room(view, 1 + 4 * VARINT_SIZE_MAX + 8, err);
 
 	if (rc)
 		return rc;
 	view->record[view->record_size++] = item->kind;
-	put_varint(view, item->file_id);
+	store_record_varint(view, item->file_id);
 	if (item->kind == RECORD_ENTRY || item->kind == RECORD_GONE)
 		return ERR_NONE;
-	put_varint(view, item->page_no);
+	store_record_varint(view, item->page_no);
 	if (item->kind == RECORD_FREE)
-		put_varint(view, item->next);
+		store_record_varint(view, item->next);
 	if (item->kind == RECORD_FREE || item->kind == RECORD_REMOVE)
 		return ERR_NONE;
-	put_varint(view, item->place);
+	store_record_varint(view, item->place);
 	store_le64(view->record + view->record_size, item->checksum);
 	view->record_size += 8;
-	return ERR_NONE;
-}
-
-/* The first index >= from where the two differ (or agree); `size` at the end. */
-static uint32_t next_difference(const uint8_t *base, const uint8_t *now,
-                                uint32_t from, uint32_t size)
-{
-	while (from + 64 <= size && memcmp(base + from, now + from, 64) == 0)
-		from += 64;
-	while (from + 8 <= size &&
-	       load_le64(base + from) == load_le64(now + from))
-		from += 8;
-	while (from < size && base[from] == now[from])
-		from++;
-	return from;
-}
-
-static uint32_t end_of_difference(const uint8_t *base, const uint8_t *now,
-                                  uint32_t from, uint32_t size)
-{
-	uint32_t end = from + 1, same = 0;
-
-	for (uint32_t i = from + 1; i < size && same < RANGE_GAP; i++) {
-		if (base[i] == now[i]) {
-			same++;
-			continue;
-		}
-		same = 0;
-		end = i + 1;
-	}
-	return end;
-}
-
-static const uint8_t zeros[STORE_PAGE_SIZE];
-
-int store_record_ranges(struct store_view *view, const uint8_t *base,
-                        const uint8_t *now, uint32_t size, bool *any,
-                        struct err *err)
-{
-	size_t count_at = view->record_size;
-	uint32_t at, last_end = 0, count = 0;
-	int rc;
-
-	if (!base)
-		base = zeros;
-	/* The count is a varint of fixed three bytes, filled in at the end. */
-	rc = room_for(view, 3 + size + 2 * VARINT_SIZE_MAX *
-	                              (size / RANGE_GAP + 1), err);
-	if (rc)
-		return rc;
-	view->record_size += 3;
-	for (at = next_difference(base, now, 0, size); at < size;
-	     at = next_difference(base, now, last_end, size)) {
-		uint32_t end = end_of_difference(base, now, at, size);
-
-		put_varint(view, at - last_end);
-		put_varint(view, end - at);
-		memcpy(view->record + view->record_size, now + at, end - at);
-		view->record_size += end - at;
-		last_end = end;
-		count++;
-	}
-	view->record[count_at] = (uint8_t)(count | 0x80);
-	view->record[count_at + 1] = (uint8_t)(count >> 7 | 0x80);
-	view->record[count_at + 2] = (uint8_t)(count >> 14 & 0x7f);
-	*any = count != 0;
 	return ERR_NONE;
 }
 
@@ -176,7 +105,7 @@ int store_record_head(struct span payload, uint64_t *txid, uint32_t *items,
 	return ERR_NONE;
 }
 
-static bool get_varint(struct span payload, size_t *at, uint64_t *value)
+bool store_varint_get(struct span payload, size_t *at, uint64_t *value)
 {
 	uint64_t result = 0;
 
@@ -199,28 +128,9 @@ static bool get_u32(struct span payload, size_t *at, uint32_t *value)
 {
 	uint64_t wide;
 
-	if (!get_varint(payload, at, &wide) || wide > UINT32_MAX)
+	if (!store_varint_get(payload, at, &wide) || wide > UINT32_MAX)
 		return false;
 	*value = (uint32_t)wide;
-	return true;
-}
-
-/* Moves over ranges without applying them. */
-static bool skip_ranges(struct span payload, size_t *at, struct span *ranges)
-{
-	size_t from = *at;
-	uint64_t count, skip, length;
-
-	if (!get_varint(payload, at, &count))
-		return false;
-	for (; count; count--) {
-		if (!get_varint(payload, at, &skip) ||
-		    !get_varint(payload, at, &length) ||
-		    length > payload.size - *at)
-			return false;
-		*at += length;
-	}
-	*ranges = span_of(payload.data + from, *at - from);
 	return true;
 }
 
@@ -240,7 +150,7 @@ int store_record_next(struct span payload, size_t *at,
 	if (item->kind == RECORD_GONE)
 		return ERR_NONE;
 	if (item->kind == RECORD_ENTRY)
-		return skip_ranges(payload, at, &item->ranges)
+		return store_ranges_skip(payload, at, &item->ranges)
 		               ? ERR_NONE : bad(err, "bad ranges", from);
 	if (!get_u32(payload, at, &item->page_no))
 		return bad(err, "no page number", from);
@@ -255,28 +165,6 @@ int store_record_next(struct span payload, size_t *at,
 	*at += 8;
 	if (item->kind == RECORD_PLACED)
 		return ERR_NONE;
-	return skip_ranges(payload, at, &item->ranges)
+	return store_ranges_skip(payload, at, &item->ranges)
 	               ? ERR_NONE : bad(err, "bad ranges", from);
-}
-
-int store_ranges_apply(struct span ranges, uint8_t *bytes, uint32_t size,
-                       struct err *err)
-{
-	uint64_t count = 0, skip, length, position = 0;
-	size_t at = 0;
-
-	if (!get_varint(ranges, &at, &count))
-		return bad(err, "no ranges", 0);
-	for (; count; count--) {
-		if (!get_varint(ranges, &at, &skip) ||
-		    !get_varint(ranges, &at, &length) ||
-		    length > ranges.size - at || skip > size ||
-		    length > size || position + skip + length > size)
-			return bad(err, "a range beyond its page", at);
-		position += skip;
-		memcpy(bytes + position, ranges.data + at, length);
-		position += length;
-		at += length;
-	}
-	return ERR_NONE;
 }

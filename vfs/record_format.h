@@ -17,7 +17,10 @@
  *     FREE    v file id, v page, v next    the page is free; next in the chain
  *     REMOVE  v file id, v page            the page number is unused (truncation)
  *   ranges v count, then each: v bytes skipped since the last range's end,
- *          v length, the bytes
+ *          v length * 2 + moved, then
+ *            moved 0   the bytes
+ *            moved 1   v distance, zigzag (d >= 0: 2d, d < 0: -2d - 1): the bytes
+ *                      that the version before has `distance` before this position
  *
  * The new version's birth is the record's txid, its length the file's page size.
  * Items are in an order that a replay can follow: a file's ENTRY before its pages.
@@ -28,7 +31,7 @@
 #include <stdint.h>
 
 enum {
-	RECORD_VERSION = 1,
+	RECORD_VERSION = 2, /* 1 had no moved ranges */
 	RECORD_MAGIC_AT = 0,
 	RECORD_VERSION_AT = 4,
 	RECORD_TXID_AT = 8,

@@ -165,12 +165,13 @@ static int file_appear(struct replay *replay, struct replay_file *file,
 static int apply_entry(struct replay *replay, struct replay_file *file,
                        const struct record_item *item, struct err *err)
 {
+	struct catalog_entry before = file->entry;
 	int rc;
 
 	if (file->gone)
 		return bad(replay, err, "a dropped file changes", item->file_id,
 		           0);
-	rc = store_ranges_apply(item->ranges, file->entry.bytes,
+	rc = store_ranges_apply(item->ranges, before.bytes, file->entry.bytes,
 	                        CATALOG_ENTRY_LOGGED, err);
 	if (!rc)
 		rc = store_entry_check(&file->entry, file->file_id, err);
@@ -291,11 +292,10 @@ static int rewrite(struct replay *replay, struct replay_file *file,
                    struct err *err)
 {
 	struct page_ref before;
-	const uint8_t *bytes;
+	const uint8_t *base = store_zeros;
 	uint64_t checksum, capacity;
 	int rc = ERR_NONE;
 
-	memset(replay->image, 0, ref->length);
 	if (item->kind == RECORD_DIFF) {
 		rc = page_now(file, item->page_no, &before, err);
 		if (!rc && (before.length == 0 ||
@@ -304,12 +304,13 @@ static int rewrite(struct replay *replay, struct replay_file *file,
 			         file->file_id, item->page_no);
 		if (!rc)
 			rc = page_file_borrow(file->file, &before,
-			                      item->page_no, &bytes, err);
+			                      item->page_no, &base, err);
 		if (rc)
 			return rc;
-		memcpy(replay->image, bytes, ref->length);
 	}
-	rc = store_ranges_apply(item->ranges, replay->image, ref->length, err);
+	memcpy(replay->image, base, ref->length);
+	rc = store_ranges_apply(item->ranges, base, replay->image, ref->length,
+	                        err);
 	if (rc)
 		return rc;
 	checksum = page_file_checksum(file->file_id, item->page_no, ref->birth,

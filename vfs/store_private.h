@@ -368,19 +368,32 @@ struct record_item {
 int store_record_begin(struct store_view *view, uint64_t txid, struct err *err);
 int store_record_item(struct store_view *view, const struct record_item *item,
                       struct err *err);
-/* Appends ranges where `now` differs from `base` (NULL = zeros); *any tells. */
-int store_record_ranges(struct store_view *view, const uint8_t *base,
-                        const uint8_t *now, uint32_t size, bool *any,
-                        struct err *err);
 void store_record_end(struct store_view *view, uint32_t items);
 int store_record_head(struct span payload, uint64_t *txid, uint32_t *items,
                       struct err *err);
 /* Decodes the item at *at and moves on. Everything is checked. */
 int store_record_next(struct span payload, size_t *at,
                       struct record_item *item, struct err *err);
-/* Applies decoded ranges to `bytes`. */
-int store_ranges_apply(struct span ranges, uint8_t *bytes, uint32_t size,
-                       struct err *err);
+
+/* The parts that items and ranges are made of. */
+enum { VARINT_SIZE_MAX = 10 };
+/* Room for so many more bytes behind the record's end. */
+int store_record_room(struct store_view *view, size_t more, struct err *err);
+void store_record_varint(struct store_view *view, uint64_t value); /* room is there */
+bool store_varint_get(struct span payload, size_t *at, uint64_t *value);
+
+/* --- record_ranges.c ------------------------------------------------------------------------- */
+
+/* Appends ranges where `now` differs from `base` (NULL = zeros); *any tells. */
+extern const uint8_t store_zeros[STORE_PAGE_SIZE];
+int store_record_ranges(struct store_view *view, const uint8_t *base,
+                        const uint8_t *now, uint32_t size, bool *any,
+                        struct err *err);
+/* Moves over ranges without applying them; false when they are malformed. */
+bool store_ranges_skip(struct span payload, size_t *at, struct span *ranges);
+/* Applies ranges to `bytes`, a copy of `base`; moved ones are read from `base`. */
+int store_ranges_apply(struct span ranges, const uint8_t *base, uint8_t *bytes,
+                       uint32_t size, struct err *err);
 
 /* --- replay.c --------------------------------------------------------------------------------- */
 
