@@ -5,6 +5,7 @@
  *   turdb_debug()               build, kernels, libraries: for bug reports
  *   turdb_last_error()          the sentence of the last failure in this process
  *   turdb_checkpoint([schema])  1 when done, 0 when another process is at it
+ *   turdb_vacuum([pages [, schema]]) pages moved or given back; 0 = nothing left
  *   turdb_config(name [, value]) reads or changes a setting
  *   turdb_check([table [, level]]) 'ok' or the first thing wrong
  */
@@ -98,6 +99,120 @@ static void checkpoint(sqlite3_context *context, int count,
 		return;
 	}
 	sqlite3_result_int(context, done);
+}
+
+/* --- vacuum ------------------------------------------------------------------------- */
+
+enum { VACUUM_STEP_PAGES = 256, VACUUM_WAIT_US = 5000000 };
+
+struct vacuum {
+	sqlite3 *db;
+	struct store *store;
+	sqlite3_stmt *breath; /* stepping it lets an interrupt in */
+	uint64_t left, done;  /* pages */
+};
+
+static int breathe(struct vacuum *vacuum, struct err *err)
+{
+	int rc = sqlite3_step(vacuum->breath);
+
+	sqlite3_reset(vacuum->breath);
+	if (rc == SQLITE_ROW)
+		return ERR_NONE;
+	return err_set(err, rc == SQLITE_INTERRUPT ? ERR_INTERRUPT : ERR_IO,
+	               "vacuum", store_path(vacuum->store), "%s",
+	               sqlite3_errmsg(vacuum->db));
+}
+
+/* Places that were left become free when a checkpoint no longer needs them. */
+static int give_back(struct vacuum *vacuum, struct err *err)
+{
+	uint64_t bytes;
+	bool done;
+	int rc = store_checkpoint(vacuum->store, &done, err);
+
+	if (!rc)
+		rc = store_release(vacuum->store, &bytes, err);
+	if (!rc)
+		vacuum->done += bytes / STORE_PAGE_SIZE;
+	return rc;
+}
+
+/* Steps until there is nothing to move, also not when a checkpoint has made room. */
+static int vacuum_run(struct vacuum *vacuum, struct err *err)
+{
+	bool room_made = false;
+	int rc = ERR_NONE;
+
+	while (!rc && vacuum->left) {
+		uint32_t pages = VACUUM_STEP_PAGES, moved = 0;
+
+		if (pages > vacuum->left)
+			pages = (uint32_t)vacuum->left;
+		rc = breathe(vacuum, err);
+		if (!rc)
+			rc = store_vacuum(vacuum->store, pages, VACUUM_WAIT_US,
+			                  &moved, err);
+		vacuum->left -= moved;
+		vacuum->done += moved;
+		if (!rc && !moved) {
+			if (room_made)
+				return ERR_NONE;
+			rc = give_back(vacuum, err);
+		}
+		room_made = !moved;
+	}
+	return rc ? rc : give_back(vacuum, err);
+}
+
+static int vacuum_start(struct vacuum *vacuum, int count,
+                        sqlite3_value **arguments, struct err *err)
+{
+	char schema[EXT_SCHEMA_SIZE];
+	struct store_view *view;
+	int rc = ext_schema_find(vacuum->db, text_argument(count, arguments, 1),
+	                         schema, &vacuum->store, err);
+
+	if (rc)
+		return rc;
+	vacuum->left = UINT64_MAX;
+	if (count > 0 && sqlite3_value_type(arguments[0]) != SQLITE_NULL) {
+		sqlite3_int64 pages = sqlite3_value_int64(arguments[0]);
+
+		if (sqlite3_value_numeric_type(arguments[0]) != SQLITE_INTEGER ||
+		    pages < 1)
+			return err_set(err, ERR_INVALID, "vacuum", schema,
+			               "the number of pages must be a whole number from 1");
+		vacuum->left = (uint64_t)pages;
+	}
+	if (sqlite3_file_control(vacuum->db, schema, VFS_FCNTL_VIEW, &view) ==
+	            SQLITE_OK &&
+	    store_view_writing(view))
+		return err_set(err, ERR_LOCKED, "vacuum", schema,
+		               "this connection has a write transaction open");
+	if (sqlite3_prepare_v2(vacuum->db, "SELECT 1", -1, &vacuum->breath,
+	                       NULL))
+		return err_set(err, ERR_NOMEM, "vacuum", schema, "%s",
+		               sqlite3_errmsg(vacuum->db));
+	return ERR_NONE;
+}
+
+static void vacuum(sqlite3_context *context, int count,
+                   sqlite3_value **arguments)
+{
+	struct vacuum vacuum = { .db = sqlite3_context_db_handle(context) };
+	struct err err;
+	int rc = vacuum_start(&vacuum, count, arguments, &err);
+
+	if (!rc)
+		rc = vacuum_run(&vacuum, &err);
+	sqlite3_finalize(vacuum.breath);
+	if (rc) {
+		vfs_report(environment_of(context), &err);
+		ext_result_error(context, &err);
+	} else {
+		sqlite3_result_int64(context, (sqlite3_int64)vacuum.done);
+	}
 }
 
 /* --- settings -------------------------------------------------------------------- */
@@ -227,6 +342,9 @@ int ext_functions_register(sqlite3 *db, struct vfs_environment *environment)
 		{ "turdb_last_error", 0, SQLITE_INNOCUOUS, last_error },
 		{ "turdb_checkpoint", 0, SQLITE_DIRECTONLY, checkpoint },
 		{ "turdb_checkpoint", 1, SQLITE_DIRECTONLY, checkpoint },
+		{ "turdb_vacuum", 0, SQLITE_DIRECTONLY, vacuum },
+		{ "turdb_vacuum", 1, SQLITE_DIRECTONLY, vacuum },
+		{ "turdb_vacuum", 2, SQLITE_DIRECTONLY, vacuum },
 		{ "turdb_config", 1, SQLITE_DIRECTONLY, config },
 		{ "turdb_config", 2, SQLITE_DIRECTONLY, config },
 		{ "turdb_check", 0, SQLITE_DIRECTONLY, check },

@@ -41,6 +41,8 @@ struct commit {
 	uint32_t file_id;       /* for the sink: whose places           */
 	struct page_file *file;
 	uint64_t units_taken, units_superseded;
+	uint64_t line;          /* a vacuum: map pages go below it, if they can */
+	struct space_low low;
 	bool releases;          /* much of a file becomes free          */
 	bool releases_now;      /* so much that it cannot wait          */
 };
@@ -102,9 +104,13 @@ static int take(struct commit *commit, uint32_t units, enum space_use use,
                 uint32_t *place, struct err *err)
 {
 	struct store_view *view = commit->view;
-	int rc = store_place_take(view, commit->file_id, commit->file, units,
-	                          use, place, err);
+	int rc = ERR_NONE;
 
+	if (!commit->line ||
+	    !space_take_below(&view->store->space, commit->file_id, units, use,
+	                      commit->line, &commit->low, place))
+		rc = store_place_take(view, commit->file_id, commit->file,
+		                      units, use, place, err);
 	if (rc)
 		return rc;
 	commit->units_taken += units;
@@ -172,9 +178,9 @@ static bool is_rewritten(const uint8_t *base, const uint8_t *now, uint32_t size)
 	return kept < samples / 2;
 }
 
-static int write_image(struct commit *commit, struct edit *edit,
-                       enum space_use use, struct page_ref *ref,
-                       struct err *err)
+static int write_image(struct commit *commit, const struct edit *edit,
+                       const uint8_t *image, enum space_use use,
+                       struct page_ref *ref, struct err *err)
 {
 	struct view_file *file = edit->file;
 	int rc;
@@ -185,9 +191,8 @@ static int write_image(struct commit *commit, struct edit *edit,
 	if (rc)
 		return rc;
 	ref->checksum = page_file_checksum(file->file_id, edit->page_no,
-	                                   ref->birth, edit->now.image,
-	                                   ref->length);
-	return page_file_write(file->file, ref, edit->now.image, err);
+	                                   ref->birth, image, ref->length);
+	return page_file_write(file->file, ref, image, err);
 }
 
 static int note(struct commit *commit, const struct edit *edit, uint32_t place,
@@ -240,14 +245,14 @@ static int put_image(struct commit *commit, struct edit *edit,
 	if (view->record_size > RECORD_BYTES_MAX ||
 	    (commit->placed &&
 	     (!base || is_rewritten(base, edit->now.image, file->page_size)))) {
-		rc = write_image(commit, edit,
+		rc = write_image(commit, edit, edit->now.image,
 		                 PLANTED(view->store->environment,
 		                         PLANT_PLACED_OVER_LOGGED)
 		                         ? SPACE_LOGGED : SPACE_PLACED,
 		                 &change->ref, err);
 		return rc ? rc : put_placed(commit, edit, &change->ref, err);
 	}
-	rc = write_image(commit, edit, SPACE_LOGGED, &change->ref, err);
+	rc = write_image(commit, edit, edit->now.image, SPACE_LOGGED, &change->ref, err);
 	if (rc)
 		return rc;
 	item.kind = fresh ? RECORD_FRESH : RECORD_DIFF;
@@ -259,6 +264,37 @@ static int put_image(struct commit *commit, struct edit *edit,
 	if (!rc)
 		rc = store_record_ranges(view, base, edit->now.image,
 		                         file->page_size, &any, err);
+	return rc;
+}
+
+/* A difference of nothing, at another place. */
+static int put_moved(struct commit *commit, struct edit *edit,
+                     struct page_change *change, struct err *err)
+{
+	struct record_item item = { .kind = RECORD_DIFF,
+	                            .file_id = edit->file_id,
+	                            .page_no = edit->page_no };
+	const uint8_t *base;
+	bool any;
+	int rc = page_file_borrow(edit->file->file, &edit->base, edit->page_no,
+	                          &base, err);
+
+	if (rc)
+		return rc;
+	if (commit->line != edit->now.line)
+		commit->low = (struct space_low){ .from = { 0 } };
+	commit->line = edit->now.line;
+	rc = write_image(commit, edit, base, SPACE_LOGGED, &change->ref, err);
+	if (rc)
+		return rc;
+	item.place = change->ref.place;
+	item.checksum = change->ref.checksum;
+	rc = note(commit, edit, item.place, SPACE_LOGGED, err);
+	if (!rc)
+		rc = put_item(commit, &item, err);
+	if (!rc)
+		rc = store_record_ranges(commit->view, base, base,
+		                         edit->file->page_size, &any, err);
 	return rc;
 }
 
@@ -291,6 +327,8 @@ static int put_page(struct commit *commit, struct edit *edit,
 			return ERR_NONE;
 		item.kind = RECORD_REMOVE;
 		return put_item(commit, &item, err);
+	case EDIT_MOVED:
+		return put_moved(commit, edit, change, err);
 	case EDIT_ABSENT:
 		break;
 	}
@@ -368,6 +406,7 @@ static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
 	commit->file_id = file->file_id;
 	commit->file = file->file;
 	commit->units_taken = commit->units_superseded = 0;
+	commit->line = 0;
 	*catalog = (struct catalog_change){ .file_id = file->file_id,
 	                                    .entry = entry };
 	if (has_entry) {
@@ -544,6 +583,7 @@ static int prepare(struct commit *commit, struct store_root *root,
 	*nothing = entries.count == 0;
 	if (rc || *nothing)
 		goto free_entries;
+	commit->line = 0;
 	commit->file_id = STORE_CATALOG_FILE_ID;
 	commit->file = store->catalog_file;
 	rc = store_catalog_apply(store, &view->root.catalog, entries.changes,

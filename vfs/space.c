@@ -399,6 +399,72 @@ int space_take(struct space *space, struct page_file *file, uint32_t units,
 	return ERR_NONE;
 }
 
+/* --- low places ----------------------------------------------------------- */
+
+static bool look_below(struct search *s, int shape, uint64_t line,
+                       struct space_low *low, uint32_t *place)
+{
+	uint32_t leaf_no = low->from[shape] / LEAF_UNITS;
+	uint32_t word = low->from[shape] % LEAF_UNITS / 64;
+
+	while (leaf_no < s->file->leaf_end &&
+	       (uint64_t)leaf_no * LEAF_UNITS < line) {
+		if (look_in_leaf(s, leaf_no, shape, word, LEAF_WORDS, place)) {
+			low->from[shape] = *place;
+			return (uint64_t)*place + (shape == QUAD ? 4 : 1) <=
+			       line;
+		}
+		leaf_no++;
+		word = 0;
+	}
+	low->from[shape] = UINT32_MAX;
+	return false;
+}
+
+bool space_take_below(struct space *space, uint32_t file_id, uint32_t units,
+                      enum space_use use, uint64_t line, struct space_low *low,
+                      uint32_t *place)
+{
+	struct space_head *head = space_head(space);
+	struct search s = { .space = space, .head = head, .use = use,
+		            .file = space_file_find(space, head, file_id) };
+
+	if (!s.file || !s.file->built)
+		return false;
+	if (units == 1 && look_below(&s, SINGLE, line, low, place)) {
+		mark_taken(&s, *place, 1);
+		return true;
+	}
+	if (!look_below(&s, QUAD, line, low, place))
+		return false;
+	mark_taken(&s, *place, units);
+	if (units == 1) {
+		break_quad(&s, *place);
+		low->from[SINGLE] = *place;
+	}
+	return true;
+}
+
+uint64_t space_quads_below(const struct space *space, uint32_t file_id,
+                           uint32_t line)
+{
+	const struct space_head *head = space_head(space);
+	const struct space_file *file = space_file_find(space, head, file_id);
+	uint64_t quads = 0;
+
+	for (uint32_t at = 0; file && at / 64 < (line + 63) / 64; at += 64) {
+		const struct space_leaf *leaf = space_leaf_find(
+			space, head, file_id, at / LEAF_UNITS);
+
+		if (leaf)
+			quads += (uint64_t)__builtin_popcountll(
+				usable_bits(leaf, at % LEAF_UNITS / 64, QUAD,
+				            SPACE_LOGGED) &
+				word_mask(at / 64, 0, line));
+	}
+	return quads;
+}
+
 /* --- giving back ---------------------------------------------------------- */
 
 int space_give(struct space *space, uint32_t file_id, uint32_t place,

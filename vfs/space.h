@@ -71,6 +71,18 @@ enum space_use {
  * the file when none is left. ERR_INVALID when the file is not built. */
 int space_take(struct space *space, struct page_file *file, uint32_t units,
                enum space_use use, uint32_t *place, struct err *err);
+/* Takes the lowest place that ends at or before `line`, false when there is none.
+ * `from` remembers where to go on looking as long as nothing is given back; zeroed
+ * at first. */
+struct space_low {
+	uint32_t from[2];
+};
+bool space_take_below(struct space *space, uint32_t file_id, uint32_t units,
+                      enum space_use use, uint64_t line, struct space_low *low,
+                      uint32_t *place);
+/* How many groups of four are free there for logged pages. */
+uint64_t space_quads_below(const struct space *space, uint32_t file_id,
+                           uint32_t line);
 /* Gives a place back. On a file that is not built: nothing to do. ERR_CORRUPT
  * (and no change) when it was free already: two references to one place. */
 int space_give(struct space *space, uint32_t file_id, uint32_t place,

@@ -207,6 +207,13 @@ int store_checkpoint(struct store *store, bool *done, struct err *err);
  * many. What older snapshots hold follows when they are gone. */
 int store_release(struct store *store, uint64_t *bytes, struct err *err);
 
+/* One step of making files shorter: a transaction of its own that moves up to
+ * `pages` pages from the ends of files to free places before them; *moved how many,
+ * 0 when there is nothing to move or nowhere to go. Places that it leaves are free
+ * after the next checkpoint. */
+int store_vacuum(struct store *store, uint32_t pages, uint64_t timeout_us,
+                 uint32_t *moved, struct err *err);
+
 /* Settings of a running store; 0 leaves a value as it is. */
 void store_configure(struct store *store, uint32_t cache_kb,
                      uint32_t checkpoint_mb);

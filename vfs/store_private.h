@@ -93,6 +93,7 @@ enum edit_state {
 	EDIT_SPILLED, /* a private version at `ref` in the data file          */
 	EDIT_FREED,   /* the logical page is free; `next_free` chains         */
 	EDIT_REMOVED, /* the page number is gone (truncation)                 */
+	EDIT_MOVED,   /* the committed image, at a place below `line`         */
 };
 
 enum { ENTRY_PAGE = 0xffffffffu }; /* the file's catalog entry, as an edit */
@@ -103,7 +104,10 @@ struct edit_value {
 	bool from_zero;          /* the content does not build on the base      */
 	uint8_t *image;          /* IMAGE: page_size bytes (entries: their size) */
 	struct page_ref ref;     /* SPILLED */
-	uint32_t next_free;      /* FREED   */
+	union {
+		uint32_t next_free; /* FREED */
+		uint32_t line;      /* MOVED */
+	};
 };
 
 struct edit {

@@ -159,6 +159,9 @@ static int edited_bytes(struct edit *edit, const uint8_t **bytes,
 	case EDIT_SPILLED:
 		return page_file_borrow(edit->file->file, &edit->now.ref,
 		                        edit->page_no, bytes, err);
+	case EDIT_MOVED:
+		return page_file_borrow(edit->file->file, &edit->base,
+		                        edit->page_no, bytes, err);
 	case EDIT_FREED:
 	case EDIT_REMOVED:
 		*bytes = NULL;

@@ -14,11 +14,6 @@ NUMBERS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<
 MB = 1 << 20
 
 
-def expect_true(holds):
-    if not holds:
-        raise AssertionError('it does not hold')
-
-
 def used(path, part='root'):
     """Bytes on disk, as du counts them."""
     return sum(os.stat(os.path.join(path, part, name)).st_blocks * 512 for name in os.listdir(os.path.join(path, part)))
@@ -41,11 +36,11 @@ def dropping_an_ordinary_table_gives_its_space_back_at_once(scratch):
     fill(con, 'keep', rows // 20)
     fill(con, 'gone', rows)
     before = used('app')
-    expect_true(before > rows * 1000)
+    expect(before > rows * 1000)
     con.execute('DROP TABLE gone')
     after = used('app')
     print('note ordinary: %.1f MB before, %.1f MB after' % (before / MB, after / MB))
-    expect_true(after < before / 5)
+    expect(after < before / 5)
     sound(con)
     # The pages are used again.
     con.execute('CREATE TABLE again(id INTEGER PRIMARY KEY, v)')
@@ -69,7 +64,7 @@ def dropping_a_turdb_table_gives_its_space_back_at_once(scratch):
     con.execute('DROP TABLE gone')
     after = used('app')
     print('note turdb: %.1f MB before, %.1f MB after' % (before / MB, after / MB))
-    expect_true(after < before / 5)
+    expect(after < before / 5)
     expect_equal(len(os.listdir('app/root')), files - 2)
     sound(con)
 
@@ -109,12 +104,12 @@ def a_reader_keeps_what_it_sees_and_its_leaving_frees_it(scratch):
         expect_equal(value(reader, 'SELECT count(*) FROM gone'), rows)
         before = used(path)
         con.execute('DROP TABLE gone')
-        expect_true(used(path) > before * 0.9)
+        expect(used(path) > before * 0.9)
         expect_equal(value(reader, 'SELECT sum(length(v)) FROM gone'), rows * 1000)
         reader.execute('COMMIT')
         after = used(path)
         print('note %s: %.1f MB while read, %.1f MB when the reader has left' % (kind, before / MB, after / MB))
-        expect_true(after < before / 5)
+        expect(after < before / 5)
         sound(con)
 
 
@@ -138,12 +133,12 @@ def a_killed_reader_holds_nothing(scratch):
     expect_equal(holder.stdout.readline().strip(), b'5000')
     before = used('app')
     con.execute('DROP TABLE gone')
-    expect_true(used('app') > before * 0.9)
+    expect(used('app') > before * 0.9)
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     con.execute('CREATE TABLE t(a)')
     con.execute('SELECT turdb_checkpoint()').fetchall()
-    expect_true(used('app') < before / 5)
+    expect(used('app') < before / 5)
 
 
 def making_and_dropping_tables_leaks_no_descriptors(scratch):
@@ -154,7 +149,7 @@ def making_and_dropping_tables_leaks_no_descriptors(scratch):
         con.execute('CREATE VIRTUAL TABLE u USING turdb(id INTEGER PRIMARY KEY, v)')
         con.execute('INSERT INTO u VALUES(1, 2)')
         con.execute('DROP TABLE u')
-    expect_true(len(os.listdir('/proc/self/fd')) < before + 10)
+    expect(len(os.listdir('/proc/self/fd')) < before + 10)
 
 
 def deleting_most_rows_gives_space_back_at_the_next_checkpoint(scratch):
@@ -168,7 +163,7 @@ def deleting_most_rows_gives_space_back_at_the_next_checkpoint(scratch):
     con.execute('SELECT turdb_checkpoint()').fetchall()
     after = used('app')
     print('note rows deleted: %.1f MB before, %.1f MB after' % (before / MB, after / MB))
-    expect_true(after < before / 4)
+    expect(after < before / 4)
     sound(con)
 
 

@@ -165,6 +165,20 @@ static bool some_left(const struct model_file *m, uint32_t units,
 	return false;
 }
 
+static void taken_check(struct test *t, struct model_file *m, uint32_t place,
+                        uint32_t units, enum space_use use)
+{
+	EXPECT(t, place >= 1 && place + units <= m->capacity);
+	EXPECT_EQ(t, place % units, 0);
+	for (uint32_t i = 0; i < units; i++) {
+		EXPECT(t, !m->used[place + i]);
+		EXPECT(t, !held(m, place + i, use));
+		m->used[place + i] = true;
+	}
+	m->places[m->count] = place;
+	m->units[m->count++] = units;
+}
+
 static void take(struct test *t, struct world *w, struct model_file *m,
                  uint32_t units, enum space_use use)
 {
@@ -178,15 +192,24 @@ static void take(struct test *t, struct world *w, struct model_file *m,
 	EXPECT(t, !left || capacity == m->capacity);
 	m->capacity = capacity;
 	EXPECT(t, capacity <= UNITS_MAX);
-	EXPECT(t, place >= 1 && place + units <= capacity);
-	EXPECT_EQ(t, place % units, 0);
-	for (uint32_t i = 0; i < units; i++) {
-		EXPECT(t, !m->used[place + i]);
-		EXPECT(t, !held(m, place + i, use));
-		m->used[place + i] = true;
+	taken_check(t, m, place, units, use);
+}
+
+/* The lowest place below a line; none only when there is none. */
+static void take_below(struct test *t, struct world *w, struct model_file *m,
+                       enum space_use use)
+{
+	uint32_t line = (uint32_t)pick(w, m->capacity), place, at = 4;
+	struct space_low low = { .from = { 0 } };
+
+	while (at < line && !usable(m, at, 4, use))
+		at += 4;
+	if (space_take_below(w->space, m->file_id, 4, use, line, &low, &place)) {
+		EXPECT_EQ(t, place, at);
+		taken_check(t, m, place, 4, use);
+	} else {
+		EXPECT(t, at + 4 > line);
 	}
-	m->places[m->count] = place;
-	m->units[m->count++] = units;
 }
 
 static void give(struct test *t, struct world *w, struct model_file *m)
@@ -381,6 +404,8 @@ static void step(struct test *t, struct world *w, uint64_t number)
 		model_end(w);
 	} else if (r < 20)
 		tell_holes(t, w, m);
+	else if (r < 30)
+		take_below(t, w, m, pick(w, 2) ? SPACE_LOGGED : SPACE_PLACED);
 	else if (r < 300)
 		note(t, w, m);
 	else if (r < (growing ? 750 : 620)) {

@@ -23,11 +23,12 @@ enum { COMMITS = 84 };
 
 /* What the workload has crossed. */
 enum crossing { QUIET_CHECKPOINTS, BUSY_CHECKPOINTS, SPILLS, PLACED, SEGMENTS,
-                DROPS, PUNCHES, READERS, DEATHS, CROSSINGS };
+                DROPS, PUNCHES, MOVES, READERS, DEATHS, CROSSINGS };
 
 static const char *const crossing_names[CROSSINGS] = {
 	"checkpoints", "checkpoints with commits in them", "spilled pages",
-	"PLACED commits", "log segments", "files dropped", "runs of places given back", "old snapshots read",
+	"PLACED commits", "log segments", "files dropped", "runs of places given back", "pages moved",
+	"old snapshots read",
 	"deaths of processes",
 };
 
@@ -137,8 +138,14 @@ static int die_committing(struct workload *w, uint64_t calls, struct err *err)
 static int give_back(struct workload *w, struct err *err)
 {
 	uint64_t bytes;
+	uint32_t moved;
+	int rc = store_release(w->a.store, &bytes, err);
 
-	return store_release(w->a.store, &bytes, err);
+	if (!rc && !store_view_writing(w->b.view))
+		rc = store_vacuum(w->a.store, 12, 0, &moved, err);
+	if (!rc)
+		w->crossed[MOVES] += moved;
+	return rc;
 }
 
 static int read_old(struct workload *w, struct err *err)
