@@ -495,39 +495,13 @@ static int check_table(struct checking *checking, int level, struct err *err)
 
 /* --- which tables ----------------------------------------------------------------- */
 
-/* Preparing a statement on the table connects it: NULL if it is not ours. */
-static int find_table(struct connection *connection, const char *schema,
-                      const char *name, struct table **found, struct err *err)
-{
-	char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".\"%w\"", schema, name);
-	sqlite3_stmt *statement = NULL;
-	int rc = sql ? sqlite3_prepare_v2(connection->db, sql, -1, &statement,
-	                                  NULL)
-	             : SQLITE_NOMEM;
-
-	sqlite3_free(sql);
-	sqlite3_finalize(statement);
-	*found = NULL;
-	if (rc)
-		return err_set(err, rc == SQLITE_NOMEM ? ERR_NOMEM : ERR_MISSING,
-		               "check table", name_shorten(name).text, "%s",
-		               sqlite3_errmsg(connection->db));
-	/* The newest: older ones may wait for their last statement to end. */
-	for (struct table *table = connection->tables; table && !*found;
-	     table = table->next)
-		if (sqlite3_stricmp(table->schema, schema) == 0 &&
-		    sqlite3_stricmp(table->name, name) == 0 && table->pager)
-			*found = table;
-	return ERR_NONE;
-}
-
 static int check_named(struct report *report, const char *name, bool must,
                        int level)
 {
 	struct checking checking = { .report = report };
 	struct err err;
-	int rc = find_table(report->connection, report->schema, name,
-	                    &checking.table, &err);
+	int rc = table_find_in(report->connection, report->schema, name,
+	                       &checking.table, &err);
 
 	if (!rc && checking.table) {
 		rc = check_table(&checking, level, &err);
@@ -656,38 +630,6 @@ static void count_rows(sqlite3_context *context, int argc, sqlite3_value **argv)
 		sqlite3_result_error(context, err.text, -1);
 	else
 		sqlite3_result_int64(context, (sqlite3_int64)rows);
-}
-
-/* "table" in any schema, or "schema.table". */
-int table_find(struct connection *connection, const char *name,
-               struct table **found, struct err *err)
-{
-	const char *dot = strchr(name, '.');
-	sqlite3_stmt *schemas = NULL;
-	int rc = ERR_NONE;
-
-	*found = NULL;
-	if (sqlite3_prepare_v2(connection->db, "PRAGMA database_list", -1,
-	                       &schemas, NULL))
-		return err_set(err, ERR_IO, "find table",
-		               name_shorten(name).text, "%s",
-		               sqlite3_errmsg(connection->db));
-	while (!*found && sqlite3_step(schemas) == SQLITE_ROW) {
-		const char *schema = (const char *)sqlite3_column_text(schemas,
-		                                                       1);
-		struct err ignored;
-
-		find_table(connection, schema, name, found, &ignored);
-		if (!*found && dot && strlen(schema) == (size_t)(dot - name) &&
-		    sqlite3_strnicmp(schema, name, (int)(dot - name)) == 0)
-			find_table(connection, schema, dot + 1, found, &ignored);
-	}
-	sqlite3_finalize(schemas);
-	if (!*found)
-		rc = err_set(err, ERR_MISSING, "find table",
-		             name_shorten(name).text,
-		             "there is no such turdb table");
-	return rc;
 }
 
 int check_register(struct connection *connection)

@@ -15,6 +15,7 @@ struct parser {
 	struct lexer lexer;             /* of the argument being read           */
 	struct arena *arena;
 	struct table_definition *table; /* what has been read so far            */
+	const char *operation;          /* begins each sentence                 */
 	struct err *err;
 	uint32_t column_room, index_room, check_room;
 	uint32_t argument;              /* number of the one being read         */

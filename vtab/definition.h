@@ -116,6 +116,24 @@ int ddl_parse(const char *table, uint32_t count, const char *const *arguments,
               struct arena *arena, struct table_definition *definition,
               struct err *err);
 
+/* The same for a statement that is no CREATE: "create index in table". */
+int ddl_parse_for(const char *operation, const char *table, uint32_t count,
+                  const char *const *arguments, struct arena *arena,
+                  struct table_definition *definition, struct err *err);
+
+/* The module's arguments in a CREATE VIRTUAL TABLE statement as sqlite_schema has
+ * it; the statement with one more, behind all that are no options; the statement
+ * without one. In the arena. */
+int ddl_statement_arguments(const char *statement, struct arena *arena,
+                            const char ***arguments, uint32_t *count,
+                            struct err *err);
+int ddl_statement_add(const char *statement, const char *argument,
+                      struct arena *arena, const char **edited,
+                      struct err *err);
+int ddl_statement_drop(const char *statement, uint32_t number,
+                       struct arena *arena, const char **edited,
+                       struct err *err);
+
 /* The statement to declare to SQLite: columns, then hidden ones. The numbers
  * of the hidden columns follow those of the columns, in this order. */
 enum hidden_column { HIDDEN_DISTANCE, HIDDEN_K, HIDDEN_EF, HIDDEN_EXACT,

@@ -144,11 +144,19 @@ int ddl_parse(const char *table, uint32_t count, const char *const *arguments,
               struct arena *arena, struct table_definition *definition,
               struct err *err)
 {
+	return ddl_parse_for("create table", table, count, arguments, arena,
+	                     definition, err);
+}
+
+int ddl_parse_for(const char *operation, const char *table, uint32_t count,
+                  const char *const *arguments, struct arena *arena,
+                  struct table_definition *definition, struct err *err)
+{
 	struct table_definition parsed = {
 		.name = table, .rowid_column = NO_COLUMN,
 		.null_defaults = true };
 	struct parser parser = { .arena = arena, .table = &parsed,
-	                         .err = err };
+	                         .operation = operation, .err = err };
 	int rc = ERR_NONE;
 
 	for (unsigned pass = 0; pass < 2 && !rc; pass++)

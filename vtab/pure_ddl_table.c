@@ -211,6 +211,11 @@ static int take_graph_index(struct parser *parser, const char *where,
 	if (!column->vector)
 		return ddl_refuse(parser, "%.80s: %.60s is no column of type "
 		              "VECTOR(n)", where, name);
+	for (uint32_t i = 0; i + 1 < parser->table->index_count; i++)
+		if (parser->table->indexes[i].kind == INDEX_GRAPH &&
+		    parser->table->indexes[i].columns[0].column == one->column)
+			return ddl_refuse(parser, "%.80s: %.60s has an HNSW index "
+			              "already", where, name);
 	rc = ddl_take_graph_options(parser, where, &index->graph);
 	if (!rc)
 		rc = ddl_graph_settle(parser, where, column, &index->graph);

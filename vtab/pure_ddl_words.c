@@ -31,13 +31,13 @@ int ddl_refuse(struct parser *parser, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof text, format, arguments);
 	va_end(arguments);
-	return err_set(parser->err, ERR_INVALID, "create table",
+	return err_set(parser->err, ERR_INVALID, parser->operation,
 	               name_shorten(parser->table->name).text, "%s", text);
 }
 
 int ddl_out_of_memory(struct parser *parser)
 {
-	return err_set(parser->err, ERR_NOMEM, "create table",
+	return err_set(parser->err, ERR_NOMEM, parser->operation,
 	               name_shorten(parser->table->name).text,
 	               "no memory for its definition");
 }

@@ -1,7 +1,7 @@
 /*
  * table.c - a connected table: its definition, its files, its scratch memory.
  */
-#include "vtab/table.h"
+#include "vtab/index_ddl.h"
 
 #include <string.h>
 
@@ -162,8 +162,8 @@ void table_close(struct table *table)
 	heap_free(heap, table);
 }
 
-static int index_attach(struct table *table, struct table_index *index,
-                        uint32_t file_id, struct err *err)
+int index_attach(struct table *table, struct table_index *index,
+                 uint32_t file_id, struct err *err)
 {
 	int rc = table->home->methods->pager(table->home, file_id,
 	                                     &index->pager, err);
@@ -211,11 +211,10 @@ void table_count(struct table *table)
 		table->rows = (double)rows;
 }
 
-static int create_index_file(struct table *table, uint32_t i,
-                             uint32_t *file_id, struct err *err)
+int index_create_file(struct table *table,
+                      const struct index_definition *definition,
+                      uint32_t *file_id, struct err *err)
 {
-	const struct index_definition *definition =
-		&table->definition.indexes[i];
 	struct home *home = table->home;
 	bool tree = definition->kind == INDEX_TREE;
 	struct pager *pager;
@@ -253,7 +252,8 @@ int table_create_files(struct table *table, struct err *err)
 	if (!rc)
 		rc = btree_create(pager, BTREE_KEYS_ROWID, err);
 	for (uint32_t i = 0; !rc && i < count; i++)
-		rc = create_index_file(table, i, &entry.index_files[i], err);
+		rc = index_create_file(table, &table->definition.indexes[i],
+		                       &entry.index_files[i], err);
 	if (!rc)
 		rc = dictionary_put(home, table->name, &entry, &table->arena,
 		                    err);

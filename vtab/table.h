@@ -111,10 +111,21 @@ int table_drop_files(struct table *table, struct err *err);
 void table_count(struct table *table);
 uint32_t table_vector_index(const struct table *table, uint32_t column);
 
-/* check.c: also "schema.table"; connects it if need be. */
+/* table_find.c: a table of one schema, NULL when it is not ours; also
+ * "schema.table"; connected if need be. */
+int table_find_in(struct connection *connection, const char *schema,
+                  const char *name, struct table **found, struct err *err);
 int table_find(struct connection *connection, const char *name,
                struct table **found, struct err *err);
+/* Calls `each` with every turdb table of a schema, of all when NULL. It may not run
+ * statements that change the schema. */
+int table_each(struct connection *connection, const char *schema,
+               int (*each)(struct table *table, void *context), void *context,
+               struct err *err);
+/* check.c */
 int check_register(struct connection *connection);
+/* index_ddl.c */
+int index_ddl_register(struct connection *connection);
 
 /* values.c */
 int value_take(sqlite3_value *from, enum affinity affinity,

@@ -104,6 +104,22 @@ static void say_large(struct script *script, unsigned k)
 	    "printf('large-%%d-%u-%%.*c', i, 300, 'l') FROM n;", k);
 }
 
+/* The table of the commit before gets an index, loses one, has all made anew; an index
+ * is given up on the way. */
+static void say_index(struct script *script, unsigned k)
+{
+	if (script->oracle)
+		return;
+	say(script, "SELECT turdb_create_index('x%u_u', 'x%u', 'c, id', 'unique');",
+	    k, k - 1);
+	say(script, "SAVEPOINT i; SELECT turdb_create_index('own_v', 'own', 'a DESC, b');"
+	    "UPDATE own SET a = a + 1 WHERE id < 9; ROLLBACK TO i; RELEASE i;");
+	if (k % 20 == 6)
+		say(script, "SELECT turdb_drop_index('x%u_c');", k - 1);
+	else
+		say(script, "SELECT turdb_reindex('x%u');", k - 1);
+}
+
 /* What commit k does, but for its BEGIN and COMMIT. */
 static void say_transaction(struct script *script, unsigned k, bool oracle)
 {
@@ -135,6 +151,8 @@ static void say_transaction(struct script *script, unsigned k, bool oracle)
 		say(script, "DELETE FROM own WHERE id >= 1000;");
 	if (k % 10 == 5)
 		say_table(script, k);
+	if (k % 10 == 6)
+		say_index(script, k);
 	if (k % 10 == 8 && k > 10)
 		say(script, "DROP TABLE x%u;", k - 3);
 }

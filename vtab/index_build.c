@@ -1,0 +1,496 @@
+/*
+ * index_build.c - an index made from the rows that are there, and unmade.
+ *
+ * Purpose       turdb_create_index(), turdb_reindex() and turdb_drop_index() fill
+ *               and empty indexes here.
+ * Structures    Keys of a tree are gathered until they take RUN_BYTES_MAX, sorted,
+ *               and put in that order: into an empty tree each goes behind the
+ *               last, so its pages fill up; a later run visits each page once.
+ *               Vectors move from rows into a graph, in rowid order, and back.
+ * Safety        Everything happens in the caller's transaction, which is rolled
+ *               back when a build fails. A breath every few rows lets an interrupt
+ *               and the progress handler in.
+ */
+#include "vtab/index_ddl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	RUN_BYTES_MAX = 16 << 20,
+	CHUNK_SIZE = 64 << 10,
+	ENTRIES_BETWEEN_BREATHS = 1024,
+	NODES_BETWEEN_BREATHS = 16,
+	ENTRIES_OF_OPERATION = 256,
+};
+
+enum entry_kind {
+	ENTRY_PLAIN,
+	ENTRY_UNIQUE,      /* the rowid lies behind the key, and is the value */
+	ENTRY_LONG_UNIQUE, /* the rows say whether values are equal           */
+};
+
+struct entry {
+	uint64_t head;     /* the first bytes of the key: most comparisons end here */
+	const uint8_t *key;
+	uint32_t size;
+	enum entry_kind kind;
+};
+
+struct build {
+	struct table *table;
+	struct table_index *index;
+	struct key_buffer key;
+	struct arena keys;
+	struct entry *entries;
+	size_t count, room, bytes, bytes_max;
+	uint8_t *chunk;
+	size_t chunk_left;
+	bool any;                /* a run has been put */
+	struct hnsw *from;       /* where vectors come from, if not from rows */
+	uint64_t breaths;
+	sqlite3_stmt *breath;
+	struct err *err;
+};
+
+/* --- what all builds do ------------------------------------------------------------- */
+
+static int fail(struct build *build, int code, const char *why)
+{
+	char what[160];
+
+	sqlite3_snprintf(sizeof what, what, "%s of table %s",
+	                 name_shorten(build->index->definition->name).text,
+	                 name_shorten(build->table->name).text);
+	return err_set(build->err, code, "build index", what, "%s", why);
+}
+
+/* Some steps of SQLite's own, so that it counts them and looks for an interrupt. */
+static int breath_open(struct build *build)
+{
+	sqlite3 *db = build->table->connection->db;
+
+	if (sqlite3_prepare_v2(db,
+	                       "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 40) SELECT max(i) FROM n",
+	                       -1, &build->breath, NULL))
+		return fail(build, ERR_NOMEM, sqlite3_errmsg(db));
+	return ERR_NONE;
+}
+
+static int breathe(struct build *build)
+{
+	int rc = sqlite3_step(build->breath);
+
+	sqlite3_reset(build->breath);
+	if (rc == SQLITE_ROW)
+		return ERR_NONE;
+	return fail(build, rc == SQLITE_INTERRUPT ? ERR_INTERRUPT : ERR_IO,
+	            rc == SQLITE_INTERRUPT
+	                    ? "interrupted"
+	                    : sqlite3_errmsg(build->table->connection->db));
+}
+
+static int operation_end(struct build *build)
+{
+	struct home *home = build->table->home;
+
+	return home->methods->operation_end(home, build->err);
+}
+
+static int load_values(struct table *table, struct span row,
+                       struct value *values, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && i < table->definition.column_count; i++) {
+		bool present;
+
+		rc = row_column(row, i, &values[i], &present, err);
+		if (!rc && !present)
+			values[i] = (struct value){ .type = VALUE_NULL };
+	}
+	return rc;
+}
+
+/* Calls `each` with every row, its values in table->values, borrowed until the
+ * operation ends. `each` may change the row it is given. */
+static int each_row(struct build *build, uint32_t between_breaths,
+                    int (*each)(struct build *build, int64_t rowid))
+{
+	struct table *table = build->table;
+	struct btree_cursor walk;
+	struct span key, row;
+	bool on, deleted;
+	int rc;
+
+	btree_cursor_init(&walk, &table->tree);
+	rc = btree_cursor_first(&walk, &on, build->err);
+	while (!rc && on) {
+		rc = btree_cursor_read(&walk, &key, &row, &deleted, build->err);
+		if (!rc)
+			rc = load_values(table, row, table->values, build->err);
+		if (!rc)
+			rc = each(build, btree_rowid_of(key.data));
+		if (!rc && build->breaths++ % between_breaths == 0)
+			rc = breathe(build);
+		if (!rc)
+			rc = btree_cursor_next(&walk, &on, build->err);
+	}
+	btree_cursor_close(&walk);
+	return rc;
+}
+
+/* --- runs of a tree ------------------------------------------------------------------- */
+
+static uint64_t head_of(const uint8_t *key, size_t size)
+{
+	uint8_t bytes[8] = { 0 };
+
+	memcpy(bytes, key, size < 8 ? size : 8);
+	return load_be64(bytes);
+}
+
+static int by_key(const void *left, const void *right)
+{
+	const struct entry *a = left, *b = right;
+	uint32_t size = a->size < b->size ? a->size : b->size;
+	int order;
+
+	if (a->head != b->head)
+		return a->head < b->head ? -1 : 1;
+	order = memcmp(a->key, b->key, size);
+	return order ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+static uint8_t *key_room(struct build *build, size_t size)
+{
+	uint8_t *room;
+
+	if (size > build->chunk_left) {
+		build->chunk = arena_allocate(&build->keys, CHUNK_SIZE);
+		build->chunk_left = build->chunk ? CHUNK_SIZE : 0;
+		if (!build->chunk)
+			return NULL;
+		build->bytes += CHUNK_SIZE;
+	}
+	room = build->chunk;
+	build->chunk += size;
+	build->chunk_left -= size;
+	return room;
+}
+
+static int violated(struct build *build, int64_t rowid, int64_t other)
+{
+	const struct index_definition *definition = build->index->definition;
+	char columns[200] = "", why[400];
+	size_t used = 0;
+
+	for (uint32_t i = 0;
+	     i < definition->column_count && used + 1 < sizeof columns; i++) {
+		sqlite3_snprintf((int)(sizeof columns - used), columns + used,
+		                 "%s%s.%s", i ? ", " : "", build->table->name,
+		                 build->table->definition.columns[
+					 definition->columns[i].column].name);
+		used = strlen(columns);
+	}
+	sqlite3_snprintf(sizeof why, why,
+	                 "UNIQUE constraint failed: %s (rows %lld and %lld have the same values)",
+	                 columns, (long long)(rowid < other ? rowid : other),
+	                 (long long)(rowid < other ? other : rowid));
+	return fail(build, ERR_CONSTRAINT, why);
+}
+
+/* What the tree has under this key is another row's. */
+static int put_refused(struct build *build, const struct entry *entry)
+{
+	struct span value;
+	bool found;
+	int rc = btree_get(&build->index->tree,
+	                   span_of(entry->key, entry->size),
+	                   &build->table->scratch, &value, &found, build->err);
+
+	if (rc)
+		return rc;
+	if (entry->kind != ENTRY_UNIQUE || !found || value.size != 8)
+		return fail(build, ERR_CORRUPT, "a row is there twice");
+	return violated(build, btree_rowid_of(value.data),
+	                btree_rowid_of(entry->key + entry->size));
+}
+
+static int check_long(struct build *build, const struct entry *entry)
+{
+	struct table *table = build->table;
+	struct key_buffer key = { .bytes = (uint8_t *)(uintptr_t)entry->key,
+		                  .size = entry->size };
+	int64_t rowid = btree_rowid_of(entry->key + entry->size - 8), other;
+	struct btree_scratch scratch = { .heap = table->connection->heap };
+	struct span row;
+	bool found;
+	int rc = btree_get(&table->tree,
+	                   span_of(entry->key + entry->size - 8, 8), &scratch,
+	                   &row, &found, build->err);
+
+	if (!rc)
+		rc = load_values(table, row, table->old_values, build->err);
+	if (!rc)
+		rc = long_key_find(table, build->index, table->old_values, rowid,
+		                   &key, &rowid, &other, &found, build->err);
+	btree_scratch_free(&scratch);
+	return rc || !found ? rc : violated(build, rowid, other);
+}
+
+static int put_entry(struct build *build, const struct entry *entry)
+{
+	struct span value = entry->kind == ENTRY_UNIQUE
+	                            ? span_of(entry->key + entry->size, 8)
+	                            : span_of(NULL, 0);
+	int rc = ERR_NONE;
+
+	if (entry->kind == ENTRY_LONG_UNIQUE)
+		rc = check_long(build, entry);
+	if (!rc)
+		rc = btree_put(&build->index->tree,
+		               span_of(entry->key, entry->size), value,
+		               build->any ? BTREE_PUT_NEW : BTREE_PUT_APPEND,
+		               build->err);
+	return rc == ERR_EXISTS ? put_refused(build, entry) : rc;
+}
+
+static int put_run(struct build *build)
+{
+	int rc = ERR_NONE;
+
+	qsort(build->entries, build->count, sizeof *build->entries, by_key);
+	for (size_t i = 0; !rc && i < build->count; i++) {
+		rc = put_entry(build, &build->entries[i]);
+		if (!rc && i % ENTRIES_OF_OPERATION == 0)
+			rc = operation_end(build);
+		if (!rc && build->breaths++ % ENTRIES_BETWEEN_BREATHS == 0)
+			rc = breathe(build);
+	}
+	build->any = true;
+	build->count = build->bytes = build->chunk_left = 0;
+	arena_reset(&build->keys);
+	return rc ? rc : operation_end(build);
+}
+
+static bool is_unique(const struct build *build)
+{
+	const struct index_definition *definition = build->index->definition;
+
+	if (!definition->unique)
+		return false;
+	for (uint32_t i = 0; i < definition->column_count; i++) {
+		uint32_t column = definition->columns[i].column;
+
+		if ((int)column != build->table->definition.rowid_column &&
+		    build->table->values[column].type == VALUE_NULL)
+			return false;
+	}
+	return true;
+}
+
+static int entry_add(struct build *build, int64_t rowid, bool unique)
+{
+	size_t size = build->key.size, room = build->room ? build->room * 2 : 256;
+	uint8_t *bytes;
+
+	if (build->count == build->room) {
+		void *larger = heap_resize(build->table->connection->heap,
+		                           build->entries,
+		                           room * sizeof *build->entries);
+
+		if (!larger)
+			return fail(build, ERR_NOMEM, "no memory for its entries");
+		build->entries = larger;
+		build->room = room;
+	}
+	bytes = key_room(build, size + 8);
+	if (!bytes)
+		return fail(build, ERR_NOMEM, "no memory for its keys");
+	memcpy(bytes, build->key.bytes, size);
+	btree_rowid_key(bytes + size, rowid);
+	build->bytes += sizeof *build->entries;
+	build->entries[build->count++] = (struct entry){
+		.head = head_of(bytes, size), .key = bytes,
+		.size = (uint32_t)size,
+		.kind = unique ? ENTRY_UNIQUE
+		        : build->key.shortened && is_unique(build)
+		                ? ENTRY_LONG_UNIQUE : ENTRY_PLAIN };
+	return ERR_NONE;
+}
+
+static int take_row(struct build *build, int64_t rowid)
+{
+	struct table *table = build->table;
+	bool unique;
+	int rc;
+
+	rc = index_key(build->index, table->values, rowid,
+	               table->definition.rowid_column, &build->key, &unique,
+	               build->err);
+	if (!rc)
+		rc = entry_add(build, rowid, unique);
+	/* A run ends the operation; the row is not needed any more. */
+	return rc || build->bytes < build->bytes_max ? rc : put_run(build);
+}
+
+/* --- graphs --------------------------------------------------------------------------- */
+
+/* Writes table->values back; vectors have moved. */
+static int row_put(struct build *build, int64_t rowid)
+{
+	struct table *table = build->table;
+	uint32_t columns = table->definition.column_count;
+	size_t size = row_size(table->values, columns);
+	uint8_t key[8];
+
+	if (size > table->row_room) {
+		uint8_t *larger = heap_allocate(table->connection->heap,
+		                                size + size / 2);
+
+		if (!larger)
+			return fail(build, ERR_NOMEM, "no memory for a row");
+		heap_free(table->connection->heap, table->row);
+		table->row = larger;
+		table->row_room = size + size / 2;
+	}
+	row_encode(table->values, columns, table->row);
+	btree_rowid_key(key, rowid);
+	return btree_put(&table->tree, span_of(key, 8),
+	                 span_of(table->row, size), BTREE_PUT_REPLACE,
+	                 build->err);
+}
+
+/* The vector of the row that is loaded, wherever it is; empty when there is none. */
+static int vector_of_row(struct build *build, struct hnsw *from, int64_t rowid,
+                         struct span *vector)
+{
+	const struct value *value =
+		&build->table->values[build->index->definition->columns[0].column];
+	int64_t owner;
+	int rc;
+
+	*vector = span_of(NULL, 0);
+	if (value->type == VALUE_NULL)
+		return ERR_NONE;
+	if (value->type == VALUE_BLOB && !from) {
+		*vector = value->bytes;
+		return ERR_NONE;
+	}
+	if (value->type != VALUE_VECTOR || !from)
+		return fail(build, ERR_CORRUPT, "a row has no vector where it should");
+	rc = hnsw_vector(from, (uint32_t)value->integer, vector, &owner,
+	                 build->err);
+	if (!rc && owner != rowid)
+		return fail(build, ERR_CORRUPT, "a node names another row");
+	return rc;
+}
+
+static int move_vector(struct build *build, struct hnsw *from, int64_t rowid)
+{
+	struct value *value =
+		&build->table->values[build->index->definition->columns[0].column];
+	struct span vector;
+	uint32_t node;
+	int rc = vector_of_row(build, from, rowid, &vector);
+
+	if (rc || !vector.size)
+		return rc;
+	rc = hnsw_insert(build->index->graph, rowid, vector, &node, build->err);
+	if (rc == ERR_INVALID) {
+		struct err why = *build->err;
+		char text[ERR_TEXT_SIZE];
+
+		sqlite3_snprintf(sizeof text, text, "row %lld: %s",
+		                 (long long)rowid, why.text);
+		return fail(build, ERR_INVALID, text);
+	}
+	if (rc)
+		return rc;
+	*value = (struct value){ .type = VALUE_VECTOR, .integer = node };
+	rc = row_put(build, rowid);
+	return rc ? rc : operation_end(build);
+}
+
+static int vector_into_graph(struct build *build, int64_t rowid)
+{
+	return move_vector(build, NULL, rowid);
+}
+
+static int vector_between_graphs(struct build *build, int64_t rowid)
+{
+	return move_vector(build, build->from, rowid);
+}
+
+static int vector_into_row(struct build *build, int64_t rowid)
+{
+	struct value *value =
+		&build->table->values[build->index->definition->columns[0].column];
+	struct span vector;
+	int rc = vector_of_row(build, build->from, rowid, &vector);
+
+	if (rc || !vector.size)
+		return rc;
+	*value = (struct value){ .type = VALUE_BLOB, .bytes = vector };
+	rc = row_put(build, rowid);
+	return rc ? rc : operation_end(build);
+}
+
+/* --- the operations ------------------------------------------------------------------- */
+
+static int build_open(struct build *build, struct table *table,
+                      struct table_index *index, struct err *err)
+{
+	struct heap *heap = table->connection->heap;
+	size_t limit = atomic_load(&heap->limit);
+
+	*build = (struct build){ .table = table, .index = index, .err = err,
+		                 .bytes_max = RUN_BYTES_MAX };
+	if (limit && limit / 8 < RUN_BYTES_MAX)
+		build->bytes_max = limit / 8;
+	key_buffer_init(&build->key, heap);
+	arena_init(&build->keys, heap);
+	return breath_open(build);
+}
+
+static void build_close(struct build *build)
+{
+	sqlite3_finalize(build->breath);
+	heap_free(build->table->connection->heap, build->entries);
+	arena_close(&build->keys);
+	key_buffer_close(&build->key);
+}
+
+int index_fill(struct table *table, struct table_index *index,
+               struct hnsw *from, struct err *err)
+{
+	struct build build;
+	int rc = build_open(&build, table, index, err);
+
+	build.from = from;
+	if (!rc && index->definition->kind == INDEX_TREE) {
+		rc = each_row(&build, ENTRIES_BETWEEN_BREATHS, take_row);
+		if (!rc)
+			rc = put_run(&build);
+	} else if (!rc) {
+		rc = each_row(&build, NODES_BETWEEN_BREATHS,
+		              from ? vector_between_graphs
+		                   : vector_into_graph);
+	}
+	build_close(&build);
+	return rc;
+}
+
+int index_vectors_into_rows(struct table *table, struct table_index *index,
+                            struct err *err)
+{
+	struct build build;
+	int rc = build_open(&build, table, index, err);
+
+	build.from = index->graph;
+	if (!rc)
+		rc = each_row(&build, ENTRIES_BETWEEN_BREATHS, vector_into_row);
+	build_close(&build);
+	return rc;
+}
