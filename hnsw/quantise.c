@@ -26,6 +26,8 @@ enum {
 	CODE_STEPS = 255,
 	WEIGHT_MAX = 32767,
 	DEVIATIONS = 12,
+	CLAMPED_FRACTION = 128,
+	CLAMPED_STEPS = 16,
 };
 
 /* --- quantisers from disk --------------------------------------------------------------- */
@@ -233,16 +235,37 @@ static int code_write(struct hnsw *graph, uint32_t node, uint32_t slot,
 	return graph_payload_write(graph, node, code, bias, err);
 }
 
+/* Vectors beyond the ranges bring the next training nearer: a few change little,
+ * some fifty say that the data has changed. (4,000 texts of hashed words, the second
+ * half shorter: 45 of 1,000 of those did not find themselves at ef 10, now 10.) */
+static void clamped_note(struct hnsw *graph, const uint8_t *code)
+{
+	struct graph_state *state = &graph->state;
+	uint32_t n = graph->options.dimensions, clamped = 0, i;
+
+	for (i = 0; i < n; i++)
+		clamped += (int8_t)code[i] == CODE_MIN ||
+		           (int8_t)code[i] == CODE_MAX;
+	if (clamped > 1 + n / CLAMPED_FRACTION && state->train_at > state->count)
+		state->train_at -= (state->train_at - state->count +
+		                    CLAMPED_STEPS - 1) / CLAMPED_STEPS;
+}
+
 int quantise_payload_write(struct hnsw *graph, uint32_t node,
                            const uint8_t *vector, struct err *err)
 {
 	const struct hnsw_options *options = &graph->options;
 	bool coded = options->quantize == HNSW_SQ8;
 	float bias = 0;
+	int rc;
 
-	if (graph->state.trained)
-		return code_write(graph, node, quantise_slot_of(graph, node),
-		                  vector, err);
+	if (graph->state.trained) {
+		rc = code_write(graph, node, quantise_slot_of(graph, node),
+		                vector, err);
+		if (!rc)
+			clamped_note(graph, graph->pair_query.code_copies);
+		return rc;
+	}
 	if (options->metric == HNSW_COSINE)
 		bias = score_inverse_norm(graph, vector);
 	return graph_payload_write(graph, node, coded ? NULL : vector, bias,

@@ -4,9 +4,9 @@
  * Until QUANTISE_FIRST_COUNT nodes are there, distances come from full vectors.
  * Then each dimension's range is learned from a sample and every node is coded;
  * learned again when the graph has grown to QUANTISE_SECOND_COUNT nodes, and
- * whenever it has grown fourfold since, if the ranges have moved. A small graph
- * is recoded at once; a large one some nodes with every insertion, both
- * quantisers being in use meanwhile.
+ * whenever it has grown fourfold since, if the ranges have moved; earlier when
+ * many vectors lie beyond them. A small graph is recoded at once; a large one some
+ * nodes with every insertion, both quantisers being in use meanwhile.
  */
 #ifndef TURDB_HNSW_QUANTISE_H
 #define TURDB_HNSW_QUANTISE_H

@@ -173,8 +173,9 @@ static void words_vector(uint64_t *seed, uint32_t words, uint64_t vocabulary,
 		vector[i] /= sqrtf(length);
 }
 
-/* Once ranges ended four deviations from the mean: where most numbers are zero that
- * cut off the others, and of short texts one in forty did not find itself. */
+/* Once ranges ended four deviations from the mean, and were learned at fixed counts
+ * only: short texts, whose numbers are larger, were cut off at those of the long ones
+ * before them, and some did not find themselves. */
 static void sparse_vectors_find_themselves(struct test *t)
 {
 	struct hnsw_options options = {
