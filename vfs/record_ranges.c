@@ -6,9 +6,9 @@
  *               the version before they moved: an entry put into a sorted page
  *               shifts the arrays behind it by 2, 4 or 8 bytes, which as bytes would
  *               be most of the record.
- * Performance   Equal bytes are passed 64 at a time. Moves are looked for at the
- *               first bytes of a difference only, so that a page that is all
- *               different costs one pass.
+ * Performance   Equal bytes are passed 64 at a time, different ones 8. Moves are
+ *               looked for at the first bytes of a difference, and on a page that
+ *               has none no longer after a few hundred looks.
  * Safety        The reader trusts no number; moved bytes come from the unchanged
  *               version, never from the page under construction.
  */
@@ -18,6 +18,7 @@ enum {
 	RANGE_GAP = 12,     /* equal bytes that are cheaper to log than a new range */
 	MOVED_MIN = 16,     /* moved bytes that are worth a range                   */
 	MOVE_LOOKS = 48,    /* positions of a difference at which moves are tried   */
+	LOOKS_A_PAGE = 256, /* in vain, before no more are                          */
 	RANGE_HEAD_MAX = 9, /* three varints below 2 * 64 KB                        */
 };
 
@@ -26,6 +27,7 @@ const uint8_t store_zeros[STORE_PAGE_SIZE];
 struct pages {
 	const uint8_t *base, *now;
 	uint32_t size;
+	uint32_t looks; /* left */
 };
 
 /* The first index >= from where the two differ (or agree); `size` at the end. */
@@ -89,26 +91,50 @@ static uint32_t find_move(const struct pages *pages, uint32_t at,
 	return best;
 }
 
+static bool has_equal_byte(const struct pages *pages, uint32_t at)
+{
+	uint64_t x = load_le64(pages->base + at) ^ load_le64(pages->now + at);
+
+	return (x - UINT64_C(0x0101010101010101)) & ~x &
+	       UINT64_C(0x8080808080808080);
+}
+
+/* Whether a move begins at a differing byte `into` a difference. */
+static bool look_for_move(struct pages *pages, uint32_t at, uint32_t into,
+                          uint32_t *moved, int32_t *distance)
+{
+	if (into >= MOVE_LOOKS || pages->looks == 0)
+		return false;
+	*moved = find_move(pages, at, distance);
+	if (*moved)
+		pages->looks = LOOKS_A_PAGE;
+	else
+		pages->looks--;
+	return *moved > 0;
+}
+
 /* The end of the bytes from `from` on that are to be logged as they are: where
  * the two agree again for a while, or where a move begins (*moved > 0). */
-static uint32_t end_of_difference(const struct pages *pages, uint32_t from,
+static uint32_t end_of_difference(struct pages *pages, uint32_t from,
                                   uint32_t *moved, int32_t *distance)
 {
-	uint32_t end = from, same = 0;
+	uint32_t end = from, same = 0, i = from;
 
 	*moved = 0;
-	for (uint32_t i = from; i < pages->size && same < RANGE_GAP; i++) {
+	while (i < pages->size && same < RANGE_GAP) {
 		if (pages->base[i] == pages->now[i]) {
 			same++;
+			i++;
 			continue;
 		}
-		if (i - from < MOVE_LOOKS) {
-			*moved = find_move(pages, i, distance);
-			if (*moved)
-				return i;
-		}
+		if (look_for_move(pages, i, i - from, moved, distance))
+			return i;
 		same = 0;
-		end = i + 1;
+		end = ++i;
+		if (pages->looks && i - from < MOVE_LOOKS)
+			continue;
+		while (i + 8 <= pages->size && !has_equal_byte(pages, i))
+			end = i += 8;
 	}
 	return end;
 }
@@ -137,7 +163,7 @@ int store_record_ranges(struct store_view *view, const uint8_t *base,
                         struct err *err)
 {
 	struct pages pages = { .base = base ? base : store_zeros, .now = now,
-	                       .size = size };
+	                       .size = size, .looks = LOOKS_A_PAGE };
 	size_t count_at = view->record_size;
 	uint32_t at, last_end = 0, count = 0;
 	int rc;
