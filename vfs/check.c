@@ -188,6 +188,10 @@ static void check_superblocks(struct checking *checking)
 		        (unsigned long long)checking->root->txid);
 		if (fresh)
 			report(checking, &why);
+	} else if (super.other_damaged) {
+		err_set(&why, ERR_CORRUPT, "check", checking->store->path,
+		        "one of the two superblocks in turdb.meta is damaged; the other one serves, and the next checkpoint writes it again");
+		report(checking, &why);
 	}
 }
 

@@ -453,9 +453,13 @@ static int leave_last(struct store *store, struct err *err)
 		rc = store_checkpoint(store, &done, err);
 		store_newest_root(store, &newest);
 		if (!rc && atomic_load(&head->candidate_txid) == 0 &&
-		    atomic_load(&head->durable_txid) == newest.txid)
+		    atomic_load(&head->durable_txid) == newest.txid) {
+			rc = store_superblock_settle(store, err);
+			if (rc)
+				store_poison(store);
 			store_catalog_each(store, &newest.catalog,
 			                   truncate_file, store, NULL);
+		}
 	}
 	atomic_store(&head->built, 0);
 	return rc;

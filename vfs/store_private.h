@@ -55,6 +55,7 @@ struct superblock {
 	struct page_table catalog;
 	uint64_t segment_size;
 	bool other_damaged; /* the other copy does not hold: torn, or a bad bit */
+	bool other_agrees;  /* it says the same: either may be lost            */
 };
 
 struct store {
@@ -445,6 +446,8 @@ int store_superblock_read(struct store *store, struct superblock *super,
                           bool *fresh, struct err *err);
 int store_superblock_write(struct store *store, const struct superblock *super,
                            struct err *err);
+/* At a clean end: makes both copies say the same. */
+int store_superblock_settle(struct store *store, struct err *err);
 /* `suspect`: a sync failed since the superblock was written (Y4). */
 int store_recover(struct store *store, bool suspect, struct err *err);
 int store_create_files(struct store *store, struct err *err);

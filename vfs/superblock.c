@@ -2,7 +2,11 @@
  * superblock.c - the two copies in turdb.meta that say where a recovery starts.
  *
  * Format: meta_format.h. The copy that is written is always the one that does not
- * hold the newest valid state, so a torn write leaves the other.
+ * hold the newest valid state, so a torn write leaves the other. When the last
+ * process leaves, both say the same: a bit that flips while the database is closed
+ * is survived, reported by store_check(), and gone after the next clean end. While
+ * it is open they differ, and the older one is of no use without its log: then a
+ * bad newer one is an error (explain() in recovery.c).
  */
 #include "base/checksum.h"
 #include "vfs/store_private.h"
@@ -65,11 +69,20 @@ static int nothing_but_directories(struct store *store, bool *nothing,
 	return rc;
 }
 
+static bool same_state(const struct superblock *a, const struct superblock *b)
+{
+	return a->txid == b->txid && a->lsn == b->lsn &&
+	       a->catalog.depth == b->catalog.depth &&
+	       a->catalog.root.place == b->catalog.root.place &&
+	       a->catalog.root.checksum == b->catalog.root.checksum;
+}
+
 int store_superblock_read(struct store *store, struct superblock *super,
                           bool *fresh, struct err *err)
 {
 	struct superblock copy;
 	uint32_t valid = 0, zero = 0, bad = 0;
+	bool agree = false;
 	size_t got;
 
 	*fresh = false;
@@ -83,6 +96,7 @@ int store_superblock_read(struct store *store, struct superblock *super,
 		memset(bytes + got, 0, sizeof bytes - got);
 		switch (decode(bytes, &copy)) {
 		case COPY_VALID:
+			agree = valid && same_state(super, &copy);
 			if (!valid || copy.sequence > super->sequence)
 				*super = copy;
 			valid++;
@@ -101,6 +115,7 @@ int store_superblock_read(struct store *store, struct superblock *super,
 		}
 	}
 	super->other_damaged = bad > 0;
+	super->other_agrees = agree;
 	if (valid)
 		return ERR_NONE;
 	if (zero && bad <= 1) {
@@ -136,4 +151,17 @@ int store_superblock_write(struct store *store, const struct superblock *super,
 	return os_write(store->meta,
 	                super->sequence % META_SUPERBLOCKS * PLACE_SIZE, bytes,
 	                sizeof bytes, err);
+}
+
+int store_superblock_settle(struct store *store, struct err *err)
+{
+	struct superblock super;
+	bool fresh;
+	int rc = store_superblock_read(store, &super, &fresh, err);
+
+	if (rc || fresh || super.other_agrees)
+		return rc;
+	super.sequence++;
+	rc = store_superblock_write(store, &super, err);
+	return rc ? rc : os_sync(store->meta, err);
 }

@@ -183,7 +183,91 @@ static void each_flipped_bit_is_found_or_harmless(struct test *t)
 	sim_disk_close(flips.disk);
 }
 
+/* --- superblocks ------------------------------------------------------------------ */
+
+static bool is_corrupt(struct actor *actor, struct err *err)
+{
+	bool found;
+
+	if (store_view_begin(actor->view, err))
+		return false;
+	found = store_check(actor->view, 1, NULL, NULL, err) == ERR_CORRUPT &&
+	        strstr(err->text, "superblock");
+	store_view_end(actor->view);
+	return found;
+}
+
+static int read_model(struct flips *flips, struct actor *actor, struct err *err)
+{
+	int rc = store_view_begin(actor->view, err);
+
+	if (!rc)
+		rc = model_check(actor->view, &flips->model, err);
+	store_view_end(actor->view);
+	return rc;
+}
+
+/* A bad bit in one superblock, whichever it is: everything is there, the damage is
+ * told, and gone after a clean end. */
+static int lose_superblock(void *context, uint64_t n, bool *reached,
+                           struct err *err)
+{
+	struct flips *flips = context;
+	uint64_t random = flips->seed + n * 7919;
+	uint64_t offset = n % 2 * 4096 + test_random(&random) % 512;
+	struct sim_disk *disk;
+	struct actor actor;
+	uint8_t byte;
+	int rc;
+
+	*reached = n < flips->wanted;
+	if (!*reached)
+		return ERR_NONE;
+	disk = sim_disk_branch(flips->disk);
+	sim_trace_stop(disk);
+	sim_file_peek(disk, "app/turdb.meta", offset, &byte, 1);
+	byte ^= (uint8_t)(1u << test_random(&random) % 8);
+	sim_file_poke(disk, "app/turdb.meta", offset, &byte, 1);
+	rc = actor_start(&actor, disk, 0, err);
+	if (!rc) {
+		rc = read_model(flips, &actor, err);
+		if (!rc && !is_corrupt(&actor, err))
+			rc = err_set(err, ERR_ABORT, "check", "app",
+			             "byte %" PRIu64 ": nobody was told", offset);
+		rc = actor_end(&actor, rc ? NULL : err) | rc;
+	}
+	if (!rc)
+		rc = actor_start(&actor, disk, 0, err);
+	if (!rc) {
+		rc = read_all(flips, &actor, err);
+		rc = actor_end(&actor, rc ? NULL : err) | rc;
+	}
+	sim_disk_close(disk);
+	if (!rc)
+		atomic_fetch_add(flips->noticed, 1);
+	return rc;
+}
+
+static void one_bad_superblock_is_survived_and_told(struct test *t)
+{
+	struct flips flips = { .seed = t->seed,
+	                       .wanted = test_scaled(200, 20) };
+	struct explore_variants variants = {
+		.name = "superblocks", .play = lose_superblock,
+		.context = &flips, .hang_seconds = 20,
+	};
+
+	flips.disk = sim_disk_create(NULL);
+	sim_trace_stop(flips.disk);
+	flips.noticed = explore_counter();
+	EXPECT_OK(t, write_database(&flips, &t->err));
+	explore_each_expect(t, &variants);
+	EXPECT_EQ(t, atomic_load(flips.noticed), flips.wanted);
+	sim_disk_close(flips.disk);
+}
+
 static const struct test_case cases[] = {
+	CASE(one_bad_superblock_is_survived_and_told),
 	CASE(each_flipped_bit_is_found_or_harmless),
 };
 TEST_MAIN(cases)
