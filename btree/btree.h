@@ -93,6 +93,7 @@ void btree_scratch_free(struct btree_scratch *scratch);
 struct btree_hit {
 	uint64_t view_epoch, edits;
 	uint32_t page_no, slot;
+	uint32_t value_at, value_size; /* in the page; at 0: not in one piece */
 };
 
 int btree_find(struct btree *tree, struct span key,
@@ -110,6 +111,10 @@ int btree_put_hit(struct btree *tree, const struct btree_hit *hit,
                   struct span key, struct span value, struct err *err);
 int btree_delete_hit(struct btree *tree, const struct btree_hit *hit,
                      struct span key, bool *found, struct err *err);
+/* The value's hit->value_size bytes, to be changed where they are until the
+ * operation ends. NULL and no error: that way is closed, put it. */
+int btree_edit_hit(struct btree *tree, const struct btree_hit *hit,
+                   struct span key, uint8_t **value, struct err *err);
 
 /*
  * A position in key order. It remembers its key and survives everything: other

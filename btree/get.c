@@ -62,33 +62,47 @@ static int leaf_find(struct btree *tree, struct probe *probe,
 	                      err);
 }
 
-static int find(struct btree *tree, struct span key,
-                struct btree_scratch *scratch, struct span *value,
-                uint32_t *page_no, uint32_t *slot, bool *found, struct err *err)
+/* The two kinds of trees apart, so that each is read with what it needs. */
+static inline bool cell_read(const struct node *node, uint32_t slot,
+                             struct leaf_cell *cell)
+{
+	if (!node->rowid)
+		return leaf_cell_read(node, slot, cell);
+	return leaf_cell_parse(node->page, node->cells, node->usable_size, true,
+	                       node_ref(node, slot), cell);
+}
+
+int btree_find(struct btree *tree, struct span key,
+               struct btree_scratch *scratch, struct span *value,
+               struct btree_hit *hit, bool *found, struct err *err)
 {
 	struct probe probe = probe_of(key);
 	struct leaf_cell cell;
 	struct node node;
-	bool hit;
+	bool there;
 	int rc;
 
+	hit->view_epoch = 0;
 	if (tree->keys == BTREE_KEYS_ROWID && key.size != 8)
 		return tree_key_check(tree, key, err);
-	rc = leaf_find(tree, &probe, page_no, &node, err);
+	rc = leaf_find(tree, &probe, &hit->page_no, &node, err);
 	if (rc)
 		return rc;
-	if (!leaf_search(&node, &probe, slot, &hit) ||
-	    (hit && !leaf_cell_read(&node, *slot, &cell)))
-		return tree_corrupt(tree, *page_no, "a cell leaves the page",
-		                    err);
-	if (hit && cell.overflow) {
-		rc = overflow_read(tree, &cell, scratch, value, err);
-		if (rc)
-			return rc;
-	} else if (hit) {
-		*value = span_of(cell.value, cell.value_size);
-	}
-	*found = hit;
+	if (!leaf_search(&node, &probe, &hit->slot, &there) ||
+	    (there && !cell_read(&node, hit->slot, &cell)))
+		return tree_corrupt(tree, hit->page_no,
+		                    "a cell leaves the page", err);
+	*found = there;
+	if (!there)
+		return ERR_NONE;
+	hit->view_epoch = *tree->pager->view_epoch;
+	hit->edits = tree->pager->edits;
+	hit->value_at = 0;
+	if (cell.overflow)
+		return overflow_read(tree, &cell, scratch, value, err);
+	*value = span_of(cell.value, cell.value_size);
+	hit->value_at = (uint32_t)(cell.value - node.page);
+	hit->value_size = cell.value_size;
 	return ERR_NONE;
 }
 
@@ -96,19 +110,7 @@ int btree_get(struct btree *tree, struct span key,
               struct btree_scratch *scratch, struct span *value, bool *found,
               struct err *err)
 {
-	uint32_t page_no, slot;
+	struct btree_hit hit;
 
-	return find(tree, key, scratch, value, &page_no, &slot, found, err);
-}
-
-int btree_find(struct btree *tree, struct span key,
-               struct btree_scratch *scratch, struct span *value,
-               struct btree_hit *hit, bool *found, struct err *err)
-{
-	int rc = find(tree, key, scratch, value, &hit->page_no, &hit->slot,
-	              found, err);
-
-	hit->edits = tree->pager->edits;
-	hit->view_epoch = rc || !*found ? 0 : *tree->pager->view_epoch;
-	return rc;
+	return btree_find(tree, key, scratch, value, &hit, found, err);
 }

@@ -12,6 +12,7 @@ enum {
 	CACHE_LINE_SIZE = 64,
 	SAMPLE_STRIDE = 32, /* every so many heads one is looked at first */
 	SAMPLES_MAX = 16,
+	CELL_GUESS_SLACK = 16,
 };
 
 /* The first slot in [first, count) whose head is not smaller. */
@@ -51,14 +52,16 @@ static ALWAYS_INLINE void leaf_fetch_slot(const uint8_t *page,
 	uint32_t heads_at = node_heads_at(prefix_size);
 	uint32_t refs_at = heads_at + count * NODE_HEAD_SIZE;
 	uint32_t slots_end = refs_at + count * NODE_REF_SIZE;
-	uint32_t cells;
+	uint32_t cell;
 
 	if (slot >= count || slots_end >= usable_size)
 		return;
-	cells = (usable_size - slots_end) * (slot + 1) / count;
+	cell = usable_size - (usable_size - slots_end) * (slot + 1) / count;
 	__builtin_prefetch(page + heads_at + slot * NODE_HEAD_SIZE);
 	__builtin_prefetch(page + refs_at + slot * NODE_REF_SIZE);
-	__builtin_prefetch(page + usable_size - cells);
+	/* Two cells of three lie in two lines, or beside the guessed one. */
+	__builtin_prefetch(page + cell - CELL_GUESS_SLACK);
+	__builtin_prefetch(page + cell + CACHE_LINE_SIZE - CELL_GUESS_SLACK);
 }
 
 #endif

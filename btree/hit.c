@@ -26,6 +26,27 @@ static bool hit_is_usable(const struct btree *tree, const struct btree_hit *hit,
 	       key.size == 8;
 }
 
+int btree_edit_hit(struct btree *tree, const struct btree_hit *hit,
+                   struct span key, uint8_t **value, struct err *err)
+{
+	uint64_t before = tree->pager->edits;
+	uint8_t *page;
+	int rc;
+
+	*value = NULL;
+	if (!hit_is_usable(tree, hit, key) || !hit->value_at)
+		return ERR_NONE;
+	rc = pager_edit(tree->pager, hit->page_no, &page, err);
+	if (rc)
+		return rc;
+	if (load_le64(page + node_heads_at(0) + hit->slot * NODE_HEAD_SIZE) !=
+	    key_head(key.data, 8))
+		return ERR_NONE;
+	tree_root_stays(tree, before);
+	*value = page + hit->value_at;
+	return ERR_NONE;
+}
+
 /* The entry's leaf, editable. False: it is not there after all, or in a chain. */
 static bool hit_look(const struct btree *tree, const struct btree_hit *hit,
                      const struct probe *probe, const uint8_t *page,

@@ -329,30 +329,44 @@ int row_columns(struct span row, struct value *values, uint32_t count,
 	return rc;
 }
 
-bool row_patch(struct span row, const struct value *values,
-               const bool *unchanged, uint32_t count, uint8_t *bytes)
+bool row_fits(struct span row, const struct value *values, const bool *unchanged,
+              uint32_t count)
 {
 	struct row_frame frame;
+	size_t start, end;
 
 	if (!frame_read(row, &frame) || frame.count != count)
 		return false;
-	memcpy(bytes, row.data, row.size);
 	for (uint32_t i = 0; i < count; i++) {
-		size_t start, end;
-		uint8_t *kinds = bytes + frame.kinds_at + i / 2;
-		uint32_t shift = (i & 1) * 4;
-
 		if (unchanged[i])
 			continue;
 		start = i ? end_read(row, &frame, i - 1) : 0;
 		if (!column_find(row, &frame, i, start, &end) ||
 		    column_size(&values[i]) != end - start)
 			return false;
-		*kinds = (uint8_t)((*kinds & 0xF0 >> shift) |
-		                   kind_of(values[i].type) << shift);
-		column_write(&values[i], bytes + frame.bytes_at + start);
 	}
 	return true;
+}
+
+void row_patch(struct span row, const struct value *values,
+               const bool *unchanged, uint32_t count, uint8_t *bytes)
+{
+	struct row_frame frame;
+
+	if (!frame_read(row, &frame))
+		return;
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t *kinds = bytes + frame.kinds_at + i / 2;
+		uint32_t shift = (i & 1) * 4;
+
+		if (unchanged[i])
+			continue;
+		*kinds = (uint8_t)((*kinds & 0xF0 >> shift) |
+		                   kind_of(values[i].type) << shift);
+		column_write(&values[i],
+		             bytes + frame.bytes_at +
+		             (i ? end_read(row, &frame, i - 1) : 0));
+	}
 }
 
 int row_count(struct span row, uint32_t *count, struct err *err)

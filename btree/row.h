@@ -31,10 +31,14 @@ int row_column(struct span row, uint32_t index, struct value *value,
 int row_columns(struct span row, struct value *values, uint32_t count,
                struct err *err);
 
-/* Writes a row of `count` columns in which those not `unchanged` have the values
- * given into `bytes`, row.size of them. False, and nothing is promised about
- * `bytes`: some column's size would change, or the row is not of this kind. */
-bool row_patch(struct span row, const struct value *values,
+/* Whether a row of `count` columns keeps the place of every byte when those not
+ * `unchanged` get the values given. */
+bool row_fits(struct span row, const struct value *values, const bool *unchanged,
+              uint32_t count);
+
+/* Then these can be written over the old ones, in `bytes`: the row itself or a
+ * copy of it. */
+void row_patch(struct span row, const struct value *values,
                const bool *unchanged, uint32_t count, uint8_t *bytes);
 
 /* How many columns the row has. */

@@ -198,8 +198,13 @@ int store_edit_begin(struct view_file *file, uint32_t page_no,
 		if (rc)
 			return rc;
 	}
-	(*edit)->used = true;
-	return store_mark_save(*edit, err);
+	return store_edit_again(*edit, err);
+}
+
+int store_edit_again(struct edit *edit, struct err *err)
+{
+	edit->used = true;
+	return edit->file->view->marks ? store_mark_save(edit, err) : ERR_NONE;
 }
 
 /* The bytes a new image starts from; NULL = zeros. */

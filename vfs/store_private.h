@@ -331,6 +331,8 @@ struct edit *store_edit_find(const struct store_view *view, uint32_t file_id,
 /* Finds or makes the edit and saves its pre-image for the top mark. */
 int store_edit_begin(struct view_file *file, uint32_t page_no,
                      struct edit **edit, struct err *err);
+/* The same for one that is known. */
+int store_edit_again(struct edit *edit, struct err *err);
 /* Makes sure that edit->now is an IMAGE with the page's present content. */
 int store_edit_image(struct edit *edit, struct err *err);
 int store_edit_state(struct edit *edit, enum edit_state state, struct err *err);

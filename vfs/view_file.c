@@ -131,7 +131,10 @@ int store_view_file_load(struct view_file *file, struct err *err)
 int store_view_file_entry_edit(struct view_file *file,
                                struct catalog_entry **entry, struct err *err)
 {
-	int rc = store_edit_begin(file, ENTRY_PAGE, &file->entry_edit, err);
+	int rc = file->entry_edit
+	                 ? store_edit_again(file->entry_edit, err)
+	                 : store_edit_begin(file, ENTRY_PAGE, &file->entry_edit,
+	                                    err);
 
 	if (!rc)
 		rc = store_edit_image(file->entry_edit, err);
@@ -263,23 +266,35 @@ static int method_read(struct pager *pager, uint32_t page_no,
 	return ERR_NONE;
 }
 
-static int method_edit(struct pager *pager, uint32_t page_no, uint8_t **page,
-                       struct err *err)
+/* A page that is not a private copy yet. */
+static int edit_make_private(struct view_file *file, uint32_t page_no,
+                             struct edit **edit, struct err *err)
 {
-	struct view_file *file = file_of(pager);
 	const uint8_t *bytes;
-	struct edit *edit;
-	int rc = usable(file, true, err);
+	int rc = store_view_file_read(file, page_no, &bytes, err);
 
-	if (!rc)
-		rc = store_view_file_read(file, page_no, &bytes, err);
 	if (rc)
 		return rc;
 	if (!bytes || page_no == 0)
 		return no_page(file, page_no, err);
-	rc = store_edit_begin(file, page_no, &edit, err);
-	if (!rc)
-		rc = store_edit_image(edit, err);
+	rc = store_edit_begin(file, page_no, edit, err);
+	return rc ? rc : store_edit_image(*edit, err);
+}
+
+static int method_edit(struct pager *pager, uint32_t page_no, uint8_t **page,
+                       struct err *err)
+{
+	struct view_file *file = file_of(pager);
+	struct edit *edit;
+	int rc = usable(file, true, err);
+
+	if (rc)
+		return rc;
+	edit = store_edit_find(file->view, file->file_id, page_no);
+	if (edit && edit->now.state == EDIT_IMAGE)
+		rc = store_edit_again(edit, err);
+	else
+		rc = edit_make_private(file, page_no, &edit, err);
 	if (rc)
 		return rc;
 	*page = edit->now.image + PAGE_HEAD_SIZE;

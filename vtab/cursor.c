@@ -67,7 +67,8 @@ static struct table *table_of(const struct table_cursor *cursor)
 
 static int result(struct table_cursor *cursor, int rc, const struct err *err)
 {
-	return table_result(table_of(cursor), rc, err);
+	return __builtin_expect(rc, 0) ? table_result(table_of(cursor), rc, err)
+	                               : SQLITE_OK;
 }
 
 int cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **opened)
@@ -1190,7 +1191,8 @@ int cursor_column(sqlite3_vtab_cursor *read, sqlite3_context *context,
 	int rc;
 
 	if (column == table->definition.rowid_column) {
-		sqlite3_result_int64(context, cursor->rowid);
+		if (!sqlite3_vtab_nochange(context))
+			sqlite3_result_int64(context, cursor->rowid);
 		return SQLITE_OK;
 	}
 	if (column >= (int)table->definition.column_count) {

@@ -839,23 +839,7 @@ static int encode_row(struct change *change, struct span *row, struct err *err)
 	return ERR_NONE;
 }
 
-/* The same, from the old bytes where these will do. */
-static int patch_row(struct change *change, struct span *row, struct err *err)
-{
-	struct table *table = change->table;
-	int rc = row_reserve(table, change->old_row.size, err);
-
-	if (rc)
-		return rc;
-	*row = span_of(table->row, change->old_row.size);
-	if (row_patch(change->old_row, change->values, change->unchanged,
-	              table->definition.column_count, table->row))
-		return ERR_NONE;
-	rc = old_values_load(change, err);
-	return rc ? rc : encode_row(change, row, err);
-}
-
-static int write_row(struct change *change, bool patch, struct err *err)
+static int write_row(struct change *change, struct err *err)
 {
 	struct table *table = change->table;
 	int rowid_column = table->definition.rowid_column;
@@ -866,8 +850,7 @@ static int write_row(struct change *change, bool patch, struct err *err)
 
 	if (rowid_column >= 0)
 		change->values[rowid_column].type = VALUE_NULL;
-	rc = patch ? patch_row(change, &row, err)
-	           : encode_row(change, &row, err);
+	rc = encode_row(change, &row, err);
 	if (rc)
 		return rc;
 	change->written = true;
@@ -891,6 +874,30 @@ static int write_row(struct change *change, bool patch, struct err *err)
 	return rc;
 }
 
+/* Only the changed columns, in the page, if they keep their sizes. */
+static int patch_row(struct change *change, bool *done, struct err *err)
+{
+	struct table *table = change->table;
+	uint32_t columns = table->definition.column_count;
+	uint8_t key[8], *bytes;
+	int rc;
+
+	*done = false;
+	if (!row_fits(change->old_row, change->values, change->unchanged,
+	              columns))
+		return ERR_NONE;
+	btree_rowid_key(key, change->old_rowid);
+	rc = btree_edit_hit(&table->tree, &change->old_hit, span_of(key, 8),
+	                    &bytes, err);
+	if (rc || !bytes)
+		return rc;
+	change->written = true;
+	row_patch(change->old_row, change->values, change->unchanged, columns,
+	          bytes);
+	*done = true;
+	return ERR_NONE;
+}
+
 static int write_all(struct change *change, struct err *err)
 {
 	struct table *table = change->table;
@@ -909,7 +916,7 @@ static int write_all(struct change *change, struct err *err)
 		if (table->indexes[i].definition->kind == INDEX_GRAPH)
 			rc = write_graph(change, &table->indexes[i], err);
 	if (!rc)
-		rc = write_row(change, false, err);
+		rc = write_row(change, err);
 	if (!rc && !change->has_old)
 		table->rows += 1;
 	return rc;
@@ -968,12 +975,22 @@ static bool row_alone(const struct change *change)
 
 static int change_row_alone(struct change *change, struct err *err)
 {
-	uint32_t columns = change->table->definition.column_count;
+	const struct table_definition *definition = &change->table->definition;
 	int rc = ERR_NONE;
+	bool done;
 
-	for (uint32_t i = 0; !rc && !change->ignored && i < columns; i++)
-		rc = check_not_null(change, i, err);
-	return rc || change->ignored ? rc : write_row(change, true, err);
+	for (uint32_t i = 0; !rc && i < definition->column_count; i++)
+		if (!change->unchanged[i] && definition->columns[i].not_null)
+			rc = check_not_null(change, i, err);
+	if (rc || change->ignored)
+		return rc;
+	if (definition->rowid_column >= 0)
+		change->values[definition->rowid_column].type = VALUE_NULL;
+	rc = patch_row(change, &done, err);
+	if (rc || done)
+		return rc;
+	rc = old_values_load(change, err);
+	return rc ? rc : write_row(change, err);
 }
 
 static int hidden_is_set(struct change *change, int argc, sqlite3_value **argv,
@@ -1053,23 +1070,36 @@ static int code_that_rolls_back(int code)
 	}
 }
 
+/* Field by field: those of an old row and of new values are written when they are
+ * known, and nothing of them is read before. */
+static void change_begin(struct change *change, struct table *table,
+                         sqlite3_value *old, int argc)
+{
+	change->table = table;
+	change->has_old = sqlite3_value_type(old) != SQLITE_NULL;
+	change->has_new = argc > 1;
+	if (change->has_old)
+		change->old_rowid = sqlite3_value_int64(old);
+	change->vectors = table->vectors;
+	change->unchanged = table->unchanged;
+	change->values = table->values;
+	change->old_values = table->old_values;
+	change->replaced = NULL;
+	change->replaced_count = 0;
+	change->ignored = change->written = change->rowid_unchecked = false;
+	change->code = SQLITE_OK;
+	arena_reset(&table->row_arena);
+}
+
 int table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
                  sqlite3_int64 *rowid)
 {
 	struct table *table = (struct table *)(void *)vtab;
-	struct change change = {
-		.table = table, .vectors = table->vectors,
-		.unchanged = table->unchanged, .values = table->values,
-		.old_values = table->old_values,
-	};
+	struct change change;
 	struct err err;
 	int rc, code;
 
-	arena_reset(&table->row_arena);
-	change.has_old = sqlite3_value_type(argv[0]) != SQLITE_NULL;
-	change.has_new = argc > 1;
-	if (change.has_old)
-		change.old_rowid = sqlite3_value_int64(argv[0]);
+	change_begin(&change, table, argv[0], argc);
 	rc = change.has_new ? put(&change, argc, argv, rowid, &err)
 	                    : remove_row(&change, change.old_rowid, &err);
 	if (!rc)

@@ -52,6 +52,12 @@ int value_take(sqlite3_value *from, enum affinity affinity,
 	int type = sqlite3_value_type(from);
 
 	*value = (struct value){ .type = VALUE_NULL };
+	if (type == SQLITE_INTEGER && affinity != AFFINITY_TEXT &&
+	    affinity != AFFINITY_REAL) {
+		value->type = VALUE_INTEGER;
+		value->integer = sqlite3_value_int64(from);
+		return ERR_NONE;
+	}
 	if (affinity == AFFINITY_TEXT &&
 	    (type == SQLITE_INTEGER || type == SQLITE_FLOAT)) {
 		value->type = VALUE_TEXT;

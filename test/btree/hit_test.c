@@ -19,7 +19,7 @@ struct hunt {
 	struct memory memories[HITS];
 	struct sorted_model marks[MARKS_MAX + 1]; /* [0]: the transaction's start */
 	int mark_count;
-	uint64_t fresh_puts, fresh_deletes;
+	uint64_t fresh_puts, fresh_deletes, edits;
 };
 
 static int differ(struct test *t, int line, const char *what)
@@ -72,6 +72,31 @@ static int put(struct hunt *hunt, struct memory *memory, struct test *t)
 		model_put(&bed->model, key_of(memory), value);
 	free(bytes);
 	return rc;
+}
+
+/* As put(), but of bytes as many as there are, written where they are. */
+static int edit(struct hunt *hunt, struct memory *memory, struct test *t)
+{
+	struct tree_bed *bed = &hunt->bed;
+	uint8_t byte = (uint8_t)test_random(&bed->random), *bytes;
+	struct span now;
+	size_t at;
+	bool there;
+
+	if (btree_edit_hit(&bed->tree, &memory->hit, key_of(memory), &bytes,
+	                   &t->err))
+		return differ(t, __LINE__, t->err.text);
+	if (!bytes)
+		return ERR_NONE;
+	hunt->edits++;
+	at = model_find(&bed->model, key_of(memory), &there);
+	if (!there ||
+	    bed->model.entries[at].value.size != memory->hit.value_size)
+		return differ(t, __LINE__, "what is not there can be edited");
+	memset(bytes, byte, memory->hit.value_size);
+	now = span_of(bytes, memory->hit.value_size);
+	model_put(&bed->model, key_of(memory), now);
+	return ERR_NONE;
 }
 
 static int delete(struct hunt *hunt, struct memory *memory, struct test *t)
@@ -151,6 +176,14 @@ static int step(struct hunt *hunt, struct test *t)
 		if (!rc)
 			rc = delete(hunt, memory, t);
 		break;
+	case 10:
+		rc = edit(hunt, memory, t);
+		break;
+	case 11: case 12:
+		rc = look(hunt, memory, t);
+		if (!rc)
+			rc = edit(hunt, memory, t);
+		break;
 	default:
 		rc = look(hunt, memory, t);
 		if (!rc)
@@ -192,8 +225,10 @@ static void hits_follow_the_model(struct test *t, uint32_t usable_size,
 		bed_close(&hunt->bed);
 		if (!rc) {
 			EXPECT_EQ(t, hunt->bed.heap.used, 0);
-			EXPECT(t, hunt->fresh_puts > steps / 30);
+			EXPECT(t, hunt->fresh_puts > steps / 60);
 			EXPECT(t, hunt->fresh_deletes > steps / 100);
+			EXPECT(t, (hunt->edits > steps / 50) ==
+			          (keys <= BED_ROWIDS_WIDE));
 		}
 		free(hunt);
 	}
