@@ -5,6 +5,8 @@
  *   turdb_readers([schema])   pid, age_ms, txid, writer
  *   turdb_wal([schema])       segment, bytes, first_lsn
  *   turdb_problems([level])   problem: one row for each thing wrong
+ *   turdb_tables([schema]), turdb_columns([table]), turdb_indexes([table])
+ *                             as vtab_describe() has them
  *
  * One module serves them all. A report is filled whole when the scan begins, so
  * that its rows are of one moment, and read back from memory. Its argument is a
@@ -12,16 +14,19 @@
  */
 #include "ext/ext.h"
 
+#include "vtab/vtab.h"
+
 #include <stdio.h>
 #include <string.h>
 
 SQLITE_EXTENSION_INIT3
 
-enum { COLUMNS_MAX = 4 };
+enum { COLUMNS_MAX = 12 };
 
 struct cell {
 	int64_t number;
 	char *text; /* NULL: a number */
+	bool null;
 };
 
 struct row {
@@ -204,6 +209,56 @@ static int fill_problems(struct report_cursor *cursor,
 	return rc == ERR_CORRUPT && cursor->rows ? ERR_NONE : rc;
 }
 
+struct description {
+	struct report_cursor *cursor;
+	int columns;
+};
+
+static void add_cells(void *context, const struct vtab_cell *cells)
+{
+	struct description *description = context;
+	struct row *row = add_row(description->cursor);
+
+	for (int i = 0; row && i < description->columns; i++) {
+		row->cells[i].number = cells[i].number;
+		row->cells[i].null = cells[i].null;
+		if (cells[i].text)
+			set_text(description->cursor, &row->cells[i],
+			         cells[i].text);
+	}
+}
+
+static int fill_description(struct report_cursor *cursor,
+                            struct report_table *table,
+                            sqlite3_value *argument, enum vtab_report report,
+                            struct err *err)
+{
+	struct description description = { cursor, table->kind->columns };
+
+	return vtab_describe(table->db, report,
+	                     argument ? (const char *)sqlite3_value_text(argument)
+	                              : NULL,
+	                     add_cells, &description, err);
+}
+
+static int fill_tables(struct report_cursor *cursor, struct report_table *table,
+                       sqlite3_value *argument, struct err *err)
+{
+	return fill_description(cursor, table, argument, VTAB_TABLES, err);
+}
+
+static int fill_columns(struct report_cursor *cursor, struct report_table *table,
+                        sqlite3_value *argument, struct err *err)
+{
+	return fill_description(cursor, table, argument, VTAB_COLUMNS, err);
+}
+
+static int fill_indexes(struct report_cursor *cursor, struct report_table *table,
+                        sqlite3_value *argument, struct err *err)
+{
+	return fill_description(cursor, table, argument, VTAB_INDEXES, err);
+}
+
 static const struct report_kind kinds[] = {
 	{ "turdb_status", "CREATE TABLE x(name TEXT, value INTEGER, what TEXT, schema HIDDEN)",
 	  3, fill_status },
@@ -213,6 +268,15 @@ static const struct report_kind kinds[] = {
 	  3, fill_wal },
 	{ "turdb_problems", "CREATE TABLE x(problem TEXT, level HIDDEN)",
 	  1, fill_problems },
+	{ "turdb_tables", "CREATE TABLE x(schema TEXT, name TEXT, rows INTEGER, columns INTEGER, indexes INTEGER, pages INTEGER, "
+	  "bytes INTEGER, index_bytes INTEGER, file TEXT, of_schema HIDDEN)",
+	  9, fill_tables },
+	{ "turdb_columns", "CREATE TABLE x(schema TEXT, tbl_name TEXT, cid INTEGER, name TEXT, type TEXT, \"notnull\" INTEGER, "
+	  "dflt_value TEXT, pk INTEGER, collation TEXT, generated TEXT, of_table HIDDEN)",
+	  10, fill_columns },
+	{ "turdb_indexes", "CREATE TABLE x(schema TEXT, tbl_name TEXT, name TEXT, kind TEXT, \"unique\" INTEGER, origin TEXT, "
+	  "columns TEXT, options TEXT, entries INTEGER, pages INTEGER, bytes INTEGER, file TEXT, of_table HIDDEN)",
+	  12, fill_indexes },
 };
 
 /* --- the module ------------------------------------------------------------------------ */
@@ -341,6 +405,8 @@ static int report_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
 	if (column >= table->kind->columns)
 		return SQLITE_OK;
 	cell = &cursor->at->cells[column];
+	if (cell->null)
+		return SQLITE_OK;
 	if (cell->text)
 		sqlite3_result_text(context, cell->text, -1, SQLITE_TRANSIENT);
 	else

@@ -30,4 +30,21 @@ int vtab_check(sqlite3 *db, const char *schema, const char *table, int level,
                void (*problem)(void *context, const char *sentence),
                void *context, struct err *err);
 
+/* One row for each table of a schema, or each column or index of a table (`name`;
+ * NULL for all there are). Cells, borrowed for the call:
+ *   tables   schema, name, rows, columns, indexes, pages, bytes, index_bytes, file
+ *   columns  schema, tbl_name, cid, name, type, notnull, dflt_value, pk, collation,
+ *            generated
+ *   indexes  schema, tbl_name, name, kind, unique, origin, columns, options, entries,
+ *            pages, bytes, file */
+enum vtab_report { VTAB_TABLES, VTAB_COLUMNS, VTAB_INDEXES };
+struct vtab_cell {
+	const char *text;  /* NULL: a number */
+	int64_t number;
+	bool null;
+};
+int vtab_describe(sqlite3 *db, enum vtab_report report, const char *name,
+                  void (*row)(void *context, const struct vtab_cell *cells),
+                  void *context, struct err *err);
+
 #endif
