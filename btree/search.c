@@ -117,6 +117,8 @@ static inline float share_of(uint64_t head, uint64_t low, uint64_t high)
 {
 	if (head <= low || high <= low)
 		return 0;
+	if (head >= high)
+		return 1;
 	return (float)(head - low) / (float)(high - low);
 }
 

@@ -89,6 +89,12 @@ int store_entry_check(const struct catalog_entry *entry, uint32_t file_id,
 		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
 		               "file %u has the unknown kind %u", file_id,
 		               kind);
+	if (file_id == STORE_CATALOG_FILE_ID &&
+	    load_le32(entry->bytes + CATALOG_PAGE_COUNT_AT) <
+	            STORE_FIRST_FREE_FILE_ID)
+		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
+		               "the next file would be file %u",
+		               load_le32(entry->bytes + CATALOG_PAGE_COUNT_AT));
 	if ((page_size != PLACE_SIZE && page_size != STORE_PAGE_SIZE) ||
 	    depth > MAP_DEPTH_MAX)
 		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
@@ -107,6 +113,26 @@ int store_entry_check(const struct catalog_entry *entry, uint32_t file_id,
 	return ERR_NONE;
 }
 
+static int catalog_page_borrow(struct store *store, const struct page_ref *ref,
+                               uint32_t page_no, const uint8_t **page,
+                               struct err *err)
+{
+	int rc;
+
+	if (ref->flags & REF_FLAG_FREE)
+		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
+		               "page %u is marked free", page_no);
+	rc = page_file_borrow(store->catalog_file, ref, page_no, page, err);
+	if (rc)
+		return rc;
+	if (load_le32(*page + CATALOG_PAGE_MAGIC_AT) != CATALOG_PAGE_MAGIC ||
+	    load_le32(*page + CATALOG_PAGE_NO_AT) != page_no)
+		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
+		               "unit %u is not catalog page %u", ref->place,
+		               page_no);
+	return ERR_NONE;
+}
+
 /* Lends a catalog page; NULL when there is none with this number. */
 static int catalog_page(struct store *store, const struct page_table *catalog,
                         uint32_t page_no, struct page_ref *ref,
@@ -118,15 +144,7 @@ static int catalog_page(struct store *store, const struct page_table *catalog,
 	*page = NULL;
 	if (rc || ref->length == 0)
 		return rc;
-	rc = page_file_borrow(store->catalog_file, ref, page_no, page, err);
-	if (rc)
-		return rc;
-	if (load_le32(*page + CATALOG_PAGE_MAGIC_AT) != CATALOG_PAGE_MAGIC ||
-	    load_le32(*page + CATALOG_PAGE_NO_AT) != page_no)
-		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
-		               "unit %u is not catalog page %u", ref->place,
-		               page_no);
-	return ERR_NONE;
+	return catalog_page_borrow(store, ref, page_no, page, err);
 }
 
 static uint8_t *entry_at(uint8_t *page, uint32_t slot)
@@ -156,20 +174,57 @@ int store_catalog_read(struct store *store, const struct page_table *catalog,
 	                      &ref, &page, err);
 
 	memset(entry, 0, sizeof *entry);
-	if (rc || !page)
-		return rc;
-	return entry_of_page(page, file_id, entry, err);
+	if (!rc && page)
+		rc = entry_of_page(page, file_id, entry, err);
+	if (!rc && file_id == STORE_CATALOG_FILE_ID && !store_entry_live(entry))
+		rc = err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
+		             "it has no entry of its own");
+	return rc;
 }
 
-static int catalog_pages(struct store *store, const struct page_table *catalog,
-                         uint32_t *pages, struct err *err)
-{
-	struct catalog_entry own;
-	int rc = store_catalog_read(store, catalog, STORE_CATALOG_FILE_ID, &own,
-	                            err);
-	uint32_t next = load_le32(own.bytes + CATALOG_PAGE_COUNT_AT);
+struct catalog_walk {
+	struct store *store;
+	uint32_t next_file_id;
+	int (*each)(void *context, uint32_t file_id,
+	            const struct catalog_entry *entry, struct err *err);
+	void *context;
+};
 
-	*pages = (next + CATALOG_PAGE_ENTRIES - 1) / CATALOG_PAGE_ENTRIES;
+static int visit_entry(const struct catalog_walk *walk, const uint8_t *page,
+                       uint32_t file_id, struct err *err)
+{
+	struct catalog_entry entry;
+	int rc;
+
+	if (file_id == STORE_CATALOG_FILE_ID)
+		return ERR_NONE;
+	rc = entry_of_page(page, file_id, &entry, err);
+	if (rc || !store_entry_live(&entry))
+		return rc;
+	if (file_id >= walk->next_file_id)
+		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
+		               "there is file %u, but the next one would be file %u",
+		               file_id, walk->next_file_id);
+	return walk->each(walk->context, file_id, &entry, err);
+}
+
+static int visit_page(void *context, uint32_t level, uint64_t index,
+                      const struct page_ref *ref, struct err *err)
+{
+	const struct catalog_walk *walk = context;
+	uint32_t page_no = (uint32_t)index;
+	const uint8_t *page;
+	int rc;
+
+	if (level)
+		return ERR_NONE;
+	if (page_no >= UINT32_MAX / CATALOG_PAGE_ENTRIES)
+		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
+		               "page %u is beyond all file ids", page_no);
+	rc = catalog_page_borrow(walk->store, ref, page_no, &page, err);
+	for (uint32_t i = 0; !rc && i < CATALOG_PAGE_ENTRIES; i++)
+		rc = visit_entry(walk, page, page_no * CATALOG_PAGE_ENTRIES + i,
+		                 err);
 	return rc;
 }
 
@@ -179,28 +234,17 @@ int store_catalog_each(struct store *store, const struct page_table *catalog,
                                    struct err *err),
                        void *context, struct err *err)
 {
-	uint32_t pages;
-	int rc = catalog_pages(store, catalog, &pages, err);
+	struct catalog_walk walk = { .store = store, .each = each,
+		                     .context = context };
+	struct catalog_entry own;
+	int rc = store_catalog_read(store, catalog, STORE_CATALOG_FILE_ID, &own,
+	                            err);
 
-	for (uint32_t page_no = 0; !rc && page_no < pages; page_no++) {
-		struct page_ref ref;
-		const uint8_t *page;
-
-		rc = catalog_page(store, catalog, page_no, &ref, &page, err);
-		if (rc || !page)
-			continue;
-		for (uint32_t i = 0; !rc && i < CATALOG_PAGE_ENTRIES; i++) {
-			uint32_t file_id = page_no * CATALOG_PAGE_ENTRIES + i;
-			struct catalog_entry entry;
-
-			if (file_id == STORE_CATALOG_FILE_ID)
-				continue;
-			rc = entry_of_page(page, file_id, &entry, err);
-			if (!rc && store_entry_live(&entry))
-				rc = each(context, file_id, &entry, err);
-		}
-	}
-	return rc;
+	if (rc)
+		return rc;
+	walk.next_file_id = load_le32(own.bytes + CATALOG_PAGE_COUNT_AT);
+	return page_table_walk(store->catalog_file, catalog, 0, visit_page,
+	                       &walk, err);
 }
 
 /* Writes one changed catalog page to a new place. */

@@ -23,6 +23,7 @@ struct checking {
 	uint8_t *seen;       /* a bit per place of the file */
 	uint64_t capacity;
 	uint32_t pages, free_pages;
+	uint64_t page_count; /* numbers below it are in use or free */
 };
 
 static void report(struct checking *checking, const struct err *err)
@@ -48,6 +49,10 @@ static void say(struct checking *checking, uint64_t page, const char *what,
 static void note_places(struct checking *checking, uint64_t page,
                         const struct page_ref *ref, uint32_t units)
 {
+	if (checking->file_id == STORE_CATALOG_FILE_ID &&
+	    ref->place < META_FIRST_PLACE)
+		say(checking, page, "lies where superblocks and locks are, at place",
+		    ref->place);
 	for (uint32_t i = 0; i < units; i++) {
 		uint64_t place = (uint64_t)ref->place + i;
 
@@ -77,6 +82,9 @@ static int visit(void *context, uint32_t level, uint64_t index,
 	struct err why;
 
 	(void)err;
+	if (level == 0 && index >= checking->page_count)
+		say(checking, index, "is beyond the number of pages:",
+		    checking->page_count);
 	if (ref->flags & REF_FLAG_FREE) {
 		checking->free_pages++;
 		return ERR_NONE;
@@ -102,6 +110,11 @@ static int check_free_chain(struct checking *checking, struct err *err)
 	struct page_table table;
 
 	store_entry_table(checking->entry, &table);
+	if (count != checking->free_pages) {
+		say(checking, 0, "the catalog counts other free pages than its file:",
+		    count);
+		return ERR_NONE;
+	}
 	for (uint32_t i = 0; i < count; i++) {
 		struct page_ref ref;
 		int rc = page_table_find(checking->file, &table, page_no, &ref,
@@ -119,9 +132,6 @@ static int check_free_chain(struct checking *checking, struct err *err)
 	if (page_no != 0)
 		say(checking, page_no,
 		    "is a free page more than the catalog counts:", count);
-	if (count != checking->free_pages)
-		say(checking, 0, "free pages outside the chain:",
-		    checking->free_pages);
 	return ERR_NONE;
 }
 
@@ -165,6 +175,8 @@ static int check_file(void *context, uint32_t file_id,
 	checking->entry = entry;
 	checking->page_size = load_le32(entry->bytes + CATALOG_PAGE_SIZE_AT);
 	checking->units = store_units(checking->page_size);
+	checking->page_count = file_id == STORE_SQLITE_FILE_ID
+		? UINT64_MAX : load_le32(entry->bytes + CATALOG_PAGE_COUNT_AT);
 	store_entry_table(entry, &table);
 	rc = check_table(checking, &table, err);
 	if (!rc && load_le32(entry->bytes + CATALOG_ID_AT) !=
@@ -214,6 +226,7 @@ int store_check(struct store_view *view, int level,
 	checking.file_id = STORE_CATALOG_FILE_ID;
 	checking.units = 1;
 	checking.page_size = PLACE_SIZE;
+	checking.page_count = UINT64_MAX;
 	rc = check_table(&checking, &view->root.catalog, err);
 	if (!rc)
 		rc = store_catalog_each(store, &view->root.catalog, check_file,
@@ -226,7 +239,9 @@ int store_check(struct store_view *view, int level,
 		return rc;
 	if (!checking.any)
 		return ERR_NONE;
-	if (err)
+	if (err) {
 		*err = checking.first;
+		err->code = ERR_CORRUPT;
+	}
 	return ERR_CORRUPT;
 }

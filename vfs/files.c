@@ -89,7 +89,14 @@ release:
 int store_files_get(struct store *store, const struct catalog_entry *entry,
                     struct page_file **file, struct err *err)
 {
-	return get(store, entry, false, file, err);
+	char name[96];
+	int rc = get(store, entry, false, file, err);
+
+	if (rc != ERR_MISSING)
+		return rc;
+	store_entry_name(entry, name);
+	return err_set(err, ERR_CORRUPT, "open", name,
+	               "the catalog names it, but it is not there");
 }
 
 int store_files_make(struct store *store, const struct catalog_entry *entry,

@@ -648,6 +648,30 @@ int page_table_apply(struct page_file *file, const struct page_table *old,
 
 /* --- walking -------------------------------------------------------------- */
 
+/* Every unit is reached at most once, so what is reached ends with the file: map
+ * pages that many others lead to would otherwise keep a walk busy for days. */
+struct reach {
+	uint64_t units; /* still to be reached */
+};
+
+static int reach_open(struct reach *reach, struct page_file *file,
+                      struct err *err)
+{
+	return page_file_capacity(file, &reach->units, err);
+}
+
+static int reach_more(struct reach *reach, const struct page_file *file,
+                      const struct page_ref *ref, struct err *err)
+{
+	if (reach->units < units_of(ref))
+		return err_set(err, ERR_CORRUPT, "walk the page table of",
+		               page_file_name(file),
+		               "it reaches more places than the file has: "
+		               "some of its map pages are shared");
+	reach->units -= units_of(ref);
+	return ERR_NONE;
+}
+
 struct walk {
 	struct page_file *file;
 	uint64_t born_after;
@@ -655,6 +679,7 @@ struct walk {
 	             const struct page_ref *ref, struct err *err);
 	void *context;
 	struct err *err;
+	struct reach reach;
 };
 
 static int walk_subtree(struct walk *walk, uint32_t level, uint64_t index,
@@ -666,7 +691,9 @@ static int walk_subtree(struct walk *walk, uint32_t level, uint64_t index,
 
 	if (walk->born_after && ref->birth <= walk->born_after)
 		return ERR_NONE;
-	rc = walk->visit(walk->context, level, index, ref, walk->err);
+	rc = reach_more(&walk->reach, walk->file, ref, walk->err);
+	if (!rc)
+		rc = walk->visit(walk->context, level, index, ref, walk->err);
 	if (rc || level == 0)
 		return rc;
 	rc = read_map(walk->file, ref, level, index, &map, walk->err);
@@ -687,10 +714,14 @@ int page_table_walk(struct page_file *file, const struct page_table *table,
                                  struct err *err),
                     void *context, struct err *err)
 {
-	struct walk walk = { file, born_after, visit, context, err };
+	struct walk walk = { .file = file, .born_after = born_after,
+		             .visit = visit, .context = context, .err = err };
 	int rc = check_depth(file, table, err);
 
 	if (rc || (table->depth == 0 && is_none(&table->root)))
+		return rc;
+	rc = reach_open(&walk.reach, file, err);
+	if (rc)
 		return rc;
 	return walk_subtree(&walk, table->depth, 0, &table->root);
 }
@@ -703,6 +734,7 @@ struct difference {
 	                uint64_t birth, struct err *err);
 	void *context;
 	struct err *err;
+	struct reach reach;
 };
 
 static int differ(struct difference *d, uint32_t level, uint64_t index,
@@ -761,8 +793,10 @@ static int differ(struct difference *d, uint32_t level, uint64_t index,
 		return ERR_NONE;
 	if (newer->level == level && is_same(old, &newer->ref))
 		return ERR_NONE;
-	rc = d->only_old(d->context, old->place, units_of(old), old->birth,
-	                 d->err);
+	rc = reach_more(&d->reach, d->file, old, d->err);
+	if (!rc)
+		rc = d->only_old(d->context, old->place, units_of(old),
+		                 old->birth, d->err);
 	if (rc || level == 0)
 		return rc;
 	return differ_below(d, level, index, old, newer);
@@ -796,13 +830,16 @@ int page_table_difference(struct page_file *file,
                                           struct err *err),
                           void *context, struct err *err)
 {
-	struct difference d = { file, only_old, context, err };
+	struct difference d = { .file = file, .only_old = only_old,
+		                .context = context, .err = err };
 	struct subtree other = { newer->root, newer->depth };
 	int rc;
 
 	rc = check_depth(file, old, err);
 	if (!rc)
 		rc = check_depth(file, newer, err);
+	if (!rc)
+		rc = reach_open(&d.reach, file, err);
 	if (!rc)
 		rc = lower_newer(&d, old->depth, &other);
 	if (rc)

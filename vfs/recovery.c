@@ -183,6 +183,25 @@ static int explain(struct store *store, const struct superblock *super, int rc,
 	               reason.text);
 }
 
+/* Nothing has been written yet when damage is met (R3). */
+static int rehearse(struct store *store, const struct superblock *super,
+                    const struct store_root *base, struct err *err)
+{
+	struct replay *replay;
+	uint64_t end;
+	int rc = store_replay_open(store, base, true, &replay, err);
+
+	if (rc)
+		return rc;
+	store_replay_rehearse(replay);
+	rc = wal_replay(store->wal, super->lsn, each_record, replay, &end, err);
+	rc = explain(store, super, rc, err);
+	if (!rc)
+		rc = store_replay_rehearsed(replay, err);
+	store_replay_close(replay);
+	return rc;
+}
+
 static int replay_log(struct store *store, struct superblock *super,
                       struct store_root *root, struct err *err)
 {
@@ -190,8 +209,12 @@ static int replay_log(struct store *store, struct superblock *super,
 	struct store_root base = *root;
 	uint64_t end = super->lsn;
 	bool changed;
-	int rc = store_replay_open(store, &base, true, &replay, err);
+	int rc = ERR_NONE;
 
+	if (!store->options.immutable)
+		rc = rehearse(store, super, &base, err);
+	if (!rc)
+		rc = store_replay_open(store, &base, true, &replay, err);
 	if (rc)
 		return rc;
 	rc = store->options.immutable

@@ -12,6 +12,9 @@
  *      read to verify them.
  * (R2) Nothing is written over what the base reaches, so a replay that dies is
  *      repaired by the next one.
+ * (R3) A recovery rehearses first: everything but the writing. Damage to the log, to
+ *      the pages that its differences build on, or to map pages is met before a byte
+ *      has changed.
  */
 #include "vfs/record_format.h"
 #include "vfs/store_private.h"
@@ -29,6 +32,7 @@ struct replay_page {
 struct replay_file {
 	uint32_t file_id;
 	bool exists, existed, entry_changed, gone;
+	bool unmade, missing;      /* rehearsed: its header, its name are not there */
 	struct catalog_entry entry;
 	struct page_table table;
 	struct page_file *file;
@@ -42,7 +46,7 @@ struct replay_file {
 struct replay {
 	struct store *store;
 	struct store_root base;
-	bool alone;
+	bool alone, rehearsal;
 	uint64_t txid;
 	uint64_t records;
 	struct replay_file *files;
@@ -72,6 +76,11 @@ free_replay:
 no_memory:
 	return err_set(err, ERR_NOMEM, "replay log of", store->path,
 	               "working memory");
+}
+
+void store_replay_rehearse(struct replay *replay)
+{
+	replay->rehearsal = true;
 }
 
 void store_replay_close(struct replay *replay)
@@ -140,6 +149,23 @@ static int file_find(struct replay *replay, uint32_t file_id,
 	return ERR_NONE;
 }
 
+/* Rehearsed: what file_appear() is going to make. */
+static int file_will_appear(struct replay *replay, struct replay_file *file,
+                            struct err *err)
+{
+	struct store *store = replay->store;
+	struct os_identity identity;
+	char name[96];
+	int rc;
+
+	store_entry_name(&file->entry, name);
+	rc = store->os->methods->identify(store->os, store->dir, name, &identity,
+	                                  err);
+	file->unmade = true;
+	file->missing = !rc && identity.kind == OS_NODE_MISSING;
+	return rc;
+}
+
 /* A file whose creation or header had not reached the disk is made again; one whose
  * header is there is kept, for a PLACED page may lie in it. That header is written
  * again, too (R1): a sync that failed may have left it in the page cache only. */
@@ -153,13 +179,28 @@ static int file_appear(struct replay *replay, struct replay_file *file,
 	if (file->file)
 		return ERR_NONE;
 	rc = store_files_get(store, &file->entry, &file->file, &ignored);
-	if (rc == ERR_MISSING || rc == ERR_CORRUPT)
+	if (replay->rehearsal && (!rc || rc == ERR_CORRUPT))
+		return rc ? file_will_appear(replay, file, err) : ERR_NONE;
+	if (rc == ERR_CORRUPT)
 		rc = store_files_make(store, &file->entry, &file->file, err);
 	else if (!rc)
 		rc = page_file_header_write(file->file, err);
 	else if (err)
 		*err = ignored;
 	return rc;
+}
+
+/* What a file is never changes; its name comes from its id and hint. */
+static bool same_file(const struct catalog_entry *before,
+                      const struct catalog_entry *after)
+{
+	const uint8_t *a = before->bytes, *b = after->bytes;
+
+	return a[CATALOG_KIND_AT] == b[CATALOG_KIND_AT] &&
+	       load_le32(a + CATALOG_PAGE_SIZE_AT) ==
+	               load_le32(b + CATALOG_PAGE_SIZE_AT) &&
+	       memcmp(a + CATALOG_BIRTH_AT, b + CATALOG_BIRTH_AT,
+	              CATALOG_STATE_AT - CATALOG_BIRTH_AT) == 0;
 }
 
 static int apply_entry(struct replay *replay, struct replay_file *file,
@@ -175,6 +216,8 @@ static int apply_entry(struct replay *replay, struct replay_file *file,
 	                        CATALOG_ENTRY_LOGGED, err);
 	if (!rc)
 		rc = store_entry_check(&file->entry, file->file_id, err);
+	if (!rc && file->exists && !same_file(&before, &file->entry))
+		rc = bad(replay, err, "a file becomes another", item->file_id, 0);
 	if (rc)
 		return rc;
 	file->entry_changed = true;
@@ -220,22 +263,6 @@ static int page_room(struct replay *replay, struct replay_file *file,
 	return ERR_NONE;
 }
 
-static int page_set(struct replay *replay, struct replay_file *file,
-                    uint32_t page_no, const struct page_ref *ref,
-                    struct err *err)
-{
-	int rc = page_room(replay, file, err);
-	struct replay_page *page;
-
-	if (rc)
-		return rc;
-	page = page_slot(file, page_no);
-	file->count += !page->used;
-	*page = (struct replay_page){ .page_no = page_no, .used = true,
-	                              .ref = *ref };
-	return ERR_NONE;
-}
-
 static int page_now(struct replay_file *file, uint32_t page_no,
                     struct page_ref *ref, struct err *err)
 {
@@ -251,6 +278,25 @@ static int page_now(struct replay_file *file, uint32_t page_no,
 	if (!file->existed)
 		return ERR_NONE;
 	return page_table_find(file->file, &file->table, page_no, ref, err);
+}
+
+static int page_set(struct replay *replay, struct replay_file *file,
+                    uint32_t page_no, const struct page_ref *ref,
+                    struct err *err)
+{
+	int rc = page_room(replay, file, err);
+	struct page_ref before;
+	struct replay_page *page;
+
+	if (!rc && replay->rehearsal)
+		rc = page_now(file, page_no, &before, err);
+	if (rc)
+		return rc;
+	page = page_slot(file, page_no);
+	file->count += !page->used;
+	*page = (struct replay_page){ .page_no = page_no, .used = true,
+	                              .ref = *ref };
+	return ERR_NONE;
 }
 
 static int place_note(struct replay *replay, struct replay_file *file,
@@ -287,31 +333,41 @@ static int place_check(const struct replay *replay,
 	return ERR_NONE;
 }
 
+/* The image that a change builds on; rehearsed, *bytes stays as it is where a record
+ * would have made that image by now. */
+static int read_before(struct replay *replay, struct replay_file *file,
+                       uint32_t page_no, const uint8_t **bytes, struct err *err)
+{
+	struct page_ref before;
+	int rc = page_now(file, page_no, &before, err);
+
+	if (rc)
+		return rc;
+	if (before.length == 0 || (before.flags & REF_FLAG_FREE))
+		return bad(replay, err, "a change to a page that is not there",
+		           file->file_id, page_no);
+	if (replay->rehearsal && before.birth > replay->base.txid)
+		return ERR_NONE;
+	return page_file_borrow(file->file, &before, page_no, bytes, err);
+}
+
 static int rewrite(struct replay *replay, struct replay_file *file,
                    const struct record_item *item, struct page_ref *ref,
                    struct err *err)
 {
-	struct page_ref before;
 	const uint8_t *base = store_zeros;
 	uint64_t checksum, capacity;
 	int rc = ERR_NONE;
 
-	if (item->kind == RECORD_DIFF) {
-		rc = page_now(file, item->page_no, &before, err);
-		if (!rc && (before.length == 0 ||
-		            (before.flags & REF_FLAG_FREE)))
-			rc = bad(replay, err, "a change to a page that is not there",
-			         file->file_id, item->page_no);
-		if (!rc)
-			rc = page_file_borrow(file->file, &before,
-			                      item->page_no, &base, err);
-		if (rc)
-			return rc;
-	}
-	memcpy(replay->image, base, ref->length);
+	if (item->kind == RECORD_DIFF)
+		rc = read_before(replay, file, item->page_no, &base, err);
+	if (rc)
+		return rc;
+	if (!replay->rehearsal)
+		memcpy(replay->image, base, ref->length);
 	rc = store_ranges_apply(item->ranges, base, replay->image, ref->length,
 	                        err);
-	if (rc)
+	if (rc || replay->rehearsal)
 		return rc;
 	checksum = page_file_checksum(file->file_id, item->page_no, ref->birth,
 	                              replay->image, ref->length);
@@ -326,6 +382,22 @@ static int rewrite(struct replay *replay, struct replay_file *file,
 	return page_file_write(file->file, ref, replay->image, err);
 }
 
+/* A page that is in its file already. Of a file whose name has not reached the disk
+ * that cannot be: its directory was synced before the record was written. */
+static int verify_placed(struct replay *replay, struct replay_file *file,
+                         const struct record_item *item,
+                         const struct page_ref *ref, struct err *err)
+{
+	const uint8_t *bytes;
+
+	if (file->missing)
+		return bad(replay, err, "the file of a page that was synced is not there",
+		           file->file_id, item->page_no);
+	if (file->unmade)
+		return ERR_NONE;
+	return page_file_verify(file->file, ref, item->page_no, &bytes, err);
+}
+
 static int apply_image(struct replay *replay, struct replay_file *file,
                        const struct record_item *item, struct err *err)
 {
@@ -334,7 +406,6 @@ static int apply_image(struct replay *replay, struct replay_file *file,
 	                        .birth = replay->txid,
 	                        .checksum = item->checksum };
 	uint32_t units = store_units(page_size);
-	const uint8_t *bytes;
 	int rc = place_check(replay, file, item, units, err);
 
 	if (rc)
@@ -342,8 +413,7 @@ static int apply_image(struct replay *replay, struct replay_file *file,
 	if (item->kind != RECORD_PLACED)
 		rc = rewrite(replay, file, item, &ref, err);
 	else
-		rc = page_file_verify(file->file, &ref, item->page_no, &bytes,
-		                      err);
+		rc = verify_placed(replay, file, item, &ref, err);
 	if (!rc)
 		rc = place_note(replay, file, ref.place, units, err);
 	if (!rc && !replay->alone)
@@ -366,7 +436,8 @@ static int apply_item(struct replay *replay, const struct record_item *item,
 		return rc;
 	if (item->kind == RECORD_ENTRY)
 		return apply_entry(replay, file, item, err);
-	if (!file->exists || !file->file)
+	if (!file->exists || (!file->file && !file->unmade) ||
+	    item->file_id == STORE_CATALOG_FILE_ID)
 		return bad(replay, err, "a page of a file that is not there",
 		           item->file_id, item->page_no);
 	switch (item->kind) {
@@ -525,6 +596,58 @@ static int finish_catalog(struct replay *replay, struct store_root *root,
 		                         count, replay->txid, &sink,
 		                         &root->catalog, err);
 	heap_free(store->heap, changes);
+	return rc;
+}
+
+static int by_place(const void *left, const void *right)
+{
+	const struct taken *a = left, *b = right;
+
+	return a->place < b->place ? -1 : a->place > b->place;
+}
+
+/* (R2) What the base reaches is named by no record. All places of a file have one
+ * size and are aligned to it. */
+static int visit_reached(void *context, uint32_t level, uint64_t index,
+                         const struct page_ref *ref, struct err *err)
+{
+	const struct replay_file *file = context;
+	struct taken wanted = { .place = ref->place };
+
+	if ((ref->flags & REF_FLAG_FREE) || !file->place_count)
+		return ERR_NONE;
+	wanted.place -= ref->place % file->places[0].units;
+	if (!bsearch(&wanted, file->places, file->place_count,
+	             sizeof file->places[0], by_place))
+		return ERR_NONE;
+	return err_set(err, ERR_CORRUPT, "replay log into",
+	               page_file_name(file->file),
+	               "a record writes to place %u, where the last checkpoint has %spage %" PRIu64,
+	               wanted.place, level ? "map " : "", index);
+}
+
+static int entry_nothing(void *context, uint32_t file_id,
+                         const struct catalog_entry *entry, struct err *err)
+{
+	(void)context, (void)file_id, (void)entry, (void)err;
+	return ERR_NONE;
+}
+
+int store_replay_rehearsed(struct replay *replay, struct err *err)
+{
+	int rc = store_catalog_each(replay->store, &replay->base.catalog,
+	                            entry_nothing, NULL, err);
+
+	for (struct replay_file *file = replay->files; !rc && file;
+	     file = file->next) {
+		if (!file->existed || file->file_id == STORE_CATALOG_FILE_ID)
+			continue;
+		if (file->place_count)
+			qsort(file->places, file->place_count,
+			      sizeof file->places[0], by_place);
+		rc = page_table_walk(file->file, &file->table, 0, visit_reached,
+		                     file, err);
+	}
 	return rc;
 }
 

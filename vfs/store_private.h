@@ -305,6 +305,7 @@ int store_catalog_apply(struct store *store, const struct page_table *old,
 
 /* --- files.c: open page files ------------------------------------------------------- */
 
+/* ERR_CORRUPT also when it is not there. */
 int store_files_get(struct store *store, const struct catalog_entry *entry,
                     struct page_file **file, struct err *err);
 /* Makes it (or remakes it in a replay) and enters it. */
@@ -407,6 +408,11 @@ int store_ranges_apply(struct span ranges, const uint8_t *base, uint8_t *bytes,
 struct replay;
 int store_replay_open(struct store *store, const struct store_root *base,
                       bool alone, struct replay **replay, struct err *err);
+/* Says that this replay is to be a rehearsal: records are followed, nothing is
+ * written. It ends in store_replay_rehearsed(), which looks at what a finish would
+ * read, instead of finish and sync. */
+void store_replay_rehearse(struct replay *replay);
+int store_replay_rehearsed(struct replay *replay, struct err *err);
 int store_replay_record(struct replay *replay, uint64_t lsn,
                         struct span payload, struct err *err);
 /* Builds page tables and the catalog for what was replayed. *changed false when no

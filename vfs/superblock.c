@@ -10,10 +10,17 @@
  */
 #include "base/checksum.h"
 #include "vfs/store_private.h"
+#include "wal/wal_format.h"
 
 #include <inttypes.h>
 
 enum copy_state { COPY_VALID, COPY_ZERO, COPY_BAD, COPY_NEWER };
+
+static bool segment_size_possible(uint64_t size)
+{
+	return size == 0 || (size >= WAL_SEGMENT_SIZE_MIN &&
+	                     size <= WAL_SEGMENT_SIZE_MAX);
+}
 
 static enum copy_state decode(const uint8_t *bytes, struct superblock *super)
 {
@@ -38,6 +45,8 @@ static enum copy_state decode(const uint8_t *bytes, struct superblock *super)
 	super->segment_size =
 		(uint64_t)load_le32(bytes + SUPER_SEGMENT_AT) * PLACE_SIZE;
 	if (super->txid == 0 || super->catalog.depth > MAP_DEPTH_MAX ||
+	    super->lsn % WAL_RECORD_ALIGNMENT || super->lsn > WAL_LSN_MAX ||
+	    !segment_size_possible(super->segment_size) ||
 	    load_le32(bytes + SUPER_PAGE_SIZE_AT) != STORE_PAGE_SIZE)
 		return COPY_BAD;
 	return COPY_VALID;

@@ -62,16 +62,11 @@ const struct catalog_entry *store_view_file_entry(const struct view_file *file)
 static int open_file(struct view_file *file, struct err *err)
 {
 	struct store *store = file->view->store;
-	int rc;
 
 	store_entry_name(&file->entry, file->name);
 	if (file->file)
 		return ERR_NONE;
-	rc = store_files_get(store, &file->entry, &file->file, err);
-	if (rc == ERR_MISSING)
-		return err_set(err, ERR_CORRUPT, "open", file->name,
-		               "the catalog names it, but it is not there");
-	return rc;
+	return store_files_get(store, &file->entry, &file->file, err);
 }
 
 static int load_committed(struct view_file *file, struct err *err)
@@ -346,6 +341,10 @@ static int method_allocate(struct pager *pager, enum page_kind kind,
 		return rc;
 	free_head = load_le32(entry->bytes + CATALOG_FREE_HEAD_AT);
 	page_count = load_le32(entry->bytes + CATALOG_PAGE_COUNT_AT);
+	if (free_head >= page_count && free_head)
+		return err_set(err, ERR_CORRUPT, "allocate in", file->name,
+		               "its first free page is page %u, it has %u pages",
+		               free_head, page_count);
 	number = free_head ? free_head : page_count;
 	if (number >= ENTRY_PAGE)
 		return err_set(err, ERR_TOOBIG, "allocate in", file->name,

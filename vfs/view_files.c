@@ -150,37 +150,66 @@ int store_file_info(struct store_view *view, uint32_t file_id,
 	return ERR_NONE;
 }
 
+struct listing {
+	struct store_view *view;
+	int (*each)(void *context, const struct store_file_info *info);
+	void *context;
+};
+
+/* A file as this transaction has it; `committed` NULL when only it does. */
+static int list_file(const struct listing *listing, uint32_t file_id,
+                     const struct catalog_entry *committed)
+{
+	struct edit *edit = store_edit_find(listing->view, file_id, ENTRY_PAGE);
+	struct catalog_entry entry;
+	struct store_file_info info;
+
+	if (edit && edit->now.state == EDIT_IMAGE)
+		memcpy(entry.bytes, edit->now.image, CATALOG_ENTRY_SIZE);
+	else if (committed && !(edit && edit->now.state == EDIT_REMOVED))
+		entry = *committed;
+	else
+		return ERR_NONE;
+	if (!store_entry_live(&entry))
+		return ERR_NONE;
+	info_of(&entry, &info);
+	return listing->each(listing->context, &info);
+}
+
+static int list_committed(void *context, uint32_t file_id,
+                          const struct catalog_entry *entry, struct err *err)
+{
+	(void)err;
+	return file_id < STORE_FIRST_FREE_FILE_ID
+	               ? ERR_NONE : list_file(context, file_id, entry);
+}
+
+/* By id: the two with fixed ids, which may be of this transaction, what is
+ * committed, what is new. */
 int store_file_each(struct store_view *view,
                     int (*each)(void *context,
                                 const struct store_file_info *info),
                     void *context, struct err *err)
 {
+	struct listing listing = { view, each, context };
 	struct view_file *catalog;
-	uint32_t next;
 	int rc = store_view_file(view, STORE_CATALOG_FILE_ID, &catalog, err);
 
-	if (rc)
-		return rc;
-	next = load_le32(store_view_file_entry(catalog)->bytes +
-	                 CATALOG_PAGE_COUNT_AT);
-	for (uint32_t id = STORE_SQLITE_FILE_ID; !rc && id < next; id++) {
-		struct edit *edit = store_edit_find(view, id, ENTRY_PAGE);
+	for (uint32_t id = STORE_SQLITE_FILE_ID;
+	     !rc && id < STORE_FIRST_FREE_FILE_ID; id++) {
 		struct catalog_entry entry;
-		struct store_file_info info;
 
-		if (edit && edit->now.state == EDIT_REMOVED)
-			continue;
-		if (edit && edit->now.state == EDIT_IMAGE)
-			memcpy(entry.bytes, edit->now.image,
-			       CATALOG_ENTRY_SIZE);
-		else
-			rc = store_catalog_read(view->store,
-			                        &view->root.catalog, id, &entry,
-			                        err);
-		if (rc || !store_entry_live(&entry))
-			continue;
-		info_of(&entry, &info);
-		rc = each(context, &info);
+		rc = store_catalog_read(view->store, &view->root.catalog, id,
+		                        &entry, err);
+		if (!rc)
+			rc = list_file(&listing, id,
+			               store_entry_live(&entry) ? &entry : NULL);
 	}
+	if (!rc)
+		rc = store_catalog_each(view->store, &view->root.catalog,
+		                        list_committed, &listing, err);
+	for (uint32_t id = view->first_new_file_id;
+	     !rc && id && id < view->next_file_id; id++)
+		rc = list_file(&listing, id, NULL);
 	return rc;
 }

@@ -26,9 +26,12 @@ int sql_rig_view_control(void)
 	return VFS_FCNTL_VIEW;
 }
 
-/* Each process brings its stores; those the library made for itself go. */
+/* Each process brings its calls and its stores; those the library made for itself
+ * go. */
 void sql_rig_environment_own(struct vfs_environment *environment)
 {
 	store_environment_close(environment->stores);
 	environment->stores = NULL;
+	os_posix_close(environment->os);
+	environment->os = NULL;
 }
