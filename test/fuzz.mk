@@ -9,6 +9,8 @@ FUZZ_PROGRAMS := $(FUZZ_ALL:%=$(OUT)/%_fuzz)
 FUZZ_OBJECTS := $(FUZZ_ALL:%=$(OUT)/test/fuzz/%_fuzz.o)
 FUZZ_MAINS := $(FUZZ_ALL:%=$(OUT)/test/fuzz/%_main.o)
 FUZZ_LIBS := $(OUT)/libhelper.a $(OUT)/libtop.a $(OUT)/libcore.a
+# What is tested leads the fuzzer, not the disk it is tested on.
+FUZZ_PLAIN := -fno-sanitize=all -fno-sanitize-coverage=trace-pc-guard,inline-8bit-counters,pc-table,trace-cmp,indirect-calls,trace-gep,trace-div,stack-depth -O2
 FUZZ_CFLAGS := -O1 -g -DTURDB_DEBUG -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
@@ -33,5 +35,9 @@ $(FUZZ_MAINS): $(OUT)/test/fuzz/%_main.o: test/fuzz/fuzz_main.c test/fuzz/fuzz.h
 # The same targets without libFuzzer, in one program of the tests.
 $(OUT)/test/fuzz/fuzz_test: $(OUT)/test/fuzz/fuzz_test.o $(FUZZ_OBJECTS) $(FUZZ_LIBS)
 	$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(FUZZ_LIBS) -lsqlite3 -ldl $(LDLIBS)
+
+ifeq ($(VARIANT),fuzz)
+$(HELPER_OBJECTS): CFLAGS_ALL += $(FUZZ_PLAIN)
+endif
 
 -include $(FUZZ_OBJECTS:.o=.d)

@@ -14,7 +14,9 @@
 
 enum { FILES_MAX = 256, MUTATIONS_MAX = 6 };
 
-extern const struct fuzz_target btree_fuzz, codec_fuzz, hnsw_fuzz, wal_fuzz;
+extern const struct fuzz_target btree_fuzz, codec_fuzz, hnsw_fuzz, wal_fuzz,
+                                store_fuzz, map_fuzz, catalog_fuzz, log_fuzz,
+                                database_fuzz, pages_fuzz, ddl_fuzz, vector_fuzz;
 
 struct inputs {
 	const struct fuzz_target *target;
@@ -182,10 +184,58 @@ static void logs_survive_any_bytes(struct test *t)
 	target_survives(t, &wal_fuzz, 2000);
 }
 
+static void stores_survive_damage_anywhere(struct test *t)
+{
+	target_survives(t, &store_fuzz, 200);
+}
+
+static void stores_survive_damaged_page_tables(struct test *t)
+{
+	target_survives(t, &map_fuzz, 200);
+}
+
+static void stores_survive_a_damaged_catalog(struct test *t)
+{
+	target_survives(t, &catalog_fuzz, 200);
+}
+
+static void stores_survive_damaged_logs(struct test *t)
+{
+	target_survives(t, &log_fuzz, 200);
+}
+
+static void databases_survive_damage_anywhere(struct test *t)
+{
+	target_survives(t, &database_fuzz, 200);
+}
+
+static void tables_survive_damaged_pages(struct test *t)
+{
+	target_survives(t, &pages_fuzz, 200);
+}
+
+static void definitions_survive_any_text(struct test *t)
+{
+	target_survives(t, &ddl_fuzz, 2000);
+}
+
+static void vectors_survive_any_bytes(struct test *t)
+{
+	target_survives(t, &vector_fuzz, 5000);
+}
+
 static const struct test_case cases[] = {
 	CASE(trees_survive_operations_and_damage),
 	CASE(keys_and_rows_survive_any_bytes),
 	CASE(graphs_survive_damage),
 	CASE(logs_survive_any_bytes),
+	CASE(stores_survive_damage_anywhere),
+	CASE(stores_survive_damaged_page_tables),
+	CASE(stores_survive_a_damaged_catalog),
+	CASE(stores_survive_damaged_logs),
+	CASE(databases_survive_damage_anywhere),
+	CASE(tables_survive_damaged_pages),
+	CASE(definitions_survive_any_text),
+	CASE(vectors_survive_any_bytes),
 };
 TEST_MAIN(cases)
