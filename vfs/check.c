@@ -185,6 +185,15 @@ static int check_file(void *context, uint32_t file_id,
 	return rc;
 }
 
+/* A checkpoint that failed or died may have left a torn one. */
+static bool is_settled(const struct store *store)
+{
+	const struct shm_head *head = store->shm.head;
+
+	return !store->options.immutable && !atomic_load(&head->poisoned) &&
+	       !atomic_load(&head->candidate_txid);
+}
+
 static void check_superblocks(struct checking *checking)
 {
 	struct superblock super;
@@ -200,7 +209,7 @@ static void check_superblocks(struct checking *checking)
 		        (unsigned long long)checking->root->txid);
 		if (fresh)
 			report(checking, &why);
-	} else if (super.other_damaged) {
+	} else if (super.other_damaged && is_settled(checking->store)) {
 		err_set(&why, ERR_CORRUPT, "check", checking->store->path,
 		        "one of the two superblocks in turdb.meta is damaged; the other one serves, and the next checkpoint writes it again");
 		report(checking, &why);

@@ -267,18 +267,26 @@ int store_recover(struct store *store, bool suspect, struct err *err)
 {
 	struct superblock super;
 	struct store_root root;
+	uint64_t sequence;
 	int rc = superblock_believe(store, suspect, &super, err);
 
 	if (rc)
 		return rc;
+	sequence = super.sequence;
 	root = (struct store_root){ .txid = super.txid, .lsn = super.lsn,
 	                            .catalog = super.catalog };
 	rc = replay_log(store, &super, &root, err);
 	if (rc)
 		return rc;
 	assert(root.txid >= super.txid); /* (Y2) */
+	if (super.other_damaged && super.sequence == sequence &&
+	    !store->options.immutable)
+		rc = store_superblock_settle(store, err);
+	if (rc)
+		return rc;
 	space_reset(&store->space, true);
 	shm_fill(store, &root, &super);
+	atomic_store(&store->shm.head->super_repaired, super.other_damaged);
 	if (store->options.immutable)
 		return ERR_NONE;
 	return store_files_remove_orphans(store, &root, true, err);

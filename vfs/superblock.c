@@ -4,9 +4,9 @@
  * Format: meta_format.h. The copy that is written is always the one that does not
  * hold the newest valid state, so a torn write leaves the other. When the last
  * process leaves, both say the same: a bit that flips while the database is closed
- * is survived, reported by store_check(), and gone after the next clean end. While
- * it is open they differ, and the older one is of no use without its log: then a
- * bad newer one is an error (explain() in recovery.c).
+ * is survived, repaired by the next opening and reported in turdb_status. While it
+ * is open they differ, and the older one is of no use without its log: then a bad
+ * newer one is an error (explain() in recovery.c).
  */
 #include "base/checksum.h"
 #include "vfs/store_private.h"
