@@ -48,6 +48,7 @@ enum os_advice { OS_ADVICE_RANDOM, OS_ADVICE_SEQUENTIAL, OS_ADVICE_WILL_NEED };
 
 struct heap;
 struct os;
+struct os_thread;
 
 /* Common head of every implementation's file object. */
 struct os_file {
@@ -102,6 +103,10 @@ struct os_methods {
 	/* Data and size. After a failure what was written since the last sync
 	 * may be lost, and a later success proves nothing: never retry. */
 	int (*sync)(struct os_file *file, struct err *err);
+	/* Writes [offset, offset+size) out of the page cache and waits for that.
+	 * Promises nothing: it makes a later sync shorter. NULL where there is
+	 * no such thing. */
+	void (*write_back)(struct os_file *file, uint64_t offset, uint64_t size);
 	int (*size)(struct os_file *file, uint64_t *bytes, struct err *err);
 	int (*truncate)(struct os_file *file, uint64_t bytes, struct err *err);
 	/* Space for [offset, offset+size) is there afterwards, and the file at
@@ -148,6 +153,14 @@ struct os_methods {
 	void (*wait)(struct os *os, _Atomic uint32_t *word, uint32_t expected,
 	             uint64_t timeout_us);
 	void (*wake)(struct os *os, _Atomic uint32_t *word, uint32_t count);
+
+	/* A thread of our own, which takes no signals and has a small stack. NULL
+	 * where there are none: who wants one does the work itself, so that a
+	 * simulated run is always the same. */
+	int (*thread_start)(struct os *os, void (*run)(void *context),
+	                    void *context, struct os_thread **thread,
+	                    struct err *err);
+	void (*thread_join)(struct os *os, struct os_thread *thread);
 
 	uint64_t (*monotonic_us)(struct os *os);
 	uint64_t (*wall_ms)(struct os *os); /* since 1970 */

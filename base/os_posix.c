@@ -32,6 +32,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -57,6 +59,7 @@ enum {
 	SPANS_AT_ONCE = 64,
 	LIST_BUFFER_SIZE = 4096,
 	ZEROS_SIZE = 4096,
+	THREAD_STACK_SIZE = 512 << 10,
 };
 
 struct posix_os {
@@ -589,6 +592,13 @@ static int posix_sync(struct os_file *file, struct err *err)
 	return ERR_NONE;
 }
 
+static void posix_write_back(struct os_file *file, uint64_t offset,
+                             uint64_t size)
+{
+	sync_file_range(descriptor_of(file), (off64_t)offset, (off64_t)size,
+	                SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+}
+
 static int posix_size(struct os_file *file, uint64_t *bytes, struct err *err)
 {
 	struct stat info;
@@ -820,6 +830,58 @@ static void posix_wake(struct os *os, _Atomic uint32_t *word, uint32_t count)
 	        count > INT_MAX ? INT_MAX : (int)count, NULL, NULL, 0);
 }
 
+/* Threads */
+
+struct os_thread {
+	pthread_t thread;
+	void (*run)(void *context);
+	void *context;
+};
+
+static void *thread_main(void *argument)
+{
+	struct os_thread *thread = argument;
+
+	thread->run(thread->context);
+	return NULL;
+}
+
+static int posix_thread_start(struct os *os, void (*run)(void *context),
+                              void *context, struct os_thread **thread,
+                              struct err *err)
+{
+	struct heap *heap = posix_of(os)->heap;
+	struct os_thread *made = heap_zeroed(heap, sizeof *made);
+	sigset_t all, before;
+	pthread_attr_t attributes;
+	int code;
+
+	if (!made)
+		return err_set(err, ERR_NOMEM, "start a thread", "",
+		               "out of memory");
+	made->run = run;
+	made->context = context;
+	sigfillset(&all);
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, THREAD_STACK_SIZE);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	code = pthread_create(&made->thread, &attributes, thread_main, made);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+	if (code) {
+		heap_free(heap, made);
+		return fail_as(err, ERR_NOMEM, "start a thread", "", code);
+	}
+	*thread = made;
+	return ERR_NONE;
+}
+
+static void posix_thread_join(struct os *os, struct os_thread *thread)
+{
+	pthread_join(thread->thread, NULL);
+	heap_free(posix_of(os)->heap, thread);
+}
+
 /* Time, randomness, the process */
 
 static uint64_t clock_us(clockid_t clock)
@@ -910,6 +972,7 @@ static const struct os_methods methods = {
 	.read = posix_read,
 	.write = posix_write,
 	.sync = posix_sync,
+	.write_back = posix_write_back,
 	.size = posix_size,
 	.truncate = posix_truncate,
 	.allocate = posix_allocate,
@@ -924,6 +987,8 @@ static const struct os_methods methods = {
 	.lock_probe = posix_lock_probe,
 	.wait = posix_wait,
 	.wake = posix_wake,
+	.thread_start = posix_thread_start,
+	.thread_join = posix_thread_join,
 	.monotonic_us = posix_monotonic_us,
 	.wall_ms = posix_wall_ms,
 	.sleep_us = posix_sleep_us,

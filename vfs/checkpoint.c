@@ -2,27 +2,81 @@
  * checkpoint.c - moves the point from which a recovery starts.
  *
  * The newest snapshot becomes the candidate while the writer lock is held; then,
- * without that lock: the log and the data files are synced, the older superblock
- * copy is written and synced, and the log before it is dropped. Readers and writers
- * go on meanwhile.
+ * without that lock and in steps: the log and the data files are synced, the older
+ * superblock copy is written and synced, and the log before it is dropped. Readers
+ * and writers go on meanwhile.
+ *
+ * The commit that makes the log longer than turdb_checkpoint_mb, or comes
+ * turdb_checkpoint_s after the last checkpoint, enters the candidate and leaves the
+ * rest to the thread of its process (background.c). While one runs the log goes on
+ * growing; a commit that finds it HELP_FACTOR times too long waits for the end of the
+ * checkpoint, for HELP_WAIT_US at most.
  *
  * (P1) The candidate is in shared memory, and so retained, before anything is
  *      written; it stays, also after the checkpointer's death, until it or a later
  *      one is durable.
  * (P2) durable_txid is set before candidate_txid is cleared: at every moment one of
  *      the two protects what the newest durable superblock reaches.
+ * (P3) A failed write or sync poisons the store. A file that could not be opened or
+ *      read does not: nothing was promised, and the next checkpoint finishes this one.
  */
 #include "vfs/store_private.h"
 
 #include <assert.h>
 
+enum {
+	HELP_FACTOR = 3,
+	HELP_WAIT_US = 1000000,
+	OTHERS_WAIT_US = 30000000, /* store_checkpoint() for one under way   */
+	TRIES_MAX = 5,
+	STOP = -1,                 /* ends store_catalog_each() early        */
+};
+
+static uint64_t limit_bytes(const struct store *store)
+{
+	return (uint64_t)atomic_load_explicit(&store->checkpoint_mb,
+	                                      memory_order_relaxed) << 20;
+}
+
+/* The time is that of the caller's taking the writer lock. */
 bool store_checkpoint_due(const struct store *store)
 {
-	uint64_t limit = (uint64_t)atomic_load_explicit(
-				 &store->checkpoint_mb, memory_order_relaxed)
-	                 << 20;
+	const struct shm_head *head = store->shm.head;
+	uint64_t last_ms = atomic_load(&head->checkpoint_ms);
+	uint64_t now_ms = atomic_load(&head->writer.since_ms);
 
-	return wal_bytes(store->wal) > limit;
+	return atomic_load(&head->wal.appended) -
+	               atomic_load(&head->checkpointed) > limit_bytes(store) ||
+	       now_ms > last_ms + UINT64_C(1000) *
+	               atomic_load_explicit(&store->checkpoint_s,
+	                                    memory_order_relaxed);
+}
+
+/* Whether checkpoints may be under way while a caller of ours waits. */
+static bool has_background(const struct store *store)
+{
+	return store->os->methods->thread_start != NULL;
+}
+
+static void wait_for_end(struct store *store, uint64_t timeout_us)
+{
+	struct shm_lock *lock = &store->shm.head->checkpointer;
+	struct err ignored;
+	bool died;
+
+	if (!store_lock_take(store, lock, "checkpoint", timeout_us, NULL, &died,
+	                     &ignored))
+		store_lock_release(store, lock);
+}
+
+void store_checkpoint_help(struct store *store)
+{
+	uint64_t limit = limit_bytes(store);
+
+	if (wal_bytes(store->wal) > HELP_FACTOR * limit + 2 * store->segment_size &&
+	    has_background(store) &&
+	    !atomic_load(&store->shm.head->poisoned))
+		wait_for_end(store, HELP_WAIT_US);
 }
 
 /* The caller holds the writer lock; root is the newest snapshot. */
@@ -34,8 +88,7 @@ int store_checkpoint_enter(struct store *store, const struct store_root *root,
 	int rc;
 
 	*entered = false;
-	if (root->txid == atomic_load(&head->durable_txid) &&
-	    root->lsn == head->durable.lsn)
+	if (root->txid == atomic_load(&head->durable_txid))
 		return ERR_NONE;
 	rc = store_lock_take(store, &head->checkpointer, "checkpoint", 0, NULL,
 	                     &died, err);
@@ -53,52 +106,78 @@ int store_checkpoint_enter(struct store *store, const struct store_root *root,
 		store_slots_sweep(store);
 		head->candidate = *root;
 		atomic_store(&head->candidate_txid, root->txid);
+		atomic_store(&head->checkpointed, root->lsn);
 		space_generation_begin(&store->space);
 	}
+	store->checkpoint = (struct store_checkpoint_work){
+		.stage = CHECKPOINT_LOG,
+		.durable_txid = atomic_load(&head->durable_txid),
+	};
 	*entered = true;
 	return ERR_NONE;
 }
 
-struct syncing {
-	struct store *store;
-	uint64_t durable_txid;
-	bool created;
-};
+/* --- steps ---------------------------------------------------------------------- */
 
-static int sync_file(void *context, uint32_t file_id,
+/* What a write or a sync said: (P3). */
+static int tried(struct store *store, int rc)
+{
+	store->checkpoint.wrote |= rc != ERR_NONE;
+	return rc;
+}
+
+static int sync_log(struct store *store, const struct store_root *root,
+                    struct err *err)
+{
+	int rc = wal_sync(store->wal, root->lsn, err);
+
+	if (rc && atomic_load(&store->shm.head->wal.failed))
+		tried(store, rc);
+	return rc;
+}
+
+/* Syncs the next file that has changed, and stops. */
+static int sync_next(void *context, uint32_t file_id,
                      const struct catalog_entry *entry, struct err *err)
 {
-	struct syncing *syncing = context;
+	struct store *store = context;
+	struct store_checkpoint_work *work = &store->checkpoint;
+	uint64_t birth = load_le64(entry->bytes + CATALOG_BIRTH_AT);
 	struct page_table table;
 	struct page_file *file;
 	int rc;
 
-	(void)file_id;
-	if (load_le64(entry->bytes + CATALOG_BIRTH_AT) > syncing->durable_txid)
-		syncing->created = true;
-	store_entry_table(entry, &table);
-	if (table.root.birth <= syncing->durable_txid &&
-	    load_le64(entry->bytes + CATALOG_BIRTH_AT) <= syncing->durable_txid)
+	if (file_id <= work->file_id)
 		return ERR_NONE;
-	rc = store_files_get(syncing->store, entry, &file, err);
-	return rc ? rc : page_file_sync(file, err);
+	work->file_id = file_id;
+	work->created |= birth > work->durable_txid;
+	store_entry_table(entry, &table);
+	if (table.root.birth <= work->durable_txid &&
+	    birth <= work->durable_txid)
+		return ERR_NONE;
+	rc = store_files_get(store, entry, &file, err);
+	if (rc)
+		return rc;
+	page_file_write_back(file);
+	rc = tried(store, page_file_sync(file, err));
+	return rc ? rc : STOP;
 }
 
+/* *more: another file may follow. */
 static int sync_data(struct store *store, const struct store_root *root,
-                     struct err *err)
+                     bool *more, struct err *err)
 {
-	struct syncing syncing = {
-		.store = store,
-		.durable_txid = atomic_load(&store->shm.head->durable_txid),
-	};
-	int rc = store_catalog_each(store, &root->catalog, sync_file, &syncing,
+	struct store_checkpoint_work *work = &store->checkpoint;
+	int rc = store_catalog_each(store, &root->catalog, sync_next, store,
 	                            err);
 
-	if (!rc && syncing.created)
-		rc = store->os->methods->directory_sync(store->dir, "root", err);
-	if (!rc)
-		rc = page_file_sync(store->catalog_file, err);
-	return rc;
+	*more = rc == STOP;
+	if (rc)
+		return *more ? ERR_NONE : rc;
+	if (work->created)
+		rc = tried(store, store->os->methods->directory_sync(
+			                  store->dir, "root", err));
+	return rc ? rc : tried(store, page_file_sync(store->catalog_file, err));
 }
 
 static int write_superblock(struct store *store, const struct store_root *root,
@@ -116,7 +195,7 @@ static int write_superblock(struct store *store, const struct store_root *root,
 	super.catalog = root->catalog;
 	*sequence = super.sequence;
 	rc = store_superblock_write(store, &super, err);
-	return rc ? rc : os_sync(store->meta, err);
+	return tried(store, rc ? rc : os_sync(store->meta, err));
 }
 
 static void candidate_durable(struct store *store,
@@ -136,38 +215,82 @@ static void candidate_durable(struct store *store,
 	atomic_fetch_add_explicit(&head->checkpoints, 1, memory_order_relaxed);
 }
 
-int store_checkpoint_run(struct store *store, struct err *err)
+static int step(struct store *store, struct err *err)
 {
-	struct shm_head *head = store->shm.head;
-	struct store_root root = head->candidate;
-	bool early = PLANTED(store->environment, PLANT_LOG_DROPPED_EARLY);
+	struct store_checkpoint_work *work = &store->checkpoint;
+	struct store_root root = store->shm.head->candidate;
 	uint64_t sequence;
-	int rc = wal_sync(store->wal, root.lsn, err);
+	bool more = false;
+	int rc = ERR_NONE;
 
-	if (!rc && !early)
-		rc = sync_data(store, &root, err);
-	if (!rc)
+	switch (work->stage) {
+	case CHECKPOINT_LOG:
+		rc = sync_log(store, &root, err);
+		work->stage = PLANTED(store->environment,
+		                      PLANT_LOG_DROPPED_EARLY)
+			? CHECKPOINT_SUPERBLOCK : CHECKPOINT_FILES;
+		return rc;
+	case CHECKPOINT_FILES:
+		rc = sync_data(store, &root, &more, err);
+		if (!more)
+			work->stage = CHECKPOINT_SUPERBLOCK;
+		return rc;
+	case CHECKPOINT_SUPERBLOCK:
 		rc = write_superblock(store, &root, &sequence, err);
-	if (rc) {
-		store_poison(store);
-		goto release;
+		if (!rc)
+			candidate_durable(store, &root, sequence);
+		work->stage = CHECKPOINT_DROP;
+		return rc;
+	case CHECKPOINT_DROP:
+		/* No longer the candidate, but still the durable one. */
+		root = store->shm.head->durable;
+		rc = wal_drop_before(store->wal, root.lsn, err);
+		store_release_checkpointed(store, &root);
+		break;
+	case CHECKPOINT_NONE:
+		return ERR_NONE;
 	}
-	candidate_durable(store, &root, sequence);
-	rc = wal_drop_before(store->wal, root.lsn, err);
-	store_release_checkpointed(store, &root);
-release:
-	store_lock_release(store, &head->checkpointer);
+	work->stage = CHECKPOINT_NONE;
 	return rc;
 }
 
-int store_checkpoint(struct store *store, bool *done, struct err *err)
+int store_checkpoint_step(struct store *store, bool *over, struct err *err)
+{
+	struct store_checkpoint_work *work = &store->checkpoint;
+	int rc = step(store, err);
+
+	if (work->wrote)
+		store_poison(store);
+	if (rc)
+		work->stage = CHECKPOINT_NONE;
+	*over = work->stage == CHECKPOINT_NONE;
+	if (*over)
+		store_lock_release(store, &store->shm.head->checkpointer);
+	return rc;
+}
+
+int store_checkpoint_run(struct store *store, struct err *err)
+{
+	bool over = false;
+	int rc = ERR_NONE;
+
+	while (!over)
+		rc = store_checkpoint_step(store, &over, err);
+	return rc;
+}
+
+/* --- at a caller's wish ------------------------------------------------------------ */
+
+/* *nothing: the newest commit is durable already. */
+static int begin(struct store *store, bool *begun, bool *nothing,
+                 struct err *err)
 {
 	struct shm_head *head = store->shm.head;
 	struct store_root newest;
-	bool died, entered = false;
+	bool died;
 	int rc;
 
-	*done = false;
+	*begun = *nothing = false;
 	if (store->options.immutable)
 		return err_set(err, ERR_READONLY, "checkpoint", store->path,
 		               "it was opened read-only");
@@ -180,14 +303,34 @@ int store_checkpoint(struct store *store, bool *done, struct err *err)
 	rc = store_writer_entered(store, died, err);
 	if (!rc) {
 		store_newest_root(store, &newest);
-		if (newest.txid == atomic_load(&head->durable_txid))
-			*done = true;
-		else
-			rc = store_checkpoint_enter(store, &newest, &entered,
-			                            err);
+		*nothing = newest.txid == atomic_load(&head->durable_txid);
+		rc = store_checkpoint_enter(store, &newest, begun, err);
 	}
 	store_lock_release(store, &head->writer);
-	if (rc || !entered)
+	return rc;
+}
+
+int store_checkpoint_begin(struct store *store, bool *begun, struct err *err)
+{
+	bool nothing;
+
+	return begin(store, begun, &nothing, err);
+}
+
+int store_checkpoint(struct store *store, bool *done, struct err *err)
+{
+	bool begun = false;
+	int rc = ERR_NONE;
+
+	*done = false;
+	for (int i = 0; i < TRIES_MAX && !rc && !begun && !*done; i++) {
+		if (has_background(store))
+			wait_for_end(store, OTHERS_WAIT_US / TRIES_MAX);
+		else if (i)
+			break;
+		rc = begin(store, &begun, done, err);
+	}
+	if (rc || !begun)
 		return rc;
 	rc = store_checkpoint_run(store, err);
 	*done = rc == ERR_NONE;

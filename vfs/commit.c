@@ -708,7 +708,7 @@ int store_view_commit(struct store_view *view,
 	struct commit commit = { .view = view, .txid = view->root.txid + 1 };
 	struct store_root root = view->root;
 	bool nothing, checkpoint;
-	struct err ignored;
+	uint32_t orders;
 	int rc;
 
 	if (!view->writing)
@@ -738,8 +738,11 @@ int store_view_commit(struct store_view *view,
 			store_poison(store);
 	}
 	/* What follows is care: a failure shows at the next who needs it. */
-	wal_prepare(store->wal, &ignored);
-	if (checkpoint)
-		store_checkpoint_run(store, &ignored);
+	orders = checkpoint ? ORDER_CHECKPOINT : 0;
+	if (wal_prepare_due(store->wal))
+		orders |= ORDER_PREPARE_LOG;
+	if (orders)
+		store_background_order(store, orders);
+	store_checkpoint_help(store);
 	return rc;
 }

@@ -12,7 +12,7 @@
  *                       tables shows SQLite's setting in no other way
  *   page_size           listened to: 16 KB is only the default
  *   wal_checkpoint      runs the store's checkpoint; SQLite answers 0|-1|-1
- *   turdb_cache_kb, turdb_checkpoint_mb
+ *   turdb_cache_kb, turdb_checkpoint_mb, turdb_checkpoint_s
  *                       settings of the store: =N sets, the answer is the value
  */
 #include "vfs/door.h"
@@ -179,6 +179,17 @@ static int checkpoint_mb(struct door_file *file, char **arguments)
 	return answer_setting(file, "checkpoint_mb", arguments);
 }
 
+static int checkpoint_s(struct door_file *file, char **arguments)
+{
+	uint32_t value;
+	int rc = parse_setting(arguments, "turdb_checkpoint_s", &value);
+
+	if (rc)
+		return rc;
+	store_configure_checkpoint_s(file->store, value);
+	return answer_setting(file, "checkpoint_s", arguments);
+}
+
 int door_pragma(struct door_file *file, char **arguments)
 {
 	static const struct {
@@ -192,6 +203,7 @@ int door_pragma(struct door_file *file, char **arguments)
 		{ "wal_checkpoint", wal_checkpoint },
 		{ "turdb_cache_kb", cache_kb },
 		{ "turdb_checkpoint_mb", checkpoint_mb },
+		{ "turdb_checkpoint_s", checkpoint_s },
 	};
 
 	if (file->nested) /* (D3) */

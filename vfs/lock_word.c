@@ -45,6 +45,8 @@ enum {
 	KEPT_MS_MAX = 20,
 	PATIENCE_US = 5000,
 	PATIENCE_TURNS = 256,
+	BRIEF_LOOK_US = 5000,    /* who would not wait asks again so often      */
+	BRIEF_LOOKS_MAX = 200,
 	FULL_LOOK_US = 1000,     /* how often one looks for a place in a full queue */
 	NOBODY = -1,
 };
@@ -351,9 +353,9 @@ static int wait_in_queue(struct store *store, struct shm_lock *lock,
 	return ERR_NONE;
 }
 
-int store_lock_take(struct store *store, struct shm_lock *lock,
-                    const char *what, uint64_t timeout_us, uint64_t *ticket,
-                    bool *died, struct err *err)
+static int take(struct store *store, struct shm_lock *lock, const char *what,
+                uint64_t timeout_us, uint64_t *ticket, bool *died,
+                struct err *err)
 {
 	uint64_t word, unkept = 0;
 	int rc;
@@ -378,8 +380,43 @@ int store_lock_take(struct store *store, struct shm_lock *lock,
 	return ERR_NONE;
 }
 
+/* Who would not wait does so while a background has the lock, or is about to. */
+int store_lock_take(struct store *store, struct shm_lock *lock,
+                    const char *what, uint64_t timeout_us, uint64_t *ticket,
+                    bool *died, struct err *err)
+{
+	int rc = take(store, lock, what, timeout_us, ticket, died, err);
+
+	for (int i = 0; rc == ERR_BUSY && !timeout_us && i < BRIEF_LOOKS_MAX &&
+	                atomic_load(&lock->brief); i++)
+		rc = take(store, lock, what, BRIEF_LOOK_US, ticket, died, err);
+	return rc;
+}
+
 void store_lock_release(struct store *store, struct shm_lock *lock)
 {
 	assert(atomic_load(&lock->owner) == store->owner); /* (L1) */
 	pass_on(store, lock, store->owner);
+}
+
+/* The mark is set before and cleared behind: who finds the word taken sees it. */
+bool store_lock_borrow(struct store *store, struct shm_lock *lock,
+                       uint64_t timeout_us, bool *died)
+{
+	struct err ignored;
+
+	*died = false;
+	if (!timeout_us && atomic_load(&lock->owner))
+		return false;
+	atomic_store(&lock->brief, 1);
+	if (!take(store, lock, "borrow", timeout_us, NULL, died, &ignored))
+		return true;
+	atomic_store(&lock->brief, 0);
+	return false;
+}
+
+void store_lock_give_back(struct store *store, struct shm_lock *lock)
+{
+	store_lock_release(store, lock);
+	atomic_store(&lock->brief, 0);
 }

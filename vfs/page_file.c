@@ -37,6 +37,7 @@ enum {
 	STEP_PART = 8, /* of the file */
 	PAGE_SIZE_MAX = 65536,
 	SPANS_MAX = 16,
+	WRITE_BACK_SIZE = 512 << 10,
 
 	/* Of first readings. */
 	WAITED_US = 40,   /* longer than any checksum: the disk was asked   */
@@ -584,6 +585,19 @@ int page_file_punch(struct page_file *file, uint32_t place, uint32_t units,
 int page_file_sync(struct page_file *file, struct err *err)
 {
 	return os_sync(file->os_file, err);
+}
+
+void page_file_write_back(struct page_file *file)
+{
+	struct os_file *os_file = file->os_file;
+	const struct os_methods *os = os_file->os->methods;
+	struct err err;
+	uint64_t size;
+
+	if (!os->write_back || os->size(os_file, &size, &err))
+		return;
+	for (uint64_t at = 0; at < size; at += WRITE_BACK_SIZE)
+		os->write_back(os_file, at, WRITE_BACK_SIZE);
 }
 
 /* --- the file header ------------------------------------------------------ */

@@ -98,6 +98,9 @@ int page_file_truncate(struct page_file *file, uint64_t places,
 int page_file_punch(struct page_file *file, uint32_t place, uint32_t units,
                     struct err *err);
 int page_file_sync(struct page_file *file, struct err *err);
+/* Makes the sync that follows shorter, writing 512 KB at a time, so that other
+ * syncs of the same disk find their turn in between. */
+void page_file_write_back(struct page_file *file);
 
 #include "vfs/page_file_private.h"
 

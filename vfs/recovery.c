@@ -146,6 +146,7 @@ static void shm_fill(struct store *store, const struct store_root *root,
 
 	head->durable = *root;
 	atomic_store(&head->durable_txid, root->txid);
+	atomic_store(&head->checkpointed, root->lsn);
 	atomic_store(&head->super_sequence, super->sequence);
 	atomic_store(&head->checkpoint_ms,
 	             store->os->methods->monotonic_us(store->os) / 1000);

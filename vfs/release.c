@@ -132,8 +132,7 @@ static uint64_t run(struct store *store, uint64_t wait_us)
 		struct err err;
 		bool died;
 
-		if (store_lock_take(store, &head->writer, "give back space",
-		                    wait_us, NULL, &died, &err))
+		if (!store_lock_borrow(store, &head->writer, wait_us, &died))
 			break;
 		more = !store_writer_entered(store, died, &err);
 		if (more && round == 0)
@@ -144,7 +143,7 @@ static uint64_t run(struct store *store, uint64_t wait_us)
 			more = !punch_next(&window, &newest, &err) &&
 			       window.done;
 		}
-		store_lock_release(store, &head->writer);
+		store_lock_give_back(store, &head->writer);
 	}
 	if (more) /* the lock was not to be had */
 		atomic_fetch_or(&head->release_pending, pending);

@@ -78,6 +78,8 @@ struct shm_lock {
 	_Atomic uint64_t since_ms;  /* when the word became what it is  */
 	_Atomic uint64_t turns;     /* how often it was taken           */
 	_Atomic uint64_t tickets;   /* given out                        */
+	_Atomic uint32_t brief;     /* held by a background, for moments */
+	uint32_t zero;
 	_Atomic uint64_t queued[SHM_WAITERS / 64]; /* a bit per waiter  */
 	struct shm_waiter waiters[SHM_WAITERS];
 };
@@ -107,6 +109,7 @@ struct shm_head {
 	struct store_root candidate;
 	_Atomic uint64_t durable_txid;
 	struct store_root durable;
+	_Atomic uint64_t checkpointed;   /* log position of the newest begun    */
 	_Atomic uint64_t super_sequence;
 	_Atomic uint64_t checkpoint_ms;  /* when the last one ended             */
 

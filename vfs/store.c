@@ -56,6 +56,12 @@ void store_configure(struct store *store, uint32_t cache_kb,
 		atomic_store(&store->checkpoint_mb, checkpoint_mb);
 }
 
+void store_configure_checkpoint_s(struct store *store, uint32_t seconds)
+{
+	if (seconds)
+		atomic_store(&store->checkpoint_s, seconds);
+}
+
 /* --- what a path is -------------------------------------------------------------- */
 
 static int note_entry(void *context, const char *entry)
@@ -345,6 +351,8 @@ static int open_new(struct store_environment *environment, const char *path,
 	                                    : DEFAULT_CACHE_KB;
 	store->checkpoint_mb = options->checkpoint_mb ? options->checkpoint_mb
 	                                              : DEFAULT_CHECKPOINT_MB;
+	store->checkpoint_s = options->checkpoint_s ? options->checkpoint_s
+	                                            : DEFAULT_CHECKPOINT_S;
 	store->segment_size = options->log_segment_size
 	                              ? options->log_segment_size
 	                              : DEFAULT_SEGMENT_SIZE;
@@ -480,6 +488,8 @@ int store_close(struct store *store, struct err *err)
 	while (*link != store)
 		link = &(*link)->next;
 	*link = store->next;
+	if (!store_forked(store, NULL))
+		store_background_end(store);
 	if (!store->options.immutable && !store_forked(store, NULL))
 		rc = set_open_lock(store, OS_LOCK_EXCLUSIVE, &held, err);
 	if (!rc && held)

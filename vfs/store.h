@@ -38,6 +38,7 @@ struct store_options {
 	bool immutable;           /* nobody writes: no locks, no shared memory  */
 	uint32_t cache_kb;        /* private page copies before spilling; 0 = default */
 	uint32_t checkpoint_mb;   /* log size that starts a checkpoint; 0 = default   */
+	uint32_t checkpoint_s;    /* seconds after which a commit does; 0 = default   */
 	uint64_t log_segment_size; /* 0 = default; tests use small ones          */
 	uint32_t file_mode;       /* permission bits of a new database; 0 = 0644 */
 };
@@ -200,8 +201,15 @@ int store_sqlite_fetch(struct store_view *view, uint64_t offset, size_t size,
 /* --- care -------------------------------------------------------------------- */
 
 /* Brings everything committed so far into the data files and drops log that no
- * one needs. Returns at once with *done false when another process is at it. */
+ * one needs, after the checkpoint that is under way, if any. *done false when that
+ * does not come to its end. */
 int store_checkpoint(struct store *store, bool *done, struct err *err);
+
+/* The same a step at a time, which commits, by this process too, may come between:
+ * the log's sync, each file's, the superblock, what is dropped. After *begun the
+ * steps go on until *over, whatever they return. */
+int store_checkpoint_begin(struct store *store, bool *begun, struct err *err);
+int store_checkpoint_step(struct store *store, bool *over, struct err *err);
 
 /* Gives the blocks of places that are free now back to the file system; *bytes how
  * many. What older snapshots hold follows when they are gone. */
@@ -217,6 +225,7 @@ int store_vacuum(struct store *store, uint32_t pages, uint64_t timeout_us,
 /* Settings of a running store; 0 leaves a value as it is. */
 void store_configure(struct store *store, uint32_t cache_kb,
                      uint32_t checkpoint_mb);
+void store_configure_checkpoint_s(struct store *store, uint32_t seconds);
 
 /* Checks what the store itself knows: superblocks, catalog, page tables, every
  * page's checksum, places reachable once or free. level 0: structures; 1: also

@@ -21,6 +21,7 @@
 enum {
 	DEFAULT_CACHE_KB = 16384,
 	DEFAULT_CHECKPOINT_MB = 64,
+	DEFAULT_CHECKPOINT_S = 300,
 	DEFAULT_SEGMENT_SIZE = 4 << 20,
 	OPEN_WAIT_MS = 30000,     /* how long an opener waits for a recovery */
 };
@@ -58,6 +59,24 @@ struct superblock {
 	bool other_agrees;  /* it says the same: either may be lost            */
 };
 
+/* A checkpoint under way in this process (checkpoint.c); belongs to who holds the
+ * checkpointer lock. */
+struct store_checkpoint_work {
+	enum { CHECKPOINT_NONE, CHECKPOINT_LOG, CHECKPOINT_FILES,
+	       CHECKPOINT_SUPERBLOCK, CHECKPOINT_DROP } stage;
+	uint32_t file_id;        /* the last file that was synced             */
+	uint64_t durable_txid;   /* when it began                             */
+	bool created;            /* a file was, since then                    */
+	bool wrote;              /* a write or sync was tried, and failed     */
+};
+
+/* This process's thread for what commits need not wait for (background.c). */
+struct store_background {
+	struct os_thread *thread;
+	_Atomic uint32_t state;
+	_Atomic uint32_t orders; /* futex: a bit for each                     */
+};
+
 struct store {
 	struct store_environment *environment;
 	struct store *next;
@@ -79,7 +98,9 @@ struct store {
 	uint32_t process;                 /* index in shm processes      */
 	uint64_t owner;                   /* this process's owner word   */
 	const volatile uint8_t *canary;
-	_Atomic uint32_t cache_kb, checkpoint_mb;
+	_Atomic uint32_t cache_kb, checkpoint_mb, checkpoint_s;
+	struct store_checkpoint_work checkpoint;
+	struct store_background background;
 
 	struct lock files_lock;           /* LOCK_FILES */
 	struct page_file **files;         /* open addressing by file id  */
@@ -233,6 +254,11 @@ int store_lock_take(struct store *store, struct shm_lock *lock,
                     const char *what, uint64_t timeout_us, uint64_t *ticket,
                     bool *died, struct err *err);
 void store_lock_release(struct store *store, struct shm_lock *lock);
+/* For work in the background: takes the lock for moments. Those who would not wait
+ * for a writer wait for this. */
+bool store_lock_borrow(struct store *store, struct shm_lock *lock,
+                       uint64_t timeout_us, bool *died);
+void store_lock_give_back(struct store *store, struct shm_lock *lock);
 /* The owner word of the process that holds it; 0 = none. */
 uint64_t store_lock_holder(const struct shm_lock *lock);
 
@@ -465,8 +491,21 @@ int store_log_start(struct store *store, struct err *err);
 void store_poison(struct store *store);
 int store_poisoned(const struct store *store, struct err *err);
 bool store_checkpoint_due(const struct store *store);
+/* Takes the checkpointer lock, if it is free, and enters the candidate. The caller
+ * holds the writer lock. What follows needs it no more. */
 int store_checkpoint_enter(struct store *store, const struct store_root *root,
                            bool *entered, struct err *err);
+/* From there to the end. */
 int store_checkpoint_run(struct store *store, struct err *err);
+/* For a commit that has let go of all locks: waits while the log is far too long. */
+void store_checkpoint_help(struct store *store);
+
+/* --- background.c ----------------------------------------------------------------- */
+
+enum { ORDER_PREPARE_LOG = 1, ORDER_CHECKPOINT = 2 };
+/* Has it done by this process's thread, or does it, where there is none. */
+void store_background_order(struct store *store, uint32_t orders);
+/* Waits for what was ordered; the thread is gone. */
+void store_background_end(struct store *store);
 
 #endif

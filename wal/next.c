@@ -206,6 +206,14 @@ static uint64_t next_try(const struct wal_position *position)
 	       (position->segment_end - position->appended) / 2 + 1;
 }
 
+bool wal_prepare_due(const struct wal *wal)
+{
+	const struct wal_shared *shared = wal->shared;
+
+	return atomic_load_explicit(&shared->appended, memory_order_relaxed) >=
+	       atomic_load_explicit(&shared->prepare_at, memory_order_relaxed);
+}
+
 int wal_prepare(struct wal *wal, struct err *err)
 {
 	struct wal_shared *shared = wal->shared;
@@ -215,9 +223,7 @@ int wal_prepare(struct wal *wal, struct err *err)
 	uint64_t token;
 	int rc = ERR_NONE;
 
-	if (atomic_load_explicit(&shared->appended, memory_order_relaxed) < at)
-		return ERR_NONE;
-	if (atomic_load(&shared->failed))
+	if (!wal_prepare_due(wal) || atomic_load(&shared->failed))
 		return ERR_NONE;
 	token = wal_claim_take(wal, &shared->files_claim, true);
 	if (!token)

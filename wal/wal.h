@@ -169,6 +169,8 @@ int wal_sync(struct wal *wal, uint64_t lsn, struct err *err);
  * one comparison otherwise. Called by committers after they released the
  * writer lock. An error is not the commit's: the next one tries again. */
 int wal_prepare(struct wal *wal, struct err *err);
+/* Whether wal_prepare() would do more than that comparison. */
+bool wal_prepare_due(const struct wal *wal);
 
 /* Forgets segments that lie wholly before `lsn`, because all before `lsn` is
  * durable elsewhere (so it counts as durable here, too). Keeps up to two for

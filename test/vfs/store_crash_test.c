@@ -22,11 +22,12 @@
 enum { COMMITS = 84 };
 
 /* What the workload has crossed. */
-enum crossing { QUIET_CHECKPOINTS, BUSY_CHECKPOINTS, SPILLS, PLACED, SEGMENTS,
-                DROPS, PUNCHES, MOVES, READERS, DEATHS, CROSSINGS };
+enum crossing { QUIET_CHECKPOINTS, BUSY_CHECKPOINTS, STEPS, SPILLS, PLACED,
+                SEGMENTS, DROPS, PUNCHES, MOVES, READERS, DEATHS, CROSSINGS };
 
 static const char *const crossing_names[CROSSINGS] = {
-	"checkpoints", "checkpoints with commits in them", "spilled pages",
+	"checkpoints", "checkpoints with commits in them",
+	"steps of a checkpoint", "spilled pages",
 	"PLACED commits", "log segments", "files dropped", "runs of places given back", "pages moved",
 	"old snapshots read",
 	"deaths of processes",
@@ -188,6 +189,30 @@ static int checkpoint(struct workload *w, unsigned commits, struct err *err)
 	return rc;
 }
 
+/* A checkpoint in steps, and commits of the same process between them. */
+static int checkpoint_in_steps(struct workload *w, bool dies, struct err *err)
+{
+	bool begun, over = false;
+	int rc;
+
+	store_view_end(w->b.view);
+	rc = store_checkpoint_begin(w->a.store, &begun, err);
+	for (int i = 0; begun && !rc && !over; i++) {
+		rc = store_checkpoint_step(w->a.store, &over, err);
+		if (!rc && !over)
+			rc = commit(w, &w->a, err);
+		w->crossed[STEPS] += !rc;
+		if (!rc && dies && i == 2)
+			break;
+	}
+	if (rc || over || !begun)
+		return rc;
+	actor_die(&w->a);
+	w->crossed[DEATHS]++;
+	rc = resume(w, &w->b, err);
+	return rc ? rc : actor_start(&w->a, w->disk, w->plants, err);
+}
+
 /* All die when the superblock is written but not on disk. */
 static int die_checkpointing(struct workload *w, struct err *err)
 {
@@ -265,6 +290,8 @@ static int step(struct workload *w, struct err *err)
 		rc = checkpoint(w, 4, err);
 	if (!rc && k % 30 == 15)
 		rc = die_checkpointing(w, err);
+	if (!rc && k % 20 == 2)
+		rc = checkpoint_in_steps(w, k % 40 == 2, err);
 	if (!rc && k % 40 == 37) /* everybody leaves and comes again */
 		rc = restart_both(w, err);
 	return rc;

@@ -95,6 +95,14 @@ static int add_one(struct opened *o, struct board *board, int worker,
 
 	if (!rc)
 		rc = counters_read(o->view, counters, err);
+	if (!rc && counters[worker] < atomic_load(&board->acknowledged[worker]))
+		rc = err_set(err, ERR_CORRUPT, "read", "counters",
+		             "%llu is there, %llu was acknowledged",
+		             (unsigned long long)counters[worker],
+		             (unsigned long long)board->acknowledged[worker]);
+	/* One killed before it could say so may have come further. */
+	if (!rc)
+		atomic_store(&board->acknowledged[worker], counters[worker]);
 	for (uint32_t table = 0; !rc && table < TABLES; table++) {
 		uint32_t page_no;
 
