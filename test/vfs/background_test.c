@@ -120,7 +120,7 @@ static void a_thread_comes_with_the_first_checkpoint_and_goes_at_close(
 	struct store_options options = { .create = true, .checkpoint_mb = 1 };
 	uint64_t seed = t->seed;
 	char directory[256], path[300];
-	int before = thread_count();
+	int before = thread_count(), meanwhile;
 	struct bed bed;
 
 	test_directory(t, directory);
@@ -129,12 +129,13 @@ static void a_thread_comes_with_the_first_checkpoint_and_goes_at_close(
 	EXPECT_EQ(t, thread_count(), before);
 	for (int i = 0; i < 4 * MB / BLOCK; i++)
 		EXPECT_OK(t, commit(&bed, &seed, &t->err));
-	EXPECT_EQ(t, thread_count(), before + 1);
+	meanwhile = thread_count();
+	EXPECT(t, meanwhile > before); /* a sanitizer may have one of its own */
 	for (int i = 0; i < 500 && !status(&bed, "checkpoints"); i++)
 		usleep(10000);
 	EXPECT(t, status(&bed, "checkpoints") > 0);
 	bed_close(t, &bed, true);
-	EXPECT_EQ(t, thread_count(), before);
+	EXPECT_EQ(t, thread_count(), meanwhile - 1);
 }
 
 /* The commits of this loop are far faster than the disk. */
