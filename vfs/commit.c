@@ -707,7 +707,8 @@ int store_view_commit(struct store_view *view,
 	struct store *store = view->store;
 	struct commit commit = { .view = view, .txid = view->root.txid + 1 };
 	struct store_root root = view->root;
-	bool nothing, checkpoint;
+	bool nothing, checkpoint, drops = view->drops;
+	struct err ignored;
 	uint32_t orders;
 	int rc;
 
@@ -737,7 +738,12 @@ int store_view_commit(struct store_view *view,
 		if (rc)
 			store_poison(store);
 	}
-	/* What follows is care: a failure shows at the next who needs it. */
+	/* What follows is care: a failure shows at the next who needs it. What was
+	 * dropped is to be gone when the caller looks. */
+	if (checkpoint && (drops || commit.releases_now)) {
+		store_checkpoint_run(store, &ignored);
+		checkpoint = false;
+	}
 	orders = checkpoint ? ORDER_CHECKPOINT : 0;
 	if (wal_prepare_due(store->wal))
 		orders |= ORDER_PREPARE_LOG;
