@@ -22,6 +22,7 @@
 #include "vfs/door.h"
 
 #include <pthread.h>
+#include <string.h>
 
 /* --- waiting ------------------------------------------------------------------- */
 
@@ -100,13 +101,29 @@ static int become_writer(struct door_file *file)
 
 /* --- the writer lock at SHARED ---------------------------------------------------- */
 
+/* Whether it is certain to ask for RESERVED. DDL is not: CREATE TABLE IF NOT EXISTS
+ * counts as writing and may do nothing, and nobody would hear of its end. */
+static bool changes_rows(sqlite3_stmt *statement)
+{
+	static const char *const words[] = { "insert", "update", "delete",
+	                                     "replace", "with" };
+	const char *sql = sqlite3_sql(statement);
+
+	while (sql && (*sql == ' ' || (*sql >= '\t' && *sql <= '\r')))
+		sql++;
+	for (size_t i = 0; sql && i < sizeof words / sizeof words[0]; i++)
+		if (sqlite3_strnicmp(sql, words[i], (int)strlen(words[i])) == 0)
+			return true;
+	return false;
+}
+
 static bool statement_writes(sqlite3 *db)
 {
 	sqlite3_stmt *statement = NULL;
 
 	while ((statement = sqlite3_next_stmt(db, statement)) != NULL)
 		if (sqlite3_stmt_busy(statement) &&
-		    !sqlite3_stmt_readonly(statement))
+		    !sqlite3_stmt_readonly(statement) && changes_rows(statement))
 			return true;
 	return false;
 }
