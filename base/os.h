@@ -168,7 +168,8 @@ struct os_methods {
 	void (*random)(struct os *os, void *bytes, size_t size);
 	uint32_t (*process_id)(struct os *os);
 	/* A byte that reads 1 here and 0 in a forked child; NULL where the
-	 * system has no such thing. */
+	 * system has no such thing. Who asks in the child gets a new one: one
+	 * thread at a time. */
 	const volatile uint8_t *(*fork_canary)(struct os *os);
 };
 

@@ -952,9 +952,29 @@ static uint32_t posix_process_id(struct os *os)
 	return (uint32_t)getpid();
 }
 
+static uint8_t *make_canary(size_t page_size)
+{
+	uint8_t *page = mmap(NULL, page_size, PROT_READ | PROT_WRITE,
+	                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return NULL;
+	if (madvise(page, page_size, MADV_WIPEONFORK)) {
+		munmap(page, page_size);
+		return NULL;
+	}
+	*page = 1;
+	return page;
+}
+
+/* In a child, what the parent had open goes on looking at the wiped page. */
 static const volatile uint8_t *posix_fork_canary(struct os *os)
 {
-	return posix_of(os)->canary;
+	struct posix_os *posix = posix_of(os);
+
+	if (posix->canary && !*posix->canary)
+		posix->canary = make_canary(posix->page_size);
+	return posix->canary;
 }
 
 /* The table itself */
@@ -996,21 +1016,6 @@ static const struct os_methods methods = {
 	.process_id = posix_process_id,
 	.fork_canary = posix_fork_canary,
 };
-
-static uint8_t *make_canary(size_t page_size)
-{
-	uint8_t *page = mmap(NULL, page_size, PROT_READ | PROT_WRITE,
-	                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (page == MAP_FAILED)
-		return NULL;
-	if (madvise(page, page_size, MADV_WIPEONFORK)) {
-		munmap(page, page_size);
-		return NULL;
-	}
-	*page = 1;
-	return page;
-}
 
 int os_posix_open(struct heap *heap, struct os **os, struct err *err)
 {

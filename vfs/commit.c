@@ -714,7 +714,9 @@ int store_view_commit(struct store_view *view,
 
 	if (!view->writing)
 		return ERR_NONE;
-	rc = store_poisoned(store, err);
+	rc = store_forked(store, err);
+	if (!rc)
+		rc = store_poisoned(store, err);
 	if (!rc) {
 		store_sqlite_forget_freed(view);
 		rc = prepare(&commit, &root, &nothing, err);

@@ -137,7 +137,7 @@ void store_value_drop(const struct edit *edit, struct edit_value *value)
 
 	if (value->state == EDIT_IMAGE)
 		store_image_give(view, value->image, store_edit_size(edit));
-	if (value->state == EDIT_SPILLED)
+	if (value->state == EDIT_SPILLED && !store_forked(view->store, NULL))
 		space_give(&view->store->space, edit->file_id, value->ref.place,
 		           edit->file->units, &err);
 	*value = (struct edit_value){ .state = EDIT_ABSENT };
@@ -158,8 +158,10 @@ static int edit_make(struct view_file *file, uint32_t page_no,
 	struct store_view *view = file->view;
 	struct page_ref base;
 	struct edit *edit;
-	int rc = table_room(view, err);
+	int rc = store_forked(view->store, err);
 
+	if (!rc)
+		rc = table_room(view, err);
 	if (!rc)
 		rc = base_of(file, page_no, &base, err);
 	if (rc)

@@ -361,6 +361,9 @@ static int take(struct store *store, struct shm_lock *lock, const char *what,
 	int rc;
 
 	*died = false;
+	rc = store_forked(store, err);
+	if (rc)
+		return rc;
 	if (!take_word(store, lock, 0)) {
 		word = atomic_load(&lock->owner);
 		if (timeout_us) {
@@ -395,6 +398,8 @@ int store_lock_take(struct store *store, struct shm_lock *lock,
 
 void store_lock_release(struct store *store, struct shm_lock *lock)
 {
+	if (store_forked(store, NULL))
+		return; /* it is the parent's */
 	assert(atomic_load(&lock->owner) == store->owner); /* (L1) */
 	pass_on(store, lock, store->owner);
 }

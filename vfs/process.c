@@ -50,7 +50,7 @@ void store_process_leave(struct store *store)
 	struct err err;
 	bool held;
 
-	if (!store->owner)
+	if (!store->owner || store_forked(store, NULL))
 		return;
 	atomic_store(&store->shm.head->processes[store->process].in_use, 0);
 	store->os->methods->lock(store->meta, LOCK_PROCESS_AT + store->process,

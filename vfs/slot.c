@@ -54,7 +54,7 @@ int store_slot_take(struct store_view *view, struct err *err)
 
 void store_slot_release(struct store_view *view)
 {
-	if (!view->slot)
+	if (!view->slot || store_forked(view->store, NULL))
 		return;
 	atomic_store(&view->slot->txid, 0);
 	atomic_store(&view->slot->owner, 0);

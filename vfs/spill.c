@@ -74,7 +74,9 @@ int store_spill(struct store_view *view, size_t keep_bytes, struct err *err)
 
 	if (!view->writing)
 		return ERR_NONE;
-	rc = spill_undo(view, keep_bytes, err);
+	rc = store_forked(view->store, err);
+	if (!rc)
+		rc = spill_undo(view, keep_bytes, err);
 	while (!rc && view->image_bytes > keep_bytes && visits--) {
 		struct edit *edit = view->spill_hand ? view->spill_hand
 		                                     : view->first_edit;

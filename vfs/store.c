@@ -395,7 +395,8 @@ static struct store *find_open(const struct store_environment *environment,
 
 	while (store && (store->device != identity->device ||
 	                 store->inode != identity->inode ||
-	                 store->options.immutable != immutable))
+	                 store->options.immutable != immutable ||
+	                 store_forked(store, NULL)))
 		store = store->next;
 	return store;
 }

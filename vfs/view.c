@@ -131,7 +131,8 @@ void store_view_end(struct store_view *view)
 		return;
 	view->reading = false;
 	view->ended_txid = view->root.txid;
-	store_slot_unpin(view);
+	if (!store_forked(view->store, NULL))
+		store_slot_unpin(view);
 	if (__builtin_expect(atomic_load_explicit(&head->release_pending,
 	                                          memory_order_relaxed) != 0, 0) &&
 	    view->root.txid < atomic_load(&head->released_txid))
@@ -271,6 +272,10 @@ void store_view_rollback(struct store_view *view)
 {
 	if (!view->writing)
 		return;
+	if (store_forked(view->store, NULL)) {
+		view->writing = false; /* lock, places and files are the parent's */
+		return;
+	}
 	remove_new_files(view);
 	store_edits_discard(view);
 	view->taken.count = view->superseded.count = 0;
