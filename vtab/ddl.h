@@ -20,6 +20,8 @@ struct parser {
 	uint32_t column_room, index_room, check_room;
 	uint32_t argument;              /* number of the one being read         */
 	uint32_t autoindexes;
+	uint8_t *placed;                /* per column: its order is known       */
+	uint32_t place_depth;
 	bool primary_seen;
 };
 
@@ -73,6 +75,11 @@ int ddl_take_graph_options(struct parser *parser, const char *where,
 int ddl_graph_settle(struct parser *parser, const char *where,
                      const struct column_definition *column,
                      struct hnsw_options *graph);
+
+/* When all columns are known: the order of generated ones; types of strict=1. */
+enum { GENERATED_DEPTH_MAX = 1000 };
+int ddl_generated_settle(struct parser *parser);
+int ddl_strict_settle(struct parser *parser);
 
 /* Whole arguments. */
 int ddl_parse_column(struct parser *parser);

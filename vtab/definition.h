@@ -35,6 +35,17 @@ enum conflict {
 	CONFLICT_REPLACE,
 };
 
+/* What a column of a table with strict=1 is declared as. */
+enum strict_type {
+	STRICT_NONE,
+	STRICT_ANY,
+	STRICT_BLOB,
+	STRICT_INT,
+	STRICT_INTEGER,
+	STRICT_REAL,
+	STRICT_TEXT,
+};
+
 enum {
 	ROWID_COLUMN = -1,      /* in place of a column number: the rowid  */
 	NO_COLUMN = -2,
@@ -52,7 +63,8 @@ struct column_definition {
 	bool not_null;
 	enum conflict not_null_conflict;
 	const char *generated_sql; /* GENERATED ... AS (this), or NULL        */
-	bool generated_virtual;
+	bool generated_virtual;    /* stored all the same                     */
+	enum strict_type strict;
 	bool vector;
 	uint32_t dimensions;       /* of a vector                             */
 	enum hnsw_element element;
@@ -104,6 +116,8 @@ struct table_definition {
 	uint32_t check_count;
 	bool has_vector;
 	bool has_generated;
+	uint32_t *generated;        /* columns, in the order of computing    */
+	uint32_t generated_count;
 	bool has_references;        /* parsed, not enforced                  */
 	bool strict;                /* the next three: options               */
 	bool null_defaults;         /* NULL takes a nullable column's default */

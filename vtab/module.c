@@ -41,11 +41,7 @@ static int refuse_unsupported(const struct table_definition *definition,
 {
 	const char *what = NULL;
 
-	if (definition->has_generated)
-		what = "generated columns are not supported yet";
-	else if (definition->strict)
-		what = "strict=1 is not supported yet";
-	else if (definition->compress)
+	if (definition->compress)
 		what = "compress is not supported yet";
 	for (uint32_t i = 0; i < definition->column_count; i++)
 		if (definition->columns[i].vector &&
@@ -70,6 +66,8 @@ static int table_create(sqlite3 *db, void *context, int argc,
 	if (rc)
 		return fail(message, connection, &err);
 	rc = refuse_unsupported(&table->definition, &err);
+	if (!rc)
+		rc = generated_prepare(table, &err);
 	if (!rc)
 		rc = declare(table, &err);
 	if (!rc)

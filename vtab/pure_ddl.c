@@ -117,7 +117,11 @@ static int settle(struct parser *parser)
 	if (!plain)
 		return ddl_refuse(parser, "must have at least one non-generated "
 		              "column");
-	rc = merge_keys(parser);
+	rc = ddl_strict_settle(parser);
+	if (!rc)
+		rc = ddl_generated_settle(parser);
+	if (!rc)
+		rc = merge_keys(parser);
 	return rc ? rc : name_keys(parser);
 }
 

@@ -35,9 +35,6 @@ static int take_index_column(struct parser *parser, const char *where,
 	if (column->vector)
 		return ddl_refuse(parser, "%.80s: %.60s is a VECTOR, which only an "
 		              "HNSW index can hold", where, name);
-	if (column->generated_virtual)
-		return ddl_refuse(parser, "%.80s: %.60s is not STORED, so it "
-		              "cannot be indexed", where, name);
 	one->collation = column->collation;
 	if (lexer_take_word(lexer, "COLLATE")) {
 		rc = ddl_take_collation(parser, where, &one->collation);

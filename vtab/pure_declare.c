@@ -48,6 +48,8 @@ static const char *declared_type(const struct column_definition *column)
 {
 	struct lexer lexer;
 
+	if (column->strict == STRICT_ANY)
+		return ""; /* else SQLite would take it for NUMERIC */
 	lexer_open(&lexer, column->type, strlen(column->type));
 	for (; lexer.token.kind != TOKEN_END; lexer_next(&lexer))
 		if (token_is_word(&lexer.token, "HIDDEN"))

@@ -36,11 +36,14 @@ static int scratch_open(struct table *table, struct err *err)
 	                                            sizeof *table->defaults);
 	table->checks = heap_zeroed(heap, (definition->check_count + 1) *
 	                                          sizeof *table->checks);
+	table->generated = heap_zeroed(heap, (columns + 1) *
+	                                             sizeof *table->generated);
 	table->scratch.heap = heap;
 	arena_init(&table->row_arena, heap);
 	if (!table->values || !table->old_values || !table->vectors ||
 	    !table->unchanged || !table->indexes ||
-	    !table->keys || !table->defaults || !table->checks)
+	    !table->keys || !table->defaults || !table->checks ||
+	    !table->generated)
 		return err_set(err, ERR_NOMEM, "open table",
 		               name_shorten(table->name).text, "no memory");
 	key_buffer_init(&table->old_key, heap);
@@ -137,6 +140,9 @@ void table_close(struct table *table)
 	for (uint32_t i = 0; table->defaults &&
 	                     i < table->definition.column_count; i++)
 		sqlite3_finalize(table->defaults[i]);
+	for (uint32_t i = 0; table->generated &&
+	                     i < table->definition.column_count; i++)
+		sqlite3_finalize(table->generated[i]);
 	for (uint32_t i = 0; table->checks && i < table->definition.check_count;
 	     i++)
 		sqlite3_finalize(table->checks[i]);
@@ -154,6 +160,7 @@ void table_close(struct table *table)
 	heap_free(heap, table->keys);
 	heap_free(heap, table->defaults);
 	heap_free(heap, table->checks);
+	heap_free(heap, table->generated);
 	heap_free(heap, table->row);
 	home_release(table->home);
 	sqlite3_free(table->schema);

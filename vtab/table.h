@@ -71,6 +71,7 @@ struct table {
 	struct arena row_arena;
 	sqlite3_stmt **defaults;  /* per column, or NULL */
 	sqlite3_stmt **checks;
+	sqlite3_stmt **generated;
 	/* The row looked up last: an UPDATE or DELETE by key comes back for it. */
 	struct {
 		int64_t rowid;
@@ -182,6 +183,24 @@ int long_key_find(struct table *table, struct table_index *index,
                   const struct value *values, int64_t rowid,
                   const struct key_buffer *key, const int64_t *except,
                   int64_t *found_rowid, bool *found, struct err *err);
+
+/* update.c: an expression over the columns of a row. */
+int row_expression_prepare(struct table *table, const char *expression,
+                           sqlite3_stmt **statement, struct err *err);
+void row_expression_bind(struct table *table, sqlite3_stmt *statement,
+                         const struct value *values, int64_t rowid);
+
+/* generated.c: the values of generated columns, from the others; their bytes are
+ * in row_arena. */
+int generated_prepare(struct table *table, struct err *err);
+int generated_compute(struct table *table, struct value *values, int64_t rowid,
+                      struct err *err);
+bool values_same(const struct value *a, const struct value *b);
+/* Whether a column of a strict table takes the value; the names of what was given
+ * and what is wanted. */
+bool strict_admits(const struct column_definition *column,
+                   const struct value *value, const char **given,
+                   const char **wanted);
 
 /* vector_input.c */
 int vector_take(const struct column_definition *column, enum hnsw_metric metric,

@@ -382,7 +382,8 @@ static void bind_value(sqlite3_stmt *statement, int at,
 
 /* The row as a table whose columns have their affinities and collations: a compound
  * takes both from its first SELECT, which here has no rows. */
-static int prepare_check(struct table *table, uint32_t number, struct err *err)
+int row_expression_prepare(struct table *table, const char *expression,
+                           sqlite3_stmt **statement, struct err *err)
 {
 	static const char *const types[] = { "BLOB", "TEXT", "NUMERIC",
 		                             "INTEGER", "REAL" };
@@ -392,8 +393,7 @@ static int prepare_check(struct table *table, uint32_t number, struct err *err)
 	char *sql;
 	int rc;
 
-	sqlite3_str_appendf(text, "SELECT (%s) FROM (SELECT ",
-	                    definition->checks[number].sql);
+	sqlite3_str_appendf(text, "SELECT (%s) FROM (SELECT ", expression);
 	for (uint32_t i = 0; i < definition->column_count; i++)
 		sqlite3_str_appendf(text, "%sCAST(NULL AS %s) COLLATE %s AS \"%w\"",
 		                    i ? ", " : "",
@@ -405,9 +405,21 @@ static int prepare_check(struct table *table, uint32_t number, struct err *err)
 		sqlite3_str_appendf(text, "%s?%u", i ? ", " : "", i + 1);
 	sqlite3_str_appendf(text, ")");
 	sql = sqlite3_str_finish(text);
-	rc = prepare(table, &table->checks[number], sql, err);
+	rc = prepare(table, statement, sql, err);
 	sqlite3_free(sql);
 	return rc;
+}
+
+void row_expression_bind(struct table *table, sqlite3_stmt *statement,
+                         const struct value *values, int64_t rowid)
+{
+	const struct table_definition *definition = &table->definition;
+	struct value own = { .type = VALUE_INTEGER, .integer = rowid };
+
+	for (uint32_t i = 0; i < definition->column_count; i++)
+		bind_value(statement, (int)i + 1,
+		           (int)i == definition->rowid_column ? &own
+		                                              : &values[i]);
 }
 
 static int check_expression(struct change *change, uint32_t number,
@@ -420,18 +432,14 @@ static int check_expression(struct change *change, uint32_t number,
 	int rc = ERR_NONE;
 
 	if (!table->checks[number])
-		rc = prepare_check(table, number, err);
+		rc = row_expression_prepare(table,
+		                            definition->checks[number].sql,
+		                            &table->checks[number], err);
 	if (rc)
 		return rc;
 	statement = table->checks[number];
-	for (uint32_t i = 0; i < definition->column_count; i++) {
-		struct value rowid = { .type = VALUE_INTEGER,
-		                       .integer = change->new_rowid };
-
-		bind_value(statement, (int)i + 1,
-		           (int)i == definition->rowid_column
-		                   ? &rowid : &change->values[i]);
-	}
+	row_expression_bind(table, statement, change->values,
+	                    change->new_rowid);
 	if (sqlite3_step(statement) != SQLITE_ROW) {
 		rc = err_set(err, ERR_INVALID, "evaluate check of table",
 		             name_shorten(table->name).text, "%s",
@@ -454,6 +462,35 @@ static int check_expression(struct change *change, uint32_t number,
 
 /* --- the new row --------------------------------------------------------------- */
 
+static int generated_written(struct change *change, uint32_t column,
+                             struct err *err)
+{
+	err->code = ERR_INVALID;
+	sqlite3_snprintf(sizeof err->text, err->text,
+	                 "cannot %s generated column \"%s\"",
+	                 change->has_old ? "UPDATE" : "INSERT into",
+	                 change->table->definition.columns[column].name);
+	return ERR_INVALID;
+}
+
+/* UPDATE FROM names every column: one that has its old value is not written. */
+static int take_generated(struct change *change, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+
+	for (uint32_t i = 0; i < definition->generated_count; i++) {
+		uint32_t column = definition->generated[i];
+
+		if (change->has_old && !change->unchanged[column] &&
+		    !values_same(&change->values[column],
+		                 &change->old_values[column]))
+			return generated_written(change, column, err);
+		change->unchanged[column] = false;
+	}
+	return generated_compute(change->table, change->values,
+	                         change->new_rowid, err);
+}
+
 static int take_column(struct change *change, uint32_t column,
                        sqlite3_value *from, struct err *err)
 {
@@ -469,6 +506,9 @@ static int take_column(struct change *change, uint32_t column,
 	                            sqlite3_value_nochange(from);
 	if (change->unchanged[column])
 		return ERR_NONE; /* old_values_load() gives its value */
+	if (definition->generated_sql && !change->has_old &&
+	    sqlite3_value_type(from) != SQLITE_NULL)
+		return generated_written(change, column, err);
 	if (definition->vector && sqlite3_value_type(from) != SQLITE_NULL) {
 		graph = table_vector_index(table, column);
 		rc = vector_take(definition,
@@ -941,6 +981,33 @@ static int check_indexes(struct change *change, bool replacing, struct err *err)
 	return rc;
 }
 
+/* No OR clause decides about types: SQLite lets IGNORE pass no other code. */
+static int check_types(struct change *change, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+	int on = sqlite3_vtab_on_conflict(change->table->connection->db);
+
+	for (uint32_t i = 0; definition->strict && i < definition->column_count;
+	     i++) {
+		const struct column_definition *column = &definition->columns[i];
+		const char *given, *wanted;
+
+		if (change->unchanged[i] || column->vector ||
+		    (int)i == definition->rowid_column ||
+		    strict_admits(column, &change->values[i], &given, &wanted))
+			continue;
+		change->code = on == SQLITE_ABORT ? SQLITE_CONSTRAINT_DATATYPE
+		                                  : SQLITE_MISMATCH;
+		err->code = ERR_CONSTRAINT;
+		sqlite3_snprintf(sizeof err->text, err->text,
+		                 "cannot store %s value in %s column %s.%s",
+		                 given, wanted, change->table->name,
+		                 column->name);
+		return ERR_CONSTRAINT;
+	}
+	return ERR_NONE;
+}
+
 static int check_all(struct change *change, struct err *err)
 {
 	const struct table_definition *definition = &change->table->definition;
@@ -949,6 +1016,8 @@ static int check_all(struct change *change, struct err *err)
 	for (uint32_t i = 0; !rc && !change->ignored &&
 	                     i < definition->column_count; i++)
 		rc = check_not_null(change, i, err);
+	if (!rc && !change->ignored)
+		rc = check_types(change, err);
 	for (uint32_t i = 0; !rc && !change->ignored &&
 	                     i < definition->check_count; i++)
 		rc = check_expression(change, i, err);
@@ -965,7 +1034,7 @@ static bool row_alone(const struct change *change)
 	const struct table_definition *definition = &change->table->definition;
 
 	if (!change->has_old || change->old_rowid != change->new_rowid ||
-	    definition->check_count)
+	    definition->check_count || definition->generated_count)
 		return false;
 	for (uint32_t i = 0; i < definition->index_count; i++)
 		if (!index_unchanged(change, &definition->indexes[i]))
@@ -982,6 +1051,8 @@ static int change_row_alone(struct change *change, struct err *err)
 	for (uint32_t i = 0; !rc && i < definition->column_count; i++)
 		if (!change->unchanged[i] && definition->columns[i].not_null)
 			rc = check_not_null(change, i, err);
+	if (!rc && !change->ignored)
+		rc = check_types(change, err);
 	if (rc || change->ignored)
 		return rc;
 	if (definition->rowid_column >= 0)
@@ -1030,6 +1101,8 @@ static int put(struct change *change, int argc, sqlite3_value **argv,
 	}
 	if (!rc && change->has_old)
 		rc = old_values_load(change, err);
+	if (!rc && table->definition.generated_count)
+		rc = take_generated(change, err);
 	if (rc)
 		return rc;
 	rc = check_all(change, err);

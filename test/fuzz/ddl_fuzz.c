@@ -178,7 +178,7 @@ static const char *const seeds[] = {
 	"[a b] REAL DEFAULT -1.5e3\n\"c\"\"d\" BLOB DEFAULT x'00ff'\n`e` NUMERIC(10, 2)",
 	"a INT CONSTRAINT x NOT NULL ON CONFLICT IGNORE CONSTRAINT y UNIQUE\nCONSTRAINT z CHECK (a <> 'it''s')",
 	"v VECTOR(3)\nw VECTOR(4, f16) HNSW\nUNIQUE INDEX i (a)\na",
-	"a DEFAULT (1 + (2))\nnull_defaults=0\nstrict=1\ncompress='zstd'",
+	"a INT DEFAULT (1 + (2))\nnull_defaults=0\nstrict=1\ncompress='zstd'",
 	"a GENERATED ALWAYS AS (b || 'x') STORED\nb AS (1) VIRTUAL",
 	"a TEXT COLLATE RTRIM UNIQUE\nINDEX i (a COLLATE BINARY ASC)\nUNIQUE(a)",
 	"x VECTOR(2) HNSW(metric=l1)\nHNSW INDEX g (x) (metric=ip, m=4)\nk\nef",

@@ -308,8 +308,11 @@ static void vectors_and_graphs_are_understood(struct test *t)
 
 static void options_are_understood(struct test *t)
 {
-	expect_definition(t, "a, strict=1, without_rowid='1', null_defaults = 0, "
+	expect_definition(t, "a ANY, strict=1, without_rowid='1', null_defaults = 0, "
 	                  "compress = none", "a:blob; strict null_defaults=0");
+	expect_refusal(t, "a, strict=1", "missing datatype for t.a");
+	expect_refusal(t, "a VARCHAR(3), strict=1",
+	               "unknown datatype for t.a: \"VARCHAR(3)\"");
 }
 
 static void what_is_not_understood_is_quoted(struct test *t)
@@ -345,6 +348,9 @@ static void what_is_not_understood_is_quoted(struct test *t)
 	               "table constraint: cannot understand 'frob'");
 	expect_refusal(t, "a unique on conflict replace, unique (a) on conflict "
 	               "ignore", "conflicting ON CONFLICT");
+	expect_refusal(t, "a, b AS (c), c AS ([B] + 1)",
+	               "generated column loop on \"b\"");
+	expect_refusal(t, "a, b AS (a IN (SELECT 1))", "subqueries prohibited");
 	expect_refusal(t, "a as (1)", "at least one non-generated column");
 }
 
@@ -483,6 +489,51 @@ static void sqlite_hears_columns_and_hidden_columns(struct test *t)
 	                   "\"ef\" INTEGER HIDDEN,\"exact\" INTEGER HIDDEN)");
 }
 
+static void expect_edit(struct test *t, const char *sql, const char *added,
+                        const char *dropped)
+{
+	struct heap heap;
+	struct arena arena;
+	const char *edited;
+
+	heap_init(&heap);
+	arena_init(&arena, &heap);
+	EXPECT_OK(t, ddl_statement_add(sql, "INDEX i (a)", &arena, &edited,
+	                               &t->err));
+	EXPECT_STR(t, edited, added);
+	if (dropped) {
+		EXPECT_OK(t, ddl_statement_drop(sql, 1, &arena, &edited, &t->err));
+		EXPECT_STR(t, edited, dropped);
+	}
+	arena_close(&arena);
+}
+
+/* The text of a statement stays as it was written, but for the one argument. */
+static void statements_are_edited_between_arguments(struct test *t)
+{
+	struct heap heap;
+	struct arena arena;
+	const char *edited;
+
+	expect_edit(t, "CREATE VIRTUAL TABLE t USING turdb(a)",
+	            "CREATE VIRTUAL TABLE t USING turdb(a, INDEX i (a))", NULL);
+	expect_edit(t, "CREATE VIRTUAL TABLE \"t (x)\" USING turdb(a /* , */ INT, -- )\n b AS (max(1, 2)) , strict = 1)",
+	            "CREATE VIRTUAL TABLE \"t (x)\" USING turdb(a /* , */ INT, -- )\n b AS (max(1, 2)), INDEX i (a) , strict = 1)",
+	            "CREATE VIRTUAL TABLE \"t (x)\" USING turdb(a /* , */ INT , strict = 1)");
+	expect_edit(t, "create virtual table if not exists s.t using [turdb] ( , a, 'b' ) ",
+	            "create virtual table if not exists s.t using [turdb] ( , a, 'b', INDEX i (a) ) ",
+	            "create virtual table if not exists s.t using [turdb] ( , a ) ");
+	heap_init(&heap);
+	arena_init(&arena, &heap);
+	EXPECT_ERR(t, ddl_statement_add("CREATE TABLE t(a)", "b", &arena, &edited, &t->err),
+	           ERR_CORRUPT, "it is no CREATE VIRTUAL TABLE");
+	EXPECT_ERR(t, ddl_statement_add("CREATE VIRTUAL TABLE t USING turdb(a", "b", &arena, &edited, &t->err),
+	           ERR_CORRUPT, "it is no CREATE VIRTUAL TABLE");
+	EXPECT_ERR(t, ddl_statement_drop("CREATE VIRTUAL TABLE t USING turdb(a)", 0, &arena, &edited, &t->err),
+	           ERR_CORRUPT, "it is no CREATE VIRTUAL TABLE");
+	arena_close(&arena);
+}
+
 static const struct test_case cases[] = {
 	CASE(the_manual_s_example_is_understood),
 	CASE(names_come_in_every_quoting),
@@ -498,6 +549,7 @@ static const struct test_case cases[] = {
 	CASE(random_text_is_refused_or_understood),
 	CASE(no_memory_is_an_error_and_nothing_else),
 	CASE(sqlite_hears_columns_and_hidden_columns),
+	CASE(statements_are_edited_between_arguments),
 };
 
 TEST_MAIN(cases)
