@@ -54,7 +54,11 @@ void hnsw_close(struct hnsw *graph);
 const struct hnsw_options *hnsw_options_of(const struct hnsw *graph);
 int hnsw_count(struct hnsw *graph, uint64_t *nodes, struct err *err);
 
-/* `vector` holds dimensions elements, little-endian; finite numbers; under
+/* A write that fails midway (pager, memory, damage) leaves pages half changed:
+ * the caller rolls back to its savepoint; the struct notices and starts afresh.
+ * ERR_INVALID, and a node that does not exist, are found before any change.
+ *
+ * `vector` holds dimensions elements, little-endian; finite numbers; under
  * cosine not all zero (ERR_INVALID otherwise). *node is stored in the row. */
 int hnsw_insert(struct hnsw *graph, int64_t rowid, struct span vector,
                 uint32_t *node, struct err *err);
