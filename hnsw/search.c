@@ -22,6 +22,7 @@ enum {
 	RESCORE_SLACK = 8,
 	RESCORE_AHEAD = 3,
 	SPARE_BATCH_MAX = 1024,
+	WIDEN_MOST = 16,
 };
 
 struct found {
@@ -338,11 +339,22 @@ static bool tie_blinds(const struct hnsw_search *search, const struct tie *tie)
 	       pool_distance(pool->keys[wanted_count - 1]) == tie->score;
 }
 
+/* How many of a walk's nodes count: of the far ones it misses some. */
+static size_t sure_part(const struct hnsw_search *search)
+{
+	size_t size = search->graph->pool.size;
+
+	if (!search->k)
+		return (size + 1) / 2;
+	return search->accept ? size - size / 4 : size;
+}
+
 static int pool_results(struct hnsw_search *search, struct err *err)
 {
 	const struct pool *pool = &search->graph->pool;
 	size_t left = wanted(search), limit = pool->size, used = 0, i;
 	size_t equal, equals = 0; /* results but for the near ones */
+	size_t sure = sure_part(search);
 	size_t most = search->k ? left : search->width;
 	struct tie tie = tie_begin(search);
 	bool cut;
@@ -371,7 +383,7 @@ static int pool_results(struct hnsw_search *search, struct err *err)
 		if (search->k && equals < left && equals + equal >= left)
 			limit = rescored_limit(used);
 		equals += equal;
-		if (search->k || i < (pool->size + 1) / 2)
+		if (i < sure)
 			search->batch_sure = search->batch_count;
 		if (cut && !search->k)
 			break;
@@ -538,13 +550,17 @@ static int run_once(struct hnsw_search *search, struct err *err)
 	return ERR_NONE;
 }
 
-/* Twice as wide; when nearly nothing was accepted, or all looked the same, four
- * times. */
+/* Twice as wide; four times when all looked the same; with a filter, as much as what
+ * it let through asks for. */
 static void widen(struct hnsw_search *search)
 {
-	bool few = search->accept &&
-	           search->batch_count < wanted(search) / 2 + 1;
-	uint32_t factor = few || search->blind ? 4 : 2;
+	uint32_t factor = search->blind ? 4 : 2;
+	size_t needed = wanted(search) + wanted(search) / 2;
+
+	if (search->accept && search->k)
+		while (factor < WIDEN_MOST &&
+		       search->batch_sure * factor < needed)
+			factor *= 2;
 
 	if (search->width >= WIDTH_MAX)
 		search->scanning = true;

@@ -7,6 +7,7 @@
  * looked up again before a byte of it is read.
  */
 #include "vtab/table.h"
+#include "vtab/vector_filter.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -52,6 +53,7 @@ struct table_cursor {
 	struct btree_scratch scratch;
 
 	struct hnsw_search *search;
+	struct vector_filter *filter; /* conditions beside MATCH, or NULL */
 	struct neighbour *neighbours; /* of a column without a graph */
 	size_t neighbour_count, neighbour_at, neighbour_room;
 	double distance, distance_max;
@@ -102,6 +104,8 @@ static void stop(struct table_cursor *cursor)
 	if (cursor->search)
 		hnsw_search_end(cursor->search);
 	cursor->search = NULL;
+	vector_filter_close(cursor->filter);
+	cursor->filter = NULL;
 	if (cursor->gathered)
 		arena_reset(&cursor->scattered_keys);
 	cursor->gathered = false;
@@ -896,6 +900,15 @@ static int by_distance(const void *left, const void *right)
 	return (a->rowid > b->rowid) - (a->rowid < b->rowid);
 }
 
+static void neighbours_settle(struct table_cursor *cursor)
+{
+	if (cursor->neighbour_count > 1)
+		qsort(cursor->neighbours, cursor->neighbour_count,
+		      sizeof *cursor->neighbours, by_distance);
+	if (cursor->k && cursor->neighbour_count > (size_t)cursor->k)
+		cursor->neighbour_count = (size_t)cursor->k;
+}
+
 /* A vector column without a graph: every row's distance, sorted. */
 static int measure_all(struct table_cursor *cursor, uint32_t column,
                        struct span query, struct err *err)
@@ -908,6 +921,7 @@ static int measure_all(struct table_cursor *cursor, uint32_t column,
 	bool on, deleted, present;
 	sqlite3_stmt *breath; /* stepping it lets an interrupt in */
 	uint32_t rows = 0;
+	bool passes = true;
 	int rc;
 
 	if (sqlite3_prepare_v2(table->connection->db, "SELECT 1", -1, &breath,
@@ -921,9 +935,13 @@ static int measure_all(struct table_cursor *cursor, uint32_t column,
 		struct value value;
 
 		rc = btree_cursor_read(&walk, &key, &row, &deleted, err);
+		if (!rc && cursor->filter)
+			rc = vector_filter_test(cursor->filter,
+			                        btree_rowid_of(key.data), row,
+			                        &passes, err);
 		if (!rc)
 			rc = row_column(row, column, &value, &present, err);
-		if (!rc && present && value.type == VALUE_BLOB &&
+		if (!rc && passes && present && value.type == VALUE_BLOB &&
 		    value.bytes.size == query.size)
 			rc = neighbour_add(cursor, hnsw_distance(
 				table->connection->kernels, HNSW_L2,
@@ -940,11 +958,274 @@ static int measure_all(struct table_cursor *cursor, uint32_t column,
 	btree_cursor_close(&walk);
 	sqlite3_finalize(breath);
 	if (!rc)
-		qsort(cursor->neighbours, cursor->neighbour_count,
-		      sizeof *cursor->neighbours, by_distance);
-	if (cursor->k && cursor->neighbour_count > (size_t)cursor->k)
-		cursor->neighbour_count = (size_t)cursor->k;
+		neighbours_settle(cursor);
 	return rc;
+}
+
+/* --- few that match ---------------------------------------------------------------- */
+
+/* About as many rows can be measured one by one in the time that a walk takes to
+ * meet k of them among all. */
+static size_t few_of(const struct table_cursor *cursor, uint64_t nodes)
+{
+	double k = cursor->k ? (double)cursor->k : 10;
+	double few = sqrt(3 * k * (double)nodes);
+
+	if (cursor->exact)
+		few = (double)nodes / 2;
+	return few < 128 ? 128 : (size_t)few;
+}
+
+/* Adds the rowids of the walk that is under way; *few false when they are more. */
+static int walk_collect(struct table_cursor *cursor, size_t limit, bool *few,
+                        struct err *err)
+{
+	int rc = ERR_NONE;
+
+	while (!rc && !cursor->eof && *few) {
+		*few = cursor->neighbour_count < limit;
+		if (*few)
+			rc = neighbour_add(cursor, 0, cursor->rowid, err);
+		if (!rc && cursor->kind == PLAN_INDEX) {
+			rc = walk_step(cursor, err);
+		} else if (!rc) {
+			bool on;
+
+			rc = btree_cursor_next(&cursor->walk, &on, err);
+			if (!rc)
+				rc = table_stand(cursor, on, err);
+		}
+	}
+	return rc;
+}
+
+static struct span bound_of(const struct key_buffer *key)
+{
+	return key->size ? span_of(key->bytes, key->size)
+	                 : (struct span){ .size = 0 };
+}
+
+/* The rows of a range of an index. */
+static int index_collect(struct table_cursor *cursor,
+                         const struct filter_matches *matches,
+                         sqlite3_value **values, int count, size_t limit,
+                         bool *few, struct err *err)
+{
+	uint64_t estimate = 0;
+	bool empty;
+	int rc;
+
+	cursor->kind = PLAN_INDEX;
+	cursor->ordered = cursor->descending = false;
+	cursor->index = &table_of(cursor)->indexes[matches->index];
+	rc = index_bounds(cursor, matches->equal_count, matches->letters, count,
+	                  values, &empty, err);
+	if (rc || empty)
+		return rc;
+	*few = !cursor->gathered;
+	if (*few)
+		rc = btree_estimate(&cursor->index->tree,
+		                    bound_of(&cursor->low),
+		                    bound_of(&cursor->high), &estimate, err);
+	*few = *few && estimate <= limit;
+	if (!rc && *few)
+		rc = index_start(cursor, err);
+	if (!rc && *few)
+		rc = walk_collect(cursor, limit, few, err);
+	return rc;
+}
+
+static int values_collect(struct table_cursor *cursor,
+                          const struct filter_matches *matches, size_t limit,
+                          bool *few, struct err *err)
+{
+	struct filter_matches one = *matches;
+	sqlite3_value *value;
+	int step, rc = ERR_NONE;
+
+	one.equal_count = 1;
+	for (step = sqlite3_vtab_in_first(matches->values[0], &value);
+	     !rc && step == SQLITE_OK && *few;
+	     step = sqlite3_vtab_in_next(matches->values[0], &value)) {
+		rc = index_collect(cursor, &one, &value, 1, limit, few, err);
+		if (cursor->walk_open)
+			btree_cursor_close(&cursor->walk);
+		cursor->walk_open = false;
+	}
+	return rc;
+}
+
+static int rowid_collect(struct table_cursor *cursor, sqlite3_value *value,
+                         struct err *err)
+{
+	int64_t low = INT64_MIN, high = INT64_MAX;
+
+	return rowid_bound(value, ARG_EQUAL, &low, &high) && low == high
+	               ? neighbour_add(cursor, 0, low, err) : ERR_NONE;
+}
+
+static int rowids_collect(struct table_cursor *cursor,
+                          const struct filter_matches *matches, size_t limit,
+                          bool *few, struct err *err)
+{
+	sqlite3_value *value;
+	int step, rc = ERR_NONE;
+
+	if (matches->letters[0] == ARG_EQUAL)
+		return rowid_collect(cursor, matches->values[0], err);
+	for (step = sqlite3_vtab_in_first(matches->values[0], &value);
+	     !rc && step == SQLITE_OK && *few;
+	     step = sqlite3_vtab_in_next(matches->values[0], &value)) {
+		rc = rowid_collect(cursor, value, err);
+		*few = cursor->neighbour_count <= limit;
+	}
+	return rc;
+}
+
+static int range_collect(struct table_cursor *cursor,
+                         const struct filter_matches *matches, size_t limit,
+                         bool *few, struct err *err)
+{
+	uint8_t low[8], high[8];
+	uint64_t estimate = 0;
+	bool any = true;
+	int rc;
+
+	cursor->kind = PLAN_ROWID_RANGE;
+	cursor->descending = false;
+	cursor->rowid_low = INT64_MIN;
+	cursor->rowid_high = INT64_MAX;
+	for (int i = 0; any && i < matches->count; i++)
+		any = rowid_bound(matches->values[i], matches->letters[i],
+		                  &cursor->rowid_low, &cursor->rowid_high);
+	if (!any || cursor->rowid_low > cursor->rowid_high)
+		return ERR_NONE;
+	btree_rowid_key(low, cursor->rowid_low);
+	btree_rowid_key(high, cursor->rowid_high);
+	rc = btree_estimate(&table_of(cursor)->tree, span_of(low, 8),
+	                    span_of(high, 8), &estimate, err);
+	*few = estimate <= limit;
+	if (!rc && *few)
+		rc = table_start(cursor, err);
+	if (!rc && *few)
+		rc = walk_collect(cursor, limit, few, err);
+	return rc;
+}
+
+static int matches_collect(struct table_cursor *cursor, size_t limit, bool *few,
+                           struct err *err)
+{
+	const struct filter_matches *matches =
+		vector_filter_matches(cursor->filter);
+
+	*few = true;
+	switch (matches->source) {
+	case FILTER_FROM_ROWIDS:
+		return rowids_collect(cursor, matches, limit, few, err);
+	case FILTER_FROM_RANGE:
+		return range_collect(cursor, matches, limit, few, err);
+	case FILTER_FROM_INDEX:
+		return index_collect(cursor, matches, matches->values,
+		                     matches->count, limit, few, err);
+	case FILTER_FROM_VALUES:
+		return values_collect(cursor, matches, limit, few, err);
+	case FILTER_FROM_NOTHING:
+		break;
+	}
+	*few = false;
+	return ERR_NONE;
+}
+
+/* The distance of one row that may match; *counts false when it does not. */
+static int row_measure(struct table_cursor *cursor, uint32_t column,
+                       const struct table_index *index, struct span query,
+                       struct neighbour *row, bool *counts, struct err *err)
+{
+	const struct hnsw_options *options = hnsw_options_of(index->graph);
+	struct table *table = table_of(cursor);
+	struct value value = { .type = VALUE_NULL };
+	struct span bytes, vector;
+	uint8_t key[8];
+	int64_t rowid;
+	bool present;
+	int rc;
+
+	btree_rowid_key(key, row->rowid);
+	rc = btree_get(&table->tree, span_of(key, 8), &cursor->scratch, &bytes,
+	               counts, err);
+	if (!rc && *counts)
+		rc = vector_filter_test(cursor->filter, row->rowid, bytes,
+		                        counts, err);
+	if (!rc && *counts)
+		rc = row_column(bytes, column, &value, &present, err);
+	*counts = *counts && value.type == VALUE_VECTOR;
+	if (!rc && *counts)
+		rc = hnsw_vector(index->graph, (uint32_t)value.integer, &vector,
+		                 &rowid, err);
+	if (!rc && *counts)
+		row->distance = hnsw_distance(table->connection->kernels,
+		                              options->metric, options->element,
+		                              options->dimensions, query.data,
+		                              vector.data);
+	return rc;
+}
+
+static int by_rowid(const void *left, const void *right)
+{
+	const struct neighbour *a = left, *b = right;
+
+	return (a->rowid > b->rowid) - (a->rowid < b->rowid);
+}
+
+static int few_measure(struct table_cursor *cursor, uint32_t column,
+                       const struct table_index *index, struct span query,
+                       struct err *err)
+{
+	struct neighbour *rows = cursor->neighbours;
+	size_t count = cursor->neighbour_count, kept = 0;
+	int rc = ERR_NONE;
+
+	if (count > 1)
+		qsort(rows, count, sizeof *rows, by_rowid);
+	for (size_t i = 0; !rc && i < count; i++) {
+		bool counts = false;
+
+		if (kept && rows[kept - 1].rowid == rows[i].rowid)
+			continue;
+		rc = row_measure(cursor, column, index, query, &rows[i],
+		                 &counts, err);
+		rows[kept] = rows[i];
+		kept += counts;
+	}
+	cursor->neighbour_count = kept;
+	neighbours_settle(cursor);
+	return rc;
+}
+
+/* Measures all rows that match when they are few; *done says whether. */
+static int measure_matches(struct table_cursor *cursor, uint32_t column,
+                           const struct table_index *index, struct span query,
+                           bool *done, struct err *err)
+{
+	uint64_t nodes = 0;
+	int rc;
+
+	*done = false;
+	cursor->neighbour_count = cursor->neighbour_at = 0;
+	rc = hnsw_count(index->graph, &nodes, err);
+	if (!rc)
+		rc = matches_collect(cursor, few_of(cursor, nodes), done, err);
+	if (cursor->walk_open)
+		btree_cursor_close(&cursor->walk);
+	cursor->walk_open = false;
+	if (cursor->gathered)
+		arena_reset(&cursor->scattered_keys);
+	cursor->gathered = false;
+	cursor->kind = PLAN_VECTOR;
+	cursor->eof = true;
+	cursor->row_known = false;
+	return rc || !*done ? rc
+	                    : few_measure(cursor, column, index, query, err);
 }
 
 static int vector_next(struct table_cursor *cursor, struct err *err)
@@ -957,6 +1238,8 @@ static int vector_next(struct table_cursor *cursor, struct err *err)
 	if (cursor->search) {
 		rc = hnsw_search_next(cursor->search, &cursor->rowid, &node,
 		                      &cursor->distance, &more, err);
+		if (!rc)
+			rc = vector_filter_error(cursor->filter, err);
 	} else if (cursor->neighbour_at < cursor->neighbour_count) {
 		const struct neighbour *next =
 			&cursor->neighbours[cursor->neighbour_at++];
@@ -1040,8 +1323,9 @@ static int start_vector(struct table_cursor *cursor, uint32_t column,
 	uint32_t number = table_vector_index(table, column);
 	bool graph = number < table->definition.index_count;
 	struct hnsw_query query = { .accept = NULL };
+	int own_count = (int)strcspn(letters, ";");
 	struct span vector;
-	bool none;
+	bool none, done;
 	int rc;
 
 	if (sqlite3_value_type(argv[0]) == SQLITE_NULL)
@@ -1052,12 +1336,24 @@ static int start_vector(struct table_cursor *cursor, uint32_t column,
 	                       : HNSW_L2,
 	                 argv[0], &table->row_arena, &vector, err);
 	if (!rc)
-		rc = vector_arguments(cursor, letters, argc, argv, &none, err);
+		rc = vector_arguments(cursor, letters, own_count, argv, &none,
+		                      err);
+	if (!rc && !none)
+		rc = vector_filter_open(table, letters, own_count, argc, argv,
+		                        &cursor->filter, err);
 	if (rc || none)
 		return rc;
 	if (!graph) {
 		rc = measure_all(cursor, column, vector, err);
 		return rc ? rc : vector_next(cursor, err);
+	}
+	if (cursor->filter) {
+		rc = measure_matches(cursor, column, &table->indexes[number],
+		                     vector, &done, err);
+		if (rc || done)
+			return rc ? rc : vector_next(cursor, err);
+		query.accept = vector_filter_accept;
+		query.accept_context = cursor->filter;
 	}
 	query.vector = vector;
 	query.k = (uint32_t)cursor->k;
@@ -1065,6 +1361,8 @@ static int start_vector(struct table_cursor *cursor, uint32_t column,
 	query.exact = cursor->exact;
 	rc = hnsw_search_begin(table->indexes[number].graph, &query,
 	                       &cursor->search, err);
+	if (!rc)
+		rc = vector_filter_error(cursor->filter, err);
 	return rc ? rc : vector_next(cursor, err);
 }
 

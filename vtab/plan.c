@@ -6,6 +6,7 @@
  * included where its order does not serve. A MATCH leaves no choice.
  */
 #include "vtab/table.h"
+#include "vtab/vector_filter.h"
 
 #include <math.h>
 #include <string.h>
@@ -400,6 +401,7 @@ static int hand_over(struct planning *p)
 {
 	sqlite3_index_info *info = p->info;
 	const struct plan *plan = &p->best;
+	char *filter = NULL;
 
 	for (int i = 0; i < plan->arg_count; i++) {
 		info->aConstraintUsage[plan->args[i]].argvIndex = i + 1;
@@ -413,7 +415,12 @@ static int hand_over(struct planning *p)
 	                     (reads_rows(p) ? PLAN_ROWS_READ : 0) |
 	                     plan->equal_count << PLAN_EQUAL_SHIFT |
 	                     plan->index << PLAN_INDEX_SHIFT);
-	info->idxStr = sqlite3_mprintf("%s", plan->letters);
+	if (plan->kind == PLAN_VECTOR &&
+	    vector_filter_plan(p->table, info, plan->arg_count, &filter))
+		return SQLITE_NOMEM;
+	info->idxStr = sqlite3_mprintf("%s%s", plan->letters,
+	                               filter ? filter : "");
+	sqlite3_free(filter);
 	info->needToFreeIdxStr = 1;
 	info->orderByConsumed = plan->ordered;
 	info->estimatedCost = plan->cost;

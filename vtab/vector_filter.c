@@ -1,0 +1,663 @@
+/*
+ * vector_filter.c - conditions on columns that hold during a search by vector.
+ *
+ * Purpose       `k` nearest rows means the k nearest of those that satisfy the other
+ *               conditions. So a search asks about each row it would give, and
+ *               goes on until k pass; or, when an index says that few can match,
+ *               all of those are measured instead (cursor.c decides).
+ * Structures    A term is an operator and its operand as key bytes, so comparing is
+ *               what it is in an index: memcmp. In idxStr, behind the letters of
+ *               other arguments:
+ *                   ;SOURCE INDEX,EQUAL:  then NUMBER.LETTER of each argument that
+ *                   the source is asked with, then
+ *                   ;OPERATOR COLUMN,COLLATION  of each argument.
+ * Safety        Where SQLite's comparison depends on more than the values (a number
+ *               against a column without numeric affinity, texts too long for a
+ *               key) a term lets rows through; SQLite tests them again.
+ */
+#include "vtab/vector_filter.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TERMS_MAX = 48, COLLATIONS = 3 };
+
+/* Operators; those of ranges and '=', 'i' and '0' are the letters of arguments. */
+enum { TERM_IN = 'n', TERM_NOT_EQUAL = '!', TERM_IS_NOT = 'j',
+       TERM_NOT_NULL = '1' };
+
+/* --- planning --------------------------------------------------------------------- */
+
+struct offered {
+	int constraint;
+	char operator;
+	int column;
+	enum collation collation;
+};
+
+struct offer {
+	const struct table *table;
+	sqlite3_index_info *info;
+	struct offered terms[TERMS_MAX];
+	int count;
+};
+
+static char operator_of(int op)
+{
+	switch (op) {
+	case SQLITE_INDEX_CONSTRAINT_EQ:
+		return sqlite_has(SQLITE_HAS_VTAB_IN) ? ARG_EQUAL : 0;
+	case SQLITE_INDEX_CONSTRAINT_IS:
+		return ARG_IS;
+	case SQLITE_INDEX_CONSTRAINT_ISNULL:
+		return ARG_NULL;
+	case SQLITE_INDEX_CONSTRAINT_GE:
+		return ARG_GE;
+	case SQLITE_INDEX_CONSTRAINT_GT:
+		return ARG_GT;
+	case SQLITE_INDEX_CONSTRAINT_LE:
+		return ARG_LE;
+	case SQLITE_INDEX_CONSTRAINT_LT:
+		return ARG_LT;
+	case SQLITE_INDEX_CONSTRAINT_NE:
+		return TERM_NOT_EQUAL;
+	case SQLITE_INDEX_CONSTRAINT_ISNOT:
+		return TERM_IS_NOT;
+	case SQLITE_INDEX_CONSTRAINT_ISNOTNULL:
+		return TERM_NOT_NULL;
+	default:
+		return 0;
+	}
+}
+
+static bool collation_of(sqlite3_index_info *info, int constraint,
+                         enum collation *collation)
+{
+	static const char *const names[COLLATIONS] = { "BINARY", "NOCASE",
+		                                       "RTRIM" };
+	const char *name = sqlite3_vtab_collation(info, constraint);
+
+	for (int i = 0; i < COLLATIONS; i++) {
+		if (!name || sqlite3_stricmp(name, names[i]) == 0) {
+			*collation = (enum collation)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool column_serves(const struct table_definition *definition, int column)
+{
+	return column == ROWID_COLUMN ||
+	       (column >= 0 && column < (int)definition->column_count &&
+	        !definition->columns[column].vector &&
+	        !definition->columns[column].generated_virtual);
+}
+
+static void consider_term(struct offer *offer, int i)
+{
+	const struct table_definition *definition = &offer->table->definition;
+	const struct sqlite3_index_constraint *c =
+		&offer->info->aConstraint[i];
+	struct offered *term = &offer->terms[offer->count];
+
+	if (!c->usable || offer->count == TERMS_MAX ||
+	    offer->info->aConstraintUsage[i].argvIndex)
+		return;
+	term->constraint = i;
+	term->column = c->iColumn == definition->rowid_column ? ROWID_COLUMN
+	                                                      : c->iColumn;
+	term->operator = operator_of(c->op);
+	if (!term->operator || !column_serves(definition, term->column) ||
+	    !collation_of(offer->info, i, &term->collation))
+		return;
+	if (term->operator == ARG_EQUAL && sqlite3_vtab_in(offer->info, i, -1)) {
+		sqlite3_vtab_in(offer->info, i, 1);
+		term->operator = TERM_IN;
+	}
+	offer->count++;
+}
+
+static bool is_range(char operator)
+{
+	return operator && strchr((char[]){ ARG_GE, ARG_GT, ARG_LE, ARG_LT, 0 },
+	                         operator);
+}
+
+static bool is_equality(char operator)
+{
+	return operator && strchr((char[]){ ARG_EQUAL, ARG_IS, ARG_NULL, 0 },
+	                         operator);
+}
+
+/* The term on an index column that `serves`, or -1. */
+static int term_find(const struct offer *offer,
+                     const struct index_column *column,
+                     bool (*serves)(char operator), int from)
+{
+	for (int i = from; i < offer->count; i++) {
+		const struct offered *term = &offer->terms[i];
+
+		if (term->column == (int)column->column &&
+		    term->collation == column->collation &&
+		    serves(term->operator))
+			return i;
+	}
+	return -1;
+}
+
+static bool is_in(char operator)
+{
+	return operator == TERM_IN;
+}
+
+static uint32_t equal_run(const struct offer *offer,
+                          const struct index_definition *index)
+{
+	uint32_t run = 0;
+
+	while (run < index->column_count && run < TERMS_MAX &&
+	       term_find(offer, &index->columns[run], is_equality, 0) >= 0)
+		run++;
+	return run;
+}
+
+static int range_find(const struct offer *offer,
+                      const struct index_definition *index, uint32_t run,
+                      int from)
+{
+	return run < index->column_count
+	               ? term_find(offer, &index->columns[run], is_range, from)
+	               : -1;
+}
+
+/* More equalities are better, then a range, then a list. */
+static int worth_of(const struct offer *offer,
+                    const struct index_definition *index)
+{
+	uint32_t run;
+
+	if (index->kind != INDEX_TREE)
+		return 0;
+	run = equal_run(offer, index);
+	if (run || range_find(offer, index, 0, 0) >= 0)
+		return 4 * (int)run +
+		       2 * (range_find(offer, index, run, 0) >= 0) +
+		       (index->unique ? 1 : 0) + 2;
+	return term_find(offer, &index->columns[0], is_in, 0) >= 0;
+}
+
+static void describe_index(const struct offer *offer, uint32_t number,
+                           sqlite3_str *text)
+{
+	const struct index_definition *index =
+		&offer->table->definition.indexes[number];
+	uint32_t run = equal_run(offer, index);
+	int at = range_find(offer, index, run, 0);
+
+	if (run == 0 && at < 0) {
+		sqlite3_str_appendf(text, ";%d %u,0:%d.%c", FILTER_FROM_VALUES,
+		                    number,
+		                    term_find(offer, &index->columns[0], is_in, 0),
+		                    ARG_EQUAL);
+		return;
+	}
+	sqlite3_str_appendf(text, ";%d %u,%u:", FILTER_FROM_INDEX, number, run);
+	for (uint32_t i = 0; i < run; i++) {
+		int found = term_find(offer, &index->columns[i], is_equality, 0);
+
+		sqlite3_str_appendf(text, "%d.%c", found,
+		                    offer->terms[found].operator);
+	}
+	for (; at >= 0; at = range_find(offer, index, run, at + 1))
+		sqlite3_str_appendf(text, "%d.%c", at, offer->terms[at].operator);
+}
+
+/* The first term that names rowids. */
+static bool describe_rowid(const struct offer *offer, sqlite3_str *text)
+{
+	for (int i = 0; i < offer->count; i++) {
+		char operator = offer->terms[i].operator;
+
+		if (offer->terms[i].column != ROWID_COLUMN)
+			continue;
+		if (operator == ARG_EQUAL || operator == ARG_IS ||
+		    operator == TERM_IN) {
+			sqlite3_str_appendf(text, ";%d 0,0:%d.%c",
+			                    FILTER_FROM_ROWIDS, i,
+			                    operator == TERM_IN ? operator
+			                                       : ARG_EQUAL);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool describe_range(const struct offer *offer, sqlite3_str *text)
+{
+	bool any = false;
+
+	for (int i = 0; i < offer->count; i++) {
+		if (offer->terms[i].column != ROWID_COLUMN ||
+		    !is_range(offer->terms[i].operator))
+			continue;
+		if (!any)
+			sqlite3_str_appendf(text, ";%d 0,0:", FILTER_FROM_RANGE);
+		any = true;
+		sqlite3_str_appendf(text, "%d.%c", i, offer->terms[i].operator);
+	}
+	return any;
+}
+
+static void describe_source(const struct offer *offer, sqlite3_str *text)
+{
+	const struct table_definition *definition = &offer->table->definition;
+	uint32_t best = 0;
+	int worth = 0;
+
+	if (describe_rowid(offer, text))
+		return;
+	for (uint32_t i = 0; i < definition->index_count; i++) {
+		int own = worth_of(offer, &definition->indexes[i]);
+
+		if (own > worth) {
+			worth = own;
+			best = i;
+		}
+	}
+	if (worth)
+		describe_index(offer, best, text);
+	else if (!describe_range(offer, text))
+		sqlite3_str_appendf(text, ";%d 0,0:", FILTER_FROM_NOTHING);
+}
+
+int vector_filter_plan(const struct table *table, sqlite3_index_info *info,
+                       int args, char **text)
+{
+	struct offer offer = { .table = table, .info = info };
+	sqlite3_str *described;
+
+	*text = NULL;
+	for (int i = 0; i < info->nConstraint; i++)
+		consider_term(&offer, i);
+	if (!offer.count)
+		return SQLITE_OK;
+	described = sqlite3_str_new(NULL);
+	describe_source(&offer, described);
+	for (int i = 0; i < offer.count; i++) {
+		const struct offered *term = &offer.terms[i];
+
+		info->aConstraintUsage[term->constraint].argvIndex =
+			args + i + 1;
+		sqlite3_str_appendf(described, ";%c%d,%d", term->operator,
+		                    term->column, (int)term->collation);
+	}
+	*text = sqlite3_str_finish(described);
+	return *text ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+/* --- reading it back ----------------------------------------------------------------- */
+
+struct term {
+	char operator;
+	int column;
+	enum affinity affinity;
+	struct key_column order;
+	bool passes, fails;      /* every row, no row                       */
+	struct span operand;     /* key bytes                               */
+	struct span *list;       /* of IN, sorted                           */
+	size_t list_count;
+};
+
+struct vector_filter {
+	struct table *table;
+	struct arena arena;
+	struct term terms[TERMS_MAX];
+	int count;
+	bool reads_row;
+	struct filter_matches matches;
+	char letters[TERMS_MAX + 1];
+	sqlite3_value *values[TERMS_MAX];
+	struct key_buffer work;
+	struct btree_scratch scratch;
+	int rc;
+	struct err err;
+};
+
+static int no_memory(const struct vector_filter *filter, struct err *err)
+{
+	return err_set(err, ERR_NOMEM, "search", filter->table->name,
+	               "no memory for its conditions");
+}
+
+/* The key of an operand, in the arena; *sure false when it cannot tell. */
+static int operand_take(struct vector_filter *filter, const struct term *term,
+                        sqlite3_value *from, struct span *operand, bool *null,
+                        bool *sure, struct err *err)
+{
+	struct value value;
+	bool loose;
+	uint8_t *copy;
+	int rc;
+
+	value_probe(from, term->affinity, &value, &loose);
+	*null = value.type == VALUE_NULL;
+	key_buffer_reset(&filter->work);
+	rc = key_append(&filter->work, &value, &term->order, err);
+	if (rc)
+		return rc;
+	*sure = !loose && !filter->work.shortened;
+	copy = arena_allocate(&filter->arena, filter->work.size + 1);
+	if (!copy)
+		return no_memory(filter, err);
+	memcpy(copy, filter->work.bytes, filter->work.size);
+	*operand = span_of(copy, filter->work.size);
+	return ERR_NONE;
+}
+
+static int span_order(struct span a, struct span b)
+{
+	size_t size = a.size < b.size ? a.size : b.size;
+	int order = memcmp(a.data, b.data, size);
+
+	return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static int span_compare(const void *a, const void *b)
+{
+	return span_order(*(const struct span *)a, *(const struct span *)b);
+}
+
+static int list_take(struct vector_filter *filter, struct term *term,
+                     sqlite3_value *from, struct err *err)
+{
+	sqlite3_value *value;
+	size_t count = 0, at = 0;
+	bool null, sure;
+	int step, rc;
+
+	for (step = sqlite3_vtab_in_first(from, &value); step == SQLITE_OK;
+	     step = sqlite3_vtab_in_next(from, &value))
+		count++;
+	term->list = arena_allocate(&filter->arena,
+	                            (count + 1) * sizeof *term->list);
+	if (!term->list)
+		return no_memory(filter, err);
+	for (step = sqlite3_vtab_in_first(from, &value);
+	     step == SQLITE_OK && at < count;
+	     step = sqlite3_vtab_in_next(from, &value)) {
+		rc = operand_take(filter, term, value, &term->list[at], &null,
+		                  &sure, err);
+		if (rc)
+			return rc;
+		at += !null;
+		term->passes |= !sure && !null;
+	}
+	qsort(term->list, at, sizeof *term->list, span_compare);
+	term->list_count = at;
+	return ERR_NONE;
+}
+
+static int term_take(struct vector_filter *filter, struct term *term,
+                     sqlite3_value *from, struct err *err)
+{
+	bool null, sure;
+	int rc;
+
+	if (term->operator == TERM_IN)
+		return list_take(filter, term, from, err);
+	if (term->operator == ARG_NULL || term->operator == TERM_NOT_NULL)
+		return ERR_NONE;
+	rc = operand_take(filter, term, from, &term->operand, &null, &sure, err);
+	if (rc)
+		return rc;
+	term->fails = null && term->operator != ARG_IS &&
+	              term->operator != TERM_IS_NOT;
+	term->passes = !sure && !null;
+	return ERR_NONE;
+}
+
+static int bad_text(const struct vector_filter *filter, const char *text,
+                    struct err *err)
+{
+	return err_set(err, ERR_INVALID, "search", filter->table->name,
+	               "the plan '%.60s' is none", text);
+}
+
+/* ";SOURCE INDEX,EQUAL:" and the arguments that go with it. */
+static int source_read(struct vector_filter *filter, const char **text,
+                       int argc, sqlite3_value **argv, struct err *err)
+{
+	struct filter_matches *matches = &filter->matches;
+	unsigned source, index, equal;
+	int used = 0;
+
+	if (sscanf(*text, ";%u %u,%u:%n", &source, &index, &equal, &used) != 3 ||
+	    !used)
+		return bad_text(filter, *text, err);
+	*text += used;
+	while (**text && **text != ';') {
+		char *end;
+		long number = strtol(*text, &end, 10);
+
+		if (end == *text || *end != '.' || !end[1] || number < 0 ||
+		    number >= argc || matches->count == TERMS_MAX)
+			return bad_text(filter, *text, err);
+		filter->values[matches->count] = argv[number];
+		filter->letters[matches->count++] = end[1];
+		*text = end + 2;
+	}
+	matches->source = (enum filter_source)source;
+	matches->index = index;
+	matches->equal_count = equal;
+	matches->letters = filter->letters;
+	matches->values = filter->values;
+	return ERR_NONE;
+}
+
+static int terms_read(struct vector_filter *filter, const char *text, int argc,
+                      sqlite3_value **argv, struct err *err)
+{
+	const struct table_definition *definition = &filter->table->definition;
+	int rc = ERR_NONE;
+
+	while (!rc && *text) {
+		struct term *term = &filter->terms[filter->count];
+		int collation, used = 0;
+
+		if (filter->count == TERMS_MAX || filter->count == argc ||
+		    sscanf(text, ";%c%d,%d%n", &term->operator, &term->column,
+		           &collation, &used) != 3 ||
+		    !column_serves(definition, term->column) ||
+		    collation < 0 || collation >= COLLATIONS)
+			return bad_text(filter, text, err);
+		text += used;
+		term->order.collation = (enum collation)collation;
+		term->affinity = term->column == ROWID_COLUMN
+		                         ? AFFINITY_INTEGER
+		                         : definition->columns[term->column]
+		                                   .affinity;
+		filter->reads_row |= term->column != ROWID_COLUMN;
+		rc = term_take(filter, term, argv[filter->count], err);
+		filter->count++;
+	}
+	return rc;
+}
+
+int vector_filter_open(struct table *table, const char *text, int args,
+                       int argc, sqlite3_value **argv,
+                       struct vector_filter **filter, struct err *err)
+{
+	struct vector_filter *opened;
+	int rc;
+
+	*filter = NULL;
+	if (argc <= args)
+		return ERR_NONE;
+	opened = heap_zeroed(table->connection->heap, sizeof *opened);
+	if (!opened)
+		return err_set(err, ERR_NOMEM, "search", table->name,
+		               "no memory for its conditions");
+	opened->table = table;
+	opened->scratch.heap = table->connection->heap;
+	arena_init(&opened->arena, table->connection->heap);
+	key_buffer_init(&opened->work, table->connection->heap);
+	text += args;
+	rc = source_read(opened, &text, argc - args, argv + args, err);
+	if (!rc)
+		rc = terms_read(opened, text, argc - args, argv + args, err);
+	if (rc) {
+		vector_filter_close(opened);
+		return rc;
+	}
+	*filter = opened;
+	return ERR_NONE;
+}
+
+void vector_filter_close(struct vector_filter *filter)
+{
+	struct heap *heap;
+
+	if (!filter)
+		return;
+	heap = filter->table->connection->heap;
+	arena_close(&filter->arena);
+	key_buffer_close(&filter->work);
+	btree_scratch_free(&filter->scratch);
+	heap_free(heap, filter);
+}
+
+const struct filter_matches *
+vector_filter_matches(const struct vector_filter *filter)
+{
+	return &filter->matches;
+}
+
+/* --- testing ------------------------------------------------------------------------- */
+
+static bool list_has(const struct term *term, struct span key)
+{
+	size_t low = 0, high = term->list_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int order = span_order(term->list[middle], key);
+
+		if (order == 0)
+			return true;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+static bool order_passes(char operator, int order)
+{
+	switch (operator) {
+	case ARG_EQUAL:
+	case ARG_IS:
+		return order == 0;
+	case TERM_NOT_EQUAL:
+	case TERM_IS_NOT:
+		return order != 0;
+	case ARG_GE:
+		return order >= 0;
+	case ARG_GT:
+		return order > 0;
+	case ARG_LE:
+		return order <= 0;
+	case ARG_LT:
+		return order < 0;
+	default:
+		return true;
+	}
+}
+
+static int value_test(struct vector_filter *filter, const struct term *term,
+                      const struct value *value, bool *passes, struct err *err)
+{
+	bool null = value->type == VALUE_NULL;
+	struct span key;
+	int rc;
+
+	*passes = true;
+	if (term->operator == ARG_NULL || term->operator == TERM_NOT_NULL) {
+		*passes = null == (term->operator == ARG_NULL);
+		return ERR_NONE;
+	}
+	if (null && term->operator != ARG_IS && term->operator != TERM_IS_NOT) {
+		*passes = false;
+		return ERR_NONE;
+	}
+	if (term->passes)
+		return ERR_NONE;
+	key_buffer_reset(&filter->work);
+	rc = key_append(&filter->work, value, &term->order, err);
+	if (rc || filter->work.shortened)
+		return rc;
+	key = span_of(filter->work.bytes, filter->work.size);
+	*passes = term->operator == TERM_IN
+	                  ? list_has(term, key)
+	                  : order_passes(term->operator,
+	                                 span_order(key, term->operand));
+	return ERR_NONE;
+}
+
+int vector_filter_test(struct vector_filter *filter, int64_t rowid,
+                       struct span row, bool *passes, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	*passes = true;
+	for (int i = 0; !rc && *passes && i < filter->count; i++) {
+		const struct term *term = &filter->terms[i];
+		struct value value = { .type = VALUE_INTEGER,
+			               .integer = rowid };
+		bool present = true;
+
+		if (term->fails) {
+			*passes = false;
+			break;
+		}
+		if (term->column != ROWID_COLUMN) {
+			rc = row_column(row, (uint32_t)term->column, &value,
+			                &present, err);
+			if (!rc && !present)
+				value.type = VALUE_NULL;
+		}
+		if (!rc)
+			rc = value_test(filter, term, &value, passes, err);
+	}
+	return rc;
+}
+
+bool vector_filter_accept(void *context, int64_t rowid)
+{
+	struct vector_filter *filter = context;
+	struct span row = { .size = 0 };
+	bool found = true, passes = false;
+	uint8_t key[8];
+
+	if (filter->rc)
+		return false;
+	if (filter->reads_row) {
+		btree_rowid_key(key, rowid);
+		filter->rc = btree_get(&filter->table->tree, span_of(key, 8),
+		                       &filter->scratch, &row, &found,
+		                       &filter->err);
+	}
+	if (!filter->rc && found)
+		filter->rc = vector_filter_test(filter, rowid, row, &passes,
+		                                &filter->err);
+	return !filter->rc && passes;
+}
+
+int vector_filter_error(const struct vector_filter *filter, struct err *err)
+{
+	if (filter && filter->rc)
+		*err = filter->err;
+	return filter ? filter->rc : ERR_NONE;
+}
