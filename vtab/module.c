@@ -315,6 +315,8 @@ int vtab_register(sqlite3 *db, const struct vtab_environment *environment)
 		rc = index_ddl_register(connection);
 	if (!rc)
 		rc = describe_register(connection);
+	if (!rc)
+		rc = vector_functions_register(connection);
 	if (rc) {
 		connection_release(connection);
 		return rc;

@@ -125,6 +125,8 @@ int table_each(struct connection *connection, const char *schema,
                struct err *err);
 /* check.c */
 int check_register(struct connection *connection);
+/* vector_functions.c */
+int vector_functions_register(struct connection *connection);
 /* describe.c */
 int describe_register(struct connection *connection);
 /* index_ddl.c */
