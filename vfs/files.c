@@ -193,6 +193,36 @@ static int note_orphan(void *context, const char *name)
 	return 0;
 }
 
+/* A file that was made here and never committed, or dropped: its header is ours, or
+ * was not written yet. Anything else under such a name is somebody else's and stays. */
+static int made_here(struct store *store, const char *name, uint32_t file_id,
+                     bool *is_ours, struct err *err)
+{
+	static const uint8_t blank[FILE_HEADER_SIZE];
+	uint8_t header[FILE_HEADER_SIZE] = { 0 };
+	struct os_file *file;
+	size_t got;
+	int rc = os_open(store->dir, name, OS_OPEN_READ, 0, &file, err);
+
+	*is_ours = false;
+	if (rc == ERR_MISSING || rc == ERR_CANTOPEN)
+		return ERR_NONE;
+	if (rc)
+		return rc;
+	rc = os_read_some(file, 0, header, sizeof header, &got, err);
+	os_close(file);
+	if (rc)
+		return rc;
+	*is_ours = memcmp(header, blank, sizeof header) == 0 ||
+	           (load_le64(header + FILE_MAGIC_AT) == FILE_MAGIC &&
+	            load_le32(header + FILE_ID_AT) == file_id &&
+	            load_le64(header + FILE_DATABASE_AT) ==
+	                    store->database[0] &&
+	            load_le64(header + FILE_DATABASE_AT + 8) ==
+	                    store->database[1]);
+	return ERR_NONE;
+}
+
 static int known(struct store *store, const struct store_root *root,
                  uint32_t file_id, bool *is_known, struct err *err)
 {
@@ -225,7 +255,7 @@ int store_files_remove_orphans(struct store *store,
 	store_newest_root(store, &newest);
 	for (uint32_t i = 0; !rc && i < search.count; i++) {
 		uint32_t retained = atomic_load(&head->retained_count);
-		bool is_known = false;
+		bool is_known = false, is_ours = false;
 
 		rc = known(store, durable, search.found[i], &is_known, err);
 		if (!rc && newest.txid)
@@ -234,7 +264,10 @@ int store_files_remove_orphans(struct store *store,
 		for (uint32_t j = 0; !rc && !is_known && j < retained; j++)
 			rc = known(store, &head->retained[j], search.found[i],
 			           &is_known, err);
-		if (rc || is_known)
+		if (!rc && !is_known)
+			rc = made_here(store, search.names[i], search.found[i],
+			               &is_ours, err);
+		if (rc || !is_ours)
 			continue;
 		rc = store_files_remove(store, search.found[i],
 		                        search.names[i], err);

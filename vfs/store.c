@@ -132,6 +132,23 @@ static int sync_name_of_new_meta(struct store *store, struct err *err)
 	return os->directory_sync(store->dir, NULL, err);
 }
 
+/* A database that has lost its turdb.meta is no place for a new one. */
+static int refuse_remains(struct store *store, struct err *err)
+{
+	struct os_identity identity;
+	bool nothing = true;
+	int rc = store->os->methods->identify(store->os, store->dir,
+	                                      "turdb.meta", &identity, err);
+
+	if (rc || identity.kind != OS_NODE_MISSING)
+		return rc;
+	rc = store_directories_empty(store, &nothing, err);
+	if (!rc && !nothing)
+		rc = err_set(err, ERR_CORRUPT, "open", store->path,
+		             "turdb.meta is missing, though root/ or wal/ hold files of a database");
+	return rc;
+}
+
 static int open_meta(struct store *store, struct err *err)
 {
 	unsigned flags = store->options.immutable ? OS_OPEN_READ : OS_OPEN_WRITE;
@@ -139,8 +156,12 @@ static int open_meta(struct store *store, struct err *err)
 	                                         : 0644;
 	int rc;
 
-	if (store->options.create && !store->options.immutable)
+	if (store->options.create && !store->options.immutable) {
 		flags |= OS_OPEN_CREATE;
+		rc = refuse_remains(store, err);
+		if (rc)
+			return rc;
+	}
 	if (!store->options.immutable &&
 	    store->os->methods->is_network(store->dir))
 		return err_set(err, ERR_UNSUPPORTED, "open", store->path,
@@ -202,8 +223,14 @@ static int open_log(struct store *store, struct err *err)
 		.plants = store->environment->plants,
 	};
 	struct os_identity identity;
-	int rc = store->os->methods->identity(store->meta, &identity, err);
+	int rc = store->os->methods->identify(store->os, store->dir, "wal",
+	                                      &identity, err);
 
+	if (!rc && identity.kind == OS_NODE_MISSING)
+		rc = err_set(err, ERR_CORRUPT, "open", store->path,
+		             "its directory wal is missing");
+	if (!rc)
+		rc = store->os->methods->identity(store->meta, &identity, err);
 	if (rc)
 		return rc;
 	options.mode = identity.mode;
@@ -459,7 +486,10 @@ static int leave_last(struct store *store, struct err *err)
 	int rc = ERR_NONE;
 
 	if (!atomic_load(&head->poisoned)) {
-		rc = store_checkpoint(store, &done, err);
+		/* Without a writer since the recovery there is nothing to bring
+		 * anywhere, and readers write nothing. */
+		if (atomic_load(&head->log_started))
+			rc = store_checkpoint(store, &done, err);
 		store_newest_root(store, &newest);
 		if (!rc && atomic_load(&head->candidate_txid) == 0 &&
 		    atomic_load(&head->durable_txid) == newest.txid) {

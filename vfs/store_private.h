@@ -478,6 +478,9 @@ void store_release_after_reader(struct store *store);
 
 int store_superblock_read(struct store *store, struct superblock *super,
                           bool *fresh, struct err *err);
+/* Whether root/ and wal/, if they are there, hold nothing. */
+int store_directories_empty(struct store *store, bool *nothing,
+                            struct err *err);
 int store_superblock_write(struct store *store, const struct superblock *super,
                            struct err *err);
 /* At a clean end: makes both copies say the same. */

@@ -61,8 +61,8 @@ static int note_entry(void *context, const char *entry)
 
 /* A creation that died leaves at most one torn copy beside zeros, and neither a
  * data file nor a log segment: those come after both copies are on disk. */
-static int nothing_but_directories(struct store *store, bool *nothing,
-                                   struct err *err)
+int store_directories_empty(struct store *store, bool *nothing,
+                            struct err *err)
 {
 	static const char *const names[] = { "root", "wal" };
 	bool any = false;
@@ -128,7 +128,7 @@ int store_superblock_read(struct store *store, struct superblock *super,
 	if (valid)
 		return ERR_NONE;
 	if (zero && bad <= 1) {
-		int rc = nothing_but_directories(store, fresh, err);
+		int rc = store_directories_empty(store, fresh, err);
 
 		if (rc || *fresh)
 			return rc;

@@ -2,8 +2,7 @@
  * list.c - which segments there are on disk, by position.
  *
  * Read when something about files is to be decided: at replay and start, once
- * a segment, at a checkpoint. Names that are not ours and nodes that are not
- * regular files are left out and left alone.
+ * a segment, at a checkpoint. Names that are not ours are left alone.
  */
 #include "wal/wal_private.h"
 

@@ -113,7 +113,8 @@ static int parse_either_copy(struct os_file *file, const char *name,
 	return rc;
 }
 
-/* Something that is not ours under one of our names is left alone. */
+/* A link, a pipe or a directory under a segment's name was not made by us. What it
+ * has taken the place of may hold commits: nobody could tell. */
 static int is_regular(struct wal *wal, const char *name, bool *regular,
                       struct err *err)
 {
@@ -122,9 +123,13 @@ static int is_regular(struct wal *wal, const char *name, bool *regular,
 
 	rc = wal->dir->os->methods->identify(wal->dir->os, wal->dir, name,
 	                                     &identity, err);
-	if (!rc)
-		*regular = identity.kind == OS_NODE_FILE;
-	return rc;
+	if (rc)
+		return rc;
+	if (identity.kind != OS_NODE_FILE && identity.kind != OS_NODE_MISSING)
+		return err_set(err, ERR_CANTOPEN, "open log segment", name,
+		               "it is not a regular file");
+	*regular = identity.kind == OS_NODE_FILE;
+	return ERR_NONE;
 }
 
 int wal_segment_read(struct wal *wal, uint32_t no, struct wal_segment *segment,
@@ -133,7 +138,7 @@ int wal_segment_read(struct wal *wal, uint32_t no, struct wal_segment *segment,
 	struct wal_segment found = { .no = no };
 	char name[WAL_NAME_SIZE];
 	struct os_file *file;
-	bool regular;
+	bool regular = false;
 	int rc;
 
 	wal_segment_name(name, no);
@@ -150,13 +155,14 @@ int wal_segment_read(struct wal *wal, uint32_t no, struct wal_segment *segment,
 	os_close(file);
 	if (rc)
 		return rc;
-	if (found.valid && found.no != no)
-		return ERR_NONE;
 	if (found.valid && found.database != wal->options.database)
 		return err_set(err, ERR_CORRUPT, "open log segment", name,
 		               "it belongs to another database (%016" PRIx64
 		               ", not %016" PRIx64 ")", found.database,
 		               wal->options.database);
+	if (found.valid && found.no != no)
+		return err_set(err, ERR_CORRUPT, "open log segment", name,
+		               "it is a copy of segment %" PRIu32, found.no);
 	found.no = no;
 	*segment = found;
 	*exists = true;

@@ -18,8 +18,9 @@
  * position of the segment can matter. The two copies are equal; either is
  * enough, so that one flipped bit changes nothing. A copy is valid when the
  * magic matches and the checksum covers the bytes before it; this holds for all
- * versions. A valid header whose version is newer refuses the whole log. The
- * number must be the one in the file's name: a copied file is not a segment.
+ * versions. A valid header whose version is newer, or whose number is not the one
+ * in the file's name, refuses the whole log: the copy may have taken the place of
+ * a segment that holds commits.
  *
  * A segment with the flag STARTED begins a new line after a recovery (or the
  * first one): `start` is the position at which the line before it ended, and

@@ -2,14 +2,18 @@
  * store_bad_directory_test.c - what is not a whole database of ours is told so, in
  * a sentence, and left as it was.
  *
- * Each file of a closed database is cut, removed, or replaced by that of another
- * database; paths are not what they should be; versions are newer than this
- * library. What comes back is an error that names the file, or everything.
+ * Each file of a closed database is cut, removed, replaced by that of another
+ * database, of another file or of an earlier moment; files that do not belong there
+ * lie beside them; paths are not what they should be; versions are newer than this
+ * library. What comes back is an error that names the file, or everything; and when
+ * the opening is refused not a byte of the directory has changed.
+ * (bad_directory_test.py has links, pipes and permissions.)
  */
 #include "test/harness.h"
 
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "test/support/image.h"
 #include "test/support/store_model.h"
 #include "vfs/meta_format.h"
 #include "wal/wal_format.h"
@@ -181,8 +185,7 @@ static void expect_told(struct test *t, const char *path, const char *what,
 	    strncmp(t->err.text, "compare", 7) == 0)
 		test_fail(t, __FILE__, __LINE__, "%s %s: %s: %s", path, what,
 		          err_name(rc), t->err.text);
-	/* Without turdb.meta it is just a directory; see store_path_kind(). */
-	if (!opened && before != after && strcmp(name, "turdb.meta") != 0)
+	if (!opened && before != after)
 		test_fail(t, __FILE__, __LINE__,
 		          "%s %s: something was written", path, what);
 }
@@ -277,6 +280,400 @@ static void a_file_of_another_database_is_refused(struct test *t)
 	EXPECT(t, told > 3);
 	sim_disk_close(ours.disk);
 	sim_disk_close(theirs.disk);
+}
+
+/* --- files of other moments and places ------------------------------------------------------ */
+
+/* A database at two moments, closed both times or, the second time, killed. */
+struct moments {
+	struct image older, newer;
+	struct model model; /* of the newer one */
+};
+
+static int grow(struct sim_disk *disk, struct model *model, uint64_t commits,
+                bool dies, struct err *err)
+{
+	struct actor actor;
+	int rc = actor_start(&actor, disk, 0, err);
+
+	for (; !rc && commits; commits--)
+		rc = actor_commit(&actor, disk, model, err);
+	if (!rc && dies)
+		actor_die(&actor);
+	else if (!rc)
+		rc = actor_end(&actor, err);
+	return rc;
+}
+
+static void make_moments(struct test *t, struct moments *moments, uint64_t first,
+                         uint64_t second, bool dies)
+{
+	struct sim_disk *disk = sim_disk_create(NULL);
+
+	sim_trace_stop(disk);
+	model_at(&moments->model, 0);
+	EXPECT_OK(t, grow(disk, &moments->model, first, false, &t->err));
+	image_take(&moments->older, disk);
+	EXPECT_OK(t, grow(disk, &moments->model, second, dies, &t->err));
+	image_take(&moments->newer, disk);
+	sim_disk_close(disk);
+}
+
+static void moments_free(struct moments *moments)
+{
+	image_free(&moments->older);
+	image_free(&moments->newer);
+}
+
+/* Everything is there, or the opening or reading is refused by a sentence about a
+ * file; a refused opening has written nothing. Returns whether it was refused. */
+static bool expect_whole_or_told(struct test *t, const struct moments *moments,
+                                 const struct image *mixed, const char *what)
+{
+	struct database database = { .model = moments->model };
+	struct sim_disk *disk = image_disk(mixed);
+	bool opened, told;
+	int rc = try(&database, disk, &opened, &t->err);
+
+	told = rc == ERR_CORRUPT || rc == ERR_VERSION || rc == ERR_CANTOPEN;
+	if (rc && (!told || strncmp(t->err.text, "compare", 7) == 0))
+		test_fail(t, __FILE__, __LINE__, "%s: %s: %s", what,
+		          err_name(rc), t->err.text);
+	if (rc && !opened && !image_same(mixed, disk))
+		test_fail(t, __FILE__, __LINE__, "%s: something was written: %s",
+		          what, t->err.text);
+	sim_disk_close(disk);
+	return rc != ERR_NONE;
+}
+
+static void file_replace(struct image_file *file, const struct image_file *by)
+{
+	uint8_t *bytes = malloc((size_t)by->size + 1);
+
+	if (!bytes)
+		abort();
+	memcpy(bytes, by->bytes, by->size);
+	free(file->bytes);
+	file->bytes = bytes;
+	file->size = by->size;
+}
+
+static void image_copy(struct image *to, const struct image *from)
+{
+	*to = *from;
+	for (uint32_t i = 0; i < to->count; i++) {
+		to->files[i].bytes = NULL;
+		file_replace(&to->files[i], &from->files[i]);
+	}
+}
+
+/* One file is older than the rest: as a copy that was made while the database was
+ * written, or one file brought back from a backup, leaves it. */
+static void one_file_of_an_earlier_moment(struct test *t, bool dies)
+{
+	static const uint64_t steps[][2] = { { 6, 3 }, { 12, 14 }, { 30, 1 } };
+	unsigned told = 0;
+
+	for (size_t s = 0; s < sizeof steps / sizeof steps[0]; s++) {
+		struct moments moments;
+
+		make_moments(t, &moments, steps[s][0], steps[s][1], dies);
+		if (t->failed)
+			return;
+		for (uint32_t i = 0; i < moments.older.count; i++) {
+			const struct image_file *file = &moments.older.files[i];
+			struct image mixed;
+
+			image_copy(&mixed, &moments.newer);
+			if (image_file_find(&mixed, file->path))
+				file_replace(image_file_find(&mixed, file->path),
+				             file);
+			told += expect_whole_or_told(t, &moments, &mixed,
+			                             file->path);
+			image_free(&mixed);
+		}
+		moments_free(&moments);
+	}
+	if (!t->failed)
+		EXPECT(t, told >= 4); /* and the others change nothing */
+}
+
+static void an_earlier_copy_of_one_file_is_told(struct test *t)
+{
+	one_file_of_an_earlier_moment(t, false);
+}
+
+static void an_earlier_copy_of_one_file_beside_a_log_is_told(struct test *t)
+{
+	one_file_of_an_earlier_moment(t, true);
+}
+
+/* `part` is a directory's path, or that of turdb.meta. */
+static void replace_part(struct image *mixed, const struct image *by,
+                         const char *part)
+{
+	for (uint32_t i = 0; i < mixed->count;) {
+		struct image_file *file = &mixed->files[i];
+
+		if (strncmp(file->path, part, strlen(part)) != 0) {
+			i++;
+			continue;
+		}
+		free(file->bytes);
+		*file = mixed->files[--mixed->count];
+	}
+	for (uint32_t i = 0; i < by->count; i++)
+		if (strncmp(by->files[i].path, part, strlen(part)) == 0) {
+			struct image_file *file = &mixed->files[mixed->count++];
+
+			*file = by->files[i];
+			file->bytes = NULL;
+			file_replace(file, &by->files[i]);
+		}
+}
+
+/* The log, or root/, or turdb.meta, as a whole from another moment, either way. */
+static void parts_of_two_moments_are_told(struct test *t)
+{
+	static const char *const parts[] = { "app/wal/", "app/root/",
+	                                     "app/turdb.meta" };
+	unsigned told = 0;
+
+	for (int way = 0; way < 4; way++) {
+		struct moments moments;
+
+		make_moments(t, &moments, 9 + 5 * (uint64_t)way, 8, way & 1);
+		if (t->failed)
+			return;
+		for (size_t p = 0; p < 3; p++) {
+			struct image mixed;
+
+			image_copy(&mixed, &moments.newer);
+			replace_part(&mixed, &moments.older, parts[p]);
+			told += expect_whole_or_told(t, &moments, &mixed, parts[p]);
+			image_free(&mixed);
+		}
+		moments_free(&moments);
+	}
+	if (!t->failed)
+		EXPECT(t, told > 5);
+}
+
+/* Each file lies where another should. */
+static void files_that_changed_places_are_told(struct test *t)
+{
+	struct moments moments;
+	unsigned told = 0, tried = 0;
+
+	make_moments(t, &moments, 8, 9, true);
+	if (t->failed)
+		return;
+	for (uint32_t i = 0; i < moments.newer.count; i++)
+		for (uint32_t j = i + 1; j < moments.newer.count; j++) {
+			struct image mixed;
+			struct image_file kept;
+
+			image_copy(&mixed, &moments.newer);
+			kept = mixed.files[i];
+			mixed.files[i].bytes = mixed.files[j].bytes;
+			mixed.files[i].size = mixed.files[j].size;
+			mixed.files[j].bytes = kept.bytes;
+			mixed.files[j].size = kept.size;
+			told += expect_whole_or_told(t, &moments, &mixed,
+			                             mixed.files[i].path);
+			tried++;
+			image_free(&mixed);
+		}
+	moments_free(&moments);
+	if (!t->failed)
+		EXPECT_EQ(t, told, tried);
+}
+
+/* --- what does not belong there ------------------------------------------------------------- */
+
+static void file_add(struct image *image, const char *path,
+                     const struct image_file *like, const char *text)
+{
+	struct image_file *file = &image->files[image->count++];
+
+	snprintf(file->path, sizeof file->path, "%s", path);
+	file->bytes = NULL;
+	if (like) {
+		file_replace(file, like);
+		return;
+	}
+	file->size = (uint32_t)strlen(text);
+	file->bytes = malloc(file->size + 1);
+	if (!file->bytes)
+		abort();
+	memcpy(file->bytes, text, file->size);
+}
+
+static bool still_there(const struct image *image, struct sim_disk *disk,
+                        const char *path)
+{
+	struct image_file *file = image_file_find(
+		(struct image *)(uintptr_t)image, path);
+	uint8_t *bytes = malloc((size_t)file->size + 1);
+	bool there;
+
+	if (!bytes)
+		abort();
+	there = sim_file_peek(disk, path, 0, bytes, file->size) &&
+	        memcmp(bytes, file->bytes, file->size) == 0;
+	free(bytes);
+	return there;
+}
+
+/* Files of somebody else's are left alone, whatever they are called. */
+static void what_is_not_ours_stays(struct test *t)
+{
+	static const char *const paths[] = {
+		"app/notes.txt", "app/root/notes.txt", "app/wal/notes.txt",
+		"app/root/77-mine.tbd", "app/root/78-mine.idx",
+		"app/root/79-theirs.tbd", "app/wal/wal.old", "app/wal/wal.1",
+	};
+	struct database theirs;
+	struct moments moments;
+	struct sim_disk *disk;
+	struct image foreign;
+	struct actor actor;
+
+	make_moments(t, &moments, 8, 4, false);
+	make(t, &theirs, 2);
+	if (t->failed)
+		return;
+	image_take(&foreign, theirs.disk);
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+		file_add(&moments.newer, paths[i], strstr(paths[i], "theirs")
+		         ? image_file_find(&foreign, "app/root/sqlite.tbd") : NULL,
+		         "what somebody put here");
+	disk = image_disk(&moments.newer);
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	EXPECT_OK(t, actor_commit(&actor, disk, &moments.model, &t->err));
+	EXPECT_OK(t, actor_end(&actor, &t->err));
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+		if (!still_there(&moments.newer, disk, paths[i]))
+			test_fail(t, __FILE__, __LINE__, "%s is gone", paths[i]);
+	sim_disk_close(disk);
+	sim_disk_close(theirs.disk);
+	image_free(&foreign);
+	moments_free(&moments);
+}
+
+/* A segment under another number, and one of another database, even beside the log;
+ * garbage without records and an empty file are what an interrupted creation leaves. */
+static void foreign_segments_are_told(struct test *t)
+{
+	struct database theirs;
+	struct moments moments;
+	struct image foreign, mixed;
+	const struct image_file *segment = NULL;
+	unsigned told = 0;
+
+	make_moments(t, &moments, 8, 4, true);
+	make(t, &theirs, 2);
+	if (t->failed)
+		return;
+	image_take(&foreign, theirs.disk);
+	for (uint32_t i = 0; i < foreign.count; i++)
+		if (strstr(foreign.files[i].path, "/wal/"))
+			segment = &foreign.files[i];
+	for (int kind = 0; kind < 4; kind++) {
+		const struct image_file *own = NULL;
+
+		image_copy(&mixed, &moments.newer);
+		for (uint32_t i = 0; i < mixed.count; i++)
+			if (strstr(mixed.files[i].path, "/wal/"))
+				own = &mixed.files[i];
+		file_add(&mixed, "app/wal/wal.000099",
+		         kind == 0 ? own : kind == 1 ? segment : NULL,
+		         kind == 2 ? "garbage" : "");
+		told += expect_whole_or_told(t, &moments, &mixed, "segment");
+		image_free(&mixed);
+	}
+	sim_disk_close(theirs.disk);
+	image_free(&foreign);
+	moments_free(&moments);
+	if (!t->failed)
+		EXPECT_EQ(t, told, 2);
+}
+
+/* Whatever is in turdb.shm, it is worth nothing to the first one in. */
+static void any_shared_memory_file_will_do(struct test *t)
+{
+	static const uint64_t sizes[] = { 0, 1, 4096, 65536, 300000, 1 << 20 };
+
+	for (size_t i = 0; i < 2 * sizeof sizes / sizeof sizes[0]; i++) {
+		struct database database;
+		struct os_file *dir, *file;
+		struct sim_disk *disk;
+		struct os *os;
+		uint64_t random = i;
+		bool opened;
+
+		make(t, &database, 1);
+		if (t->failed)
+			return;
+		disk = sim_disk_branch(database.disk);
+		os = sim_process_open(disk);
+		EXPECT_OK(t, os->methods->directory_open(os, "/app", &dir,
+		                                         &t->err));
+		EXPECT_OK(t, os_open(dir, "turdb.shm",
+		                     OS_OPEN_WRITE | OS_OPEN_CREATE, 0644, &file,
+		                     &t->err));
+		EXPECT_OK(t, os->methods->truncate(file, 0, &t->err));
+		for (uint64_t at = 0; at + 8 <= sizes[i / 2]; at += 8) {
+			uint64_t word = i % 2 ? test_random(&random)
+			                      : UINT64_MAX;
+
+			EXPECT_OK(t, os_write(file, at, &word, 8, &t->err));
+		}
+		os_close(file);
+		os_close(dir);
+		sim_process_close(os);
+		EXPECT_OK(t, try(&database, disk, &opened, &t->err));
+		sim_disk_close(disk);
+		sim_disk_close(database.disk);
+	}
+}
+
+/* A file that may not be opened: named, and nothing written. */
+static void a_file_that_cannot_be_opened_is_named(struct test *t)
+{
+	struct database database;
+	const char *path;
+	uint64_t size;
+
+	make(t, &database, 1);
+	if (t->failed)
+		return;
+	for (size_t n = 0; (path = path_at(&database, n, &size)); n++) {
+		struct sim_disk *disk = sim_disk_branch(database.disk);
+		struct sim_fault fault = {
+			.call = SIM_CALL_OPEN, .path_part = path, .nth = 1,
+			.sticky = true, .code = ERR_CANTOPEN,
+		};
+		uint64_t before = fingerprint(disk);
+		bool opened;
+		int rc;
+
+		if (strstr(path, "README"))
+			continue;
+		sim_fault_add(disk, &fault);
+		rc = try(&database, disk, &opened, &t->err);
+		if (rc != ERR_CANTOPEN ||
+		    !strstr(t->err.text, strrchr(path, '/') + 1))
+			test_fail(t, __FILE__, __LINE__, "%s: %s: %s", path,
+			          err_name(rc), t->err.text);
+		if (!opened && before != fingerprint(disk))
+			test_fail(t, __FILE__, __LINE__,
+			          "%s: something was written", path);
+		sim_disk_close(disk);
+		if (t->failed)
+			break;
+	}
+	sim_disk_close(database.disk);
 }
 
 /* --- versions ----------------------------------------------------------------------------- */
@@ -437,6 +834,14 @@ static void a_read_only_disk_says_how_to_open_it(struct test *t)
 static const struct test_case cases[] = {
 	CASE(a_file_that_was_cut_or_removed_is_named),
 	CASE(a_file_of_another_database_is_refused),
+	CASE(an_earlier_copy_of_one_file_is_told),
+	CASE(an_earlier_copy_of_one_file_beside_a_log_is_told),
+	CASE(parts_of_two_moments_are_told),
+	CASE(files_that_changed_places_are_told),
+	CASE(what_is_not_ours_stays),
+	CASE(foreign_segments_are_told),
+	CASE(any_shared_memory_file_will_do),
+	CASE(a_file_that_cannot_be_opened_is_named),
 	CASE(a_newer_format_is_refused_by_its_number),
 	CASE(a_path_that_is_no_database_is_refused),
 	CASE(an_unrecovered_database_is_not_immutable),
