@@ -4,3 +4,10 @@ bench-store: $(OUT)/bench/store_bench
 	$<
 $(OUT)/bench/store_bench: $(OUT)/bench/store_bench.o $(OUT)/libcore.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $< $(OUT)/libcore.a $(LDLIBS)
+
+# How long a recovery takes for a gigabyte of log.
+.PHONY: bench-recovery
+bench-recovery: $(OUT)/bench/recovery_bench
+	$< $(RECOVERY_MB) /tmp
+$(OUT)/bench/recovery_bench: $(OUT)/bench/recovery_bench.o $(OUT)/libcore.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(OUT)/libcore.a $(LDLIBS)

@@ -245,6 +245,20 @@ bool store_ranges_skip(struct span payload, size_t *at, struct span *ranges)
 	return true;
 }
 
+bool store_ranges_move(struct span ranges)
+{
+	struct range range;
+	uint64_t count;
+	size_t at = 0;
+
+	if (!store_varint_get(ranges, &at, &count))
+		return true;
+	for (; count; count--)
+		if (!next_range(ranges, &at, &range) || !range.bytes)
+			return true;
+	return false;
+}
+
 static int bad(struct err *err, const char *what, size_t at)
 {
 	return err_set(err, ERR_CORRUPT, "read log record", "wal",

@@ -2,13 +2,13 @@
  * replay.c - applies log records to a snapshot: in recovery, and when a writer died
  * after its record was whole.
  *
- * Records are applied in order. A page's new image goes to the place its record
- * names; where pages are is kept in memory, file by file, and becomes page tables
- * and catalog pages at the end, on places that neither the base snapshot reaches
- * nor any record named.
+ * Records are followed in order. A page's last image goes to the place its record
+ * names (replay_pages.c); where pages are is kept in memory, file by file, and becomes
+ * page tables and catalog pages at the end, on places that neither the base snapshot
+ * reaches nor any record named.
  *
  * (R1) Only what the base snapshot reaches and what this replay made is read; every
- *      page is rewritten, "already there" is not known (rule 3). PLACED pages are
+ *      page's last version is rewritten, "already there" is not known (rule 3). PLACED pages are
  *      read to verify them.
  * (R2) Nothing is written over what the base reaches, so a replay that dies is
  *      repaired by the next one.
@@ -16,43 +16,11 @@
  *      the pages that its differences build on, or to map pages is met before a byte
  *      has changed.
  */
-#include "vfs/record_format.h"
-#include "vfs/store_private.h"
+#include "vfs/replay_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-struct replay_page {
-	uint32_t page_no;
-	bool used;
-	struct page_ref ref;
-};
-
-struct replay_file {
-	uint32_t file_id;
-	bool exists, existed, entry_changed, gone;
-	bool unmade, missing;      /* rehearsed: its header, its name are not there */
-	struct catalog_entry entry;
-	struct page_table table;
-	struct page_file *file;
-	struct replay_page *pages; /* open addressing */
-	uint32_t room, count;
-	struct taken *places;      /* every place any record named */
-	uint32_t place_count, place_room;
-	struct replay_file *next;
-};
-
-struct replay {
-	struct store *store;
-	struct store_root base;
-	bool alone, rehearsal;
-	uint64_t txid;
-	uint64_t records;
-	struct replay_file *files;
-	uint8_t *image;
-	uint32_t file_count;
-};
 
 int store_replay_open(struct store *store, const struct store_root *base,
                       bool alone, struct replay **opened, struct err *err)
@@ -61,9 +29,10 @@ int store_replay_open(struct store *store, const struct store_root *base,
 
 	if (!replay)
 		goto no_memory;
-	replay->image = heap_allocate(store->heap, STORE_PAGE_SIZE);
+	replay->image = heap_allocate(store->heap, 2 * (size_t)STORE_PAGE_SIZE);
 	if (!replay->image)
 		goto free_replay;
+	replay->before = replay->image + STORE_PAGE_SIZE;
 	replay->store = store;
 	replay->base = *base;
 	replay->alone = alone;
@@ -95,14 +64,15 @@ void store_replay_close(struct replay *replay)
 		heap_free(heap, replay->files);
 		replay->files = next;
 	}
+	heap_free(heap, replay->arena);
 	heap_free(heap, replay->image);
 	heap_free(heap, replay);
 }
 
 /* --- files -------------------------------------------------------------------------- */
 
-static int bad(const struct replay *replay, struct err *err, const char *what,
-               uint32_t file_id, uint32_t page_no)
+int replay_refuse(const struct replay *replay, struct err *err,
+                  const char *what, uint32_t file_id, uint32_t page_no)
 {
 	return err_set(err, ERR_CORRUPT, "replay log of", replay->store->path,
 	               "commit %" PRIu64 ": %s (file %u, page %u)",
@@ -210,14 +180,14 @@ static int apply_entry(struct replay *replay, struct replay_file *file,
 	int rc;
 
 	if (file->gone)
-		return bad(replay, err, "a dropped file changes", item->file_id,
+		return replay_refuse(replay, err, "a dropped file changes", item->file_id,
 		           0);
 	rc = store_ranges_apply(item->ranges, before.bytes, file->entry.bytes,
 	                        CATALOG_ENTRY_LOGGED, err);
 	if (!rc)
 		rc = store_entry_check(&file->entry, file->file_id, err);
 	if (!rc && file->exists && !same_file(&before, &file->entry))
-		rc = bad(replay, err, "a file becomes another", item->file_id, 0);
+		rc = replay_refuse(replay, err, "a file becomes another", item->file_id, 0);
 	if (rc)
 		return rc;
 	file->entry_changed = true;
@@ -229,98 +199,6 @@ static int apply_entry(struct replay *replay, struct replay_file *file,
 
 /* --- pages -------------------------------------------------------------------------- */
 
-static struct replay_page *page_slot(const struct replay_file *file,
-                                     uint32_t page_no)
-{
-	uint32_t mask = file->room - 1;
-	uint32_t i = page_no * 2654435761u & mask;
-
-	while (file->pages[i].used && file->pages[i].page_no != page_no)
-		i = (i + 1) & mask;
-	return &file->pages[i];
-}
-
-static int page_room(struct replay *replay, struct replay_file *file,
-                     struct err *err)
-{
-	uint32_t old_room = file->room, room = old_room ? old_room * 2 : 64;
-	struct replay_page *old = file->pages;
-
-	if (file->count * 2 + 2 <= old_room)
-		return ERR_NONE;
-	file->pages = heap_zeroed(replay->store->heap,
-	                          room * sizeof *file->pages);
-	if (!file->pages) {
-		file->pages = old;
-		return err_set(err, ERR_NOMEM, "replay log of",
-		               replay->store->path, "table of %u pages", room);
-	}
-	file->room = room;
-	for (uint32_t i = 0; i < old_room; i++)
-		if (old[i].used)
-			*page_slot(file, old[i].page_no) = old[i];
-	heap_free(replay->store->heap, old);
-	return ERR_NONE;
-}
-
-static int page_now(struct replay_file *file, uint32_t page_no,
-                    struct page_ref *ref, struct err *err)
-{
-	if (file->room) {
-		const struct replay_page *page = page_slot(file, page_no);
-
-		if (page->used) {
-			*ref = page->ref;
-			return ERR_NONE;
-		}
-	}
-	*ref = (struct page_ref){ .length = 0 };
-	if (!file->existed)
-		return ERR_NONE;
-	return page_table_find(file->file, &file->table, page_no, ref, err);
-}
-
-static int page_set(struct replay *replay, struct replay_file *file,
-                    uint32_t page_no, const struct page_ref *ref,
-                    struct err *err)
-{
-	int rc = page_room(replay, file, err);
-	struct page_ref before;
-	struct replay_page *page;
-
-	if (!rc && replay->rehearsal)
-		rc = page_now(file, page_no, &before, err);
-	if (rc)
-		return rc;
-	page = page_slot(file, page_no);
-	file->count += !page->used;
-	*page = (struct replay_page){ .page_no = page_no, .used = true,
-	                              .ref = *ref };
-	return ERR_NONE;
-}
-
-static int place_note(struct replay *replay, struct replay_file *file,
-                      uint32_t place, uint32_t units, struct err *err)
-{
-	uint32_t room = file->place_room ? file->place_room * 2 : 64;
-	struct taken *larger;
-
-	if (file->place_count == file->place_room) {
-		larger = heap_resize(replay->store->heap, file->places,
-		                     room * sizeof *larger);
-		if (!larger)
-			return err_set(err, ERR_NOMEM, "replay log of",
-			               replay->store->path,
-			               "list of %u places", room);
-		file->places = larger;
-		file->place_room = room;
-	}
-	file->places[file->place_count++] = (struct taken){
-		.file_id = file->file_id, .place = place, .units = units,
-	};
-	return ERR_NONE;
-}
-
 static int place_check(const struct replay *replay,
                        const struct replay_file *file,
                        const struct record_item *item, uint32_t units,
@@ -328,58 +206,9 @@ static int place_check(const struct replay *replay,
 {
 	if (item->place < FILE_FIRST_PLACE || item->place % units != 0 ||
 	    item->place > UINT32_MAX - units)
-		return bad(replay, err, "a page at an impossible place",
+		return replay_refuse(replay, err, "a page at an impossible place",
 		           file->file_id, item->page_no);
 	return ERR_NONE;
-}
-
-/* The image that a change builds on; rehearsed, *bytes stays as it is where a record
- * would have made that image by now. */
-static int read_before(struct replay *replay, struct replay_file *file,
-                       uint32_t page_no, const uint8_t **bytes, struct err *err)
-{
-	struct page_ref before;
-	int rc = page_now(file, page_no, &before, err);
-
-	if (rc)
-		return rc;
-	if (before.length == 0 || (before.flags & REF_FLAG_FREE))
-		return bad(replay, err, "a change to a page that is not there",
-		           file->file_id, page_no);
-	if (replay->rehearsal && before.birth > replay->base.txid)
-		return ERR_NONE;
-	return page_file_borrow(file->file, &before, page_no, bytes, err);
-}
-
-static int rewrite(struct replay *replay, struct replay_file *file,
-                   const struct record_item *item, struct page_ref *ref,
-                   struct err *err)
-{
-	const uint8_t *base = store_zeros;
-	uint64_t checksum, capacity;
-	int rc = ERR_NONE;
-
-	if (item->kind == RECORD_DIFF)
-		rc = read_before(replay, file, item->page_no, &base, err);
-	if (rc)
-		return rc;
-	if (!replay->rehearsal)
-		memcpy(replay->image, base, ref->length);
-	rc = store_ranges_apply(item->ranges, base, replay->image, ref->length,
-	                        err);
-	if (rc || replay->rehearsal)
-		return rc;
-	checksum = page_file_checksum(file->file_id, item->page_no, ref->birth,
-	                              replay->image, ref->length);
-	if (checksum != ref->checksum)
-		return bad(replay, err, "the changed page has another checksum",
-		           file->file_id, item->page_no);
-	rc = page_file_reserve(file->file,
-	                       (uint64_t)ref->place + store_units(ref->length),
-	                       &capacity, err);
-	if (rc)
-		return rc;
-	return page_file_write(file->file, ref, replay->image, err);
 }
 
 /* A page that is in its file already. Of a file whose name has not reached the disk
@@ -391,7 +220,7 @@ static int verify_placed(struct replay *replay, struct replay_file *file,
 	const uint8_t *bytes;
 
 	if (file->missing)
-		return bad(replay, err, "the file of a page that was synced is not there",
+		return replay_refuse(replay, err, "the file of a page that was synced is not there",
 		           file->file_id, item->page_no);
 	if (file->unmade)
 		return ERR_NONE;
@@ -410,19 +239,23 @@ static int apply_image(struct replay *replay, struct replay_file *file,
 
 	if (rc)
 		return rc;
-	if (item->kind != RECORD_PLACED)
-		rc = rewrite(replay, file, item, &ref, err);
-	else
+	file->units = units;
+	rc = replay_place_claim(replay, file, ref.place, item->page_no, err);
+	if (!rc && item->kind == RECORD_PLACED)
 		rc = verify_placed(replay, file, item, &ref, err);
-	if (!rc)
-		rc = place_note(replay, file, ref.place, units, err);
 	if (!rc && !replay->alone)
 		rc = space_note(&replay->store->space, file->file_id, ref.place,
 		                units,
 		                item->kind == RECORD_PLACED ? SPACE_PLACED
 		                                            : SPACE_LOGGED,
 		                err);
-	return rc ? rc : page_set(replay, file, item->page_no, &ref, err);
+	if (rc)
+		return rc;
+	if (item->kind == RECORD_PLACED)
+		return replay_page_set(replay, file, item->page_no, &ref, err);
+	return replay->rehearsal
+	               ? replay_page_rehearse(replay, file, item, &ref, err)
+	               : replay_page_change(replay, file, item, &ref, err);
 }
 
 static int apply_item(struct replay *replay, const struct record_item *item,
@@ -438,7 +271,7 @@ static int apply_item(struct replay *replay, const struct record_item *item,
 		return apply_entry(replay, file, item, err);
 	if (!file->exists || (!file->file && !file->unmade) ||
 	    item->file_id == STORE_CATALOG_FILE_ID)
-		return bad(replay, err, "a page of a file that is not there",
+		return replay_refuse(replay, err, "a page of a file that is not there",
 		           item->file_id, item->page_no);
 	switch (item->kind) {
 	case RECORD_GONE:
@@ -449,9 +282,9 @@ static int apply_item(struct replay *replay, const struct record_item *item,
 		ref.flags = REF_FLAG_FREE;
 		ref.place = item->next;
 		ref.birth = replay->txid;
-		return page_set(replay, file, item->page_no, &ref, err);
+		return replay_page_set(replay, file, item->page_no, &ref, err);
 	case RECORD_REMOVE:
-		return page_set(replay, file, item->page_no, &ref, err);
+		return replay_page_set(replay, file, item->page_no, &ref, err);
 	default:
 		return apply_image(replay, file, item, err);
 	}
@@ -481,7 +314,7 @@ int store_replay_record(struct replay *replay, uint64_t lsn,
 			rc = apply_item(replay, &item, err);
 	}
 	if (!rc && at != payload.size)
-		rc = bad(replay, err, "bytes after the last item", 0, 0);
+		rc = replay_refuse(replay, err, "bytes after the last item", 0, 0);
 	replay->records++;
 	return rc;
 }
@@ -516,6 +349,41 @@ static int by_page(const void *left, const void *right)
 	return a->page_no < b->page_no ? -1 : a->page_no > b->page_no;
 }
 
+/* The file's part of the allocator, without the places that records named. Some of
+ * those were never written, and the file may be too short for them. */
+static int ensure_space(struct replay *replay, struct replay_file *file,
+                        struct err *err)
+{
+	struct heap *heap = replay->store->heap;
+	struct taken *others = heap_allocate(
+		heap, (file->place_count + (size_t)1) * sizeof *others);
+	uint64_t end = 0;
+	uint32_t count = 0;
+	int rc;
+
+	if (!others)
+		return err_set(err, ERR_NOMEM, "replay log of",
+		               replay->store->path, "list of %u places",
+		               file->place_count);
+	for (uint32_t i = 0; i < file->place_room; i++)
+		if (file->places[i].place)
+			others[count++] = (struct taken){
+				.file_id = file->file_id,
+				.place = file->places[i].place,
+				.units = file->units,
+			};
+	for (uint32_t i = 0; i < count; i++)
+		if ((uint64_t)others[i].place + file->units > end)
+			end = (uint64_t)others[i].place + file->units;
+	rc = page_file_reserve(file->file, end, &file->capacity, err);
+	if (!rc)
+		rc = store_space_ensure(replay->store, file->file_id,
+		                        file->file, &replay->base, others,
+		                        count, err);
+	heap_free(heap, others);
+	return rc;
+}
+
 static int finish_file(struct replay *replay, struct replay_file *file,
                        struct err *err)
 {
@@ -542,9 +410,7 @@ static int finish_file(struct replay *replay, struct replay_file *file,
 				.ref = file->pages[i].ref,
 			};
 	qsort(changes, count, sizeof *changes, by_page);
-	rc = store_space_ensure(replay->store, file->file_id, file->file,
-	                        &replay->base, file->places, file->place_count,
-	                        err);
+	rc = ensure_space(replay, file, err);
 	if (!rc)
 		rc = page_table_apply(file->file, &file->table, changes, count,
 		                      replay->txid, &sink, &table, err);
@@ -599,31 +465,23 @@ static int finish_catalog(struct replay *replay, struct store_root *root,
 	return rc;
 }
 
-static int by_place(const void *left, const void *right)
-{
-	const struct taken *a = left, *b = right;
-
-	return a->place < b->place ? -1 : a->place > b->place;
-}
-
 /* (R2) What the base reaches is named by no record. All places of a file have one
  * size and are aligned to it. */
 static int visit_reached(void *context, uint32_t level, uint64_t index,
                          const struct page_ref *ref, struct err *err)
 {
 	const struct replay_file *file = context;
-	struct taken wanted = { .place = ref->place };
+	uint32_t place = ref->place;
 
 	if ((ref->flags & REF_FLAG_FREE) || !file->place_count)
 		return ERR_NONE;
-	wanted.place -= ref->place % file->places[0].units;
-	if (!bsearch(&wanted, file->places, file->place_count,
-	             sizeof file->places[0], by_place))
+	place -= place % file->units;
+	if (!replay_place_named(file, place))
 		return ERR_NONE;
 	return err_set(err, ERR_CORRUPT, "replay log into",
 	               page_file_name(file->file),
 	               "a record writes to place %u, where the last checkpoint has %spage %" PRIu64,
-	               wanted.place, level ? "map " : "", index);
+	               place, level ? "map " : "", index);
 }
 
 static int entry_nothing(void *context, uint32_t file_id,
@@ -642,9 +500,6 @@ int store_replay_rehearsed(struct replay *replay, struct err *err)
 	     file = file->next) {
 		if (!file->existed || file->file_id == STORE_CATALOG_FILE_ID)
 			continue;
-		if (file->place_count)
-			qsort(file->places, file->place_count,
-			      sizeof file->places[0], by_place);
 		rc = page_table_walk(file->file, &file->table, 0, visit_reached,
 		                     file, err);
 	}
@@ -660,6 +515,7 @@ int store_replay_finish(struct replay *replay, struct store_root *root,
 	*changed = replay->records != 0;
 	if (!*changed)
 		return ERR_NONE;
+	rc = replay_pages_write(replay, err);
 	for (struct replay_file *file = replay->files; !rc && file;
 	     file = file->next)
 		if (!file->gone)

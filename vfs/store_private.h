@@ -425,6 +425,8 @@ int store_record_ranges(struct store_view *view, const uint8_t *base,
                         struct err *err);
 /* Moves over ranges without applying them; false when they are malformed. */
 bool store_ranges_skip(struct span payload, size_t *at, struct span *ranges);
+/* Whether a range says that bytes moved. Malformed ones: maybe. */
+bool store_ranges_move(struct span ranges);
 /* Applies ranges to `bytes`, a copy of `base`; moved ones are read from `base`. */
 int store_ranges_apply(struct span ranges, const uint8_t *base, uint8_t *bytes,
                        uint32_t size, struct err *err);

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/pager.h"
 #include "base/plant.h"
 #include "test/support/explore.h"
 #include "test/support/store_model.h"
@@ -376,7 +377,7 @@ static int recover(void *context, struct sim_disk *disk, struct err *err)
 
 static void every_crash_leaves_a_prefix_of_the_commits(struct test *t)
 {
-	struct workload workload = { .plants = 0 };
+	struct workload workload = { .plants = PLANT_REPLAY_SMALL };
 	struct explore_plan plan = {
 		.name = "store", .work = work, .check = check,
 		.recover = recover, .context = &workload, .seed = t->seed,
@@ -390,6 +391,77 @@ static void every_crash_leaves_a_prefix_of_the_commits(struct test *t)
 		       crossing_names[i]);
 		EXPECT(t, workload.crossed[i] > 0);
 	}
+}
+
+/* --- long logs ---------------------------------------------------------------------------- */
+
+enum { LONG_PAGES = 7, LONG_COMMITS = 600 };
+
+static int long_commit(struct actor *a, struct pager *pager, uint32_t page_no,
+                       uint64_t seed, struct err *err)
+{
+	uint8_t *page;
+	int rc = store_view_begin(a->view, err);
+
+	if (!rc)
+		rc = store_view_write(a->view, 1000, err);
+	if (!rc)
+		rc = pager_edit(pager, page_no, &page, err);
+	if (!rc) {
+		memset(page + seed % 16000, (int)(seed >> 20 & 0xff), 60);
+		rc = store_view_commit(a->view, STORE_DURABLE_NOW, err);
+	}
+	store_view_end(a->view);
+	return rc;
+}
+
+/* Changes of a page wait in a replay until many can be applied together; meanwhile
+ * the place of its last written version may have become another page's. */
+static void a_long_log_gives_every_page_its_last_version(struct test *t)
+{
+	static uint8_t shadow[LONG_PAGES + 1][16384];
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor a;
+	struct pager *pager;
+	uint32_t file_id, page_no;
+	uint64_t random = t->seed;
+	const uint8_t *seen;
+	uint8_t *page;
+	bool done;
+
+	sim_trace_stop(disk);
+	memset(shadow, 0, sizeof shadow);
+	EXPECT_OK(t, actor_start(&a, disk, PLANT_REPLAY_SMALL, &t->err));
+	EXPECT_OK(t, store_view_begin(a.view, &t->err));
+	EXPECT_OK(t, store_view_write(a.view, 1000, &t->err));
+	EXPECT_OK(t, store_file_create(a.view, STORE_FILE_TABLE, "long", 16384,
+	                               &file_id, &t->err));
+	EXPECT_OK(t, store_pager(a.view, file_id, &pager, &t->err));
+	for (int i = 0; i < LONG_PAGES; i++)
+		EXPECT_OK(t, pager_allocate(pager, 1, &page_no, &page, &t->err));
+	EXPECT_OK(t, store_view_commit(a.view, STORE_DURABLE_NOW, &t->err));
+	store_view_end(a.view);
+	EXPECT_OK(t, store_checkpoint(a.store, &done, &t->err));
+	for (int i = 0; i < LONG_COMMITS && !t->failed; i++) {
+		uint64_t seed = test_random(&random);
+
+		page_no = 1 + (uint32_t)(seed >> 40) % LONG_PAGES;
+		memset(shadow[page_no] + seed % 16000,
+		       (int)(seed >> 20 & 0xff), 60);
+		EXPECT_OK(t, long_commit(&a, pager, page_no, seed, &t->err));
+	}
+	actor_die(&a);
+	EXPECT_OK(t, actor_start(&a, disk, PLANT_REPLAY_SMALL, &t->err));
+	EXPECT_OK(t, store_view_begin(a.view, &t->err));
+	EXPECT_OK(t, store_pager(a.view, file_id, &pager, &t->err));
+	for (page_no = 1; page_no <= LONG_PAGES && !t->failed; page_no++) {
+		EXPECT_OK(t, pager_read(pager, page_no, &seen, &t->err));
+		EXPECT(t, !t->failed && memcmp(seen, shadow[page_no], 16100) == 0);
+	}
+	EXPECT_OK(t, store_check(a.view, 1, NULL, NULL, &t->err));
+	store_view_end(a.view);
+	EXPECT_OK(t, actor_end(&a, &t->err));
+	sim_disk_close(disk);
 }
 
 /* --- planted bugs --------------------------------------------------------------------- */
@@ -424,7 +496,8 @@ struct hunt {
 /* Up to the first finding; the workload's own failure is one. */
 static void search(struct hunt *hunt)
 {
-	struct workload workload = { .plants = hunt->planted->bug };
+	struct workload workload = { .plants = hunt->planted->bug |
+	                                       PLANT_REPLAY_SMALL };
 	struct explore_plan plan = {
 		.name = "planted", .work = work, .check = check,
 		.recover = recover, .context = &workload, .seed = hunt->seed,
@@ -494,6 +567,7 @@ static void each_planted_bug_is_found(struct test *t)
 }
 
 static const struct test_case cases[] = {
+	CASE(a_long_log_gives_every_page_its_last_version),
 	CASE(every_crash_leaves_a_prefix_of_the_commits),
 	CASE(each_planted_bug_is_found),
 };
