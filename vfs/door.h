@@ -76,6 +76,7 @@ struct door_file {
 	bool fresh;                /* maybe without a page yet                  */
 	bool page_size_chosen;     /* by a PRAGMA                               */
 	bool early;                /* (D1)                                      */
+	bool read_durable;         /* PRAGMA turdb_read=durable                 */
 	bool locking;              /* inside xLock(SHARED): see (D4)            */
 	unsigned nested;           /* (D3)                                      */
 	unsigned contended;        /* write locks to go as if contended         */

@@ -16,7 +16,8 @@
  * later. If another writer commits in between, the snapshot is stale and SQLite
  * starts over through its sleeping handler. So, once contention was met, a busy
  * statement that is not read-only gets the writer lock already at SHARED, with a
- * short bounded wait; it is given back when the next call is anything but what
+ * short bounded wait, and moves to the newest snapshot, for nothing has been read
+ * yet; it is given back when the next call is anything but what
  * SQLite does on its way to RESERVED (the write was for another schema).
  */
 #include "vfs/door.h"
@@ -106,7 +107,7 @@ static int become_writer(struct door_file *file)
 static bool changes_rows(sqlite3_stmt *statement)
 {
 	static const char *const words[] = { "insert", "update", "delete",
-	                                     "replace", "with" };
+	                                     "replace", "with", "begin" };
 	const char *sql = sqlite3_sql(statement);
 
 	while (sql && (*sql == ' ' || (*sql >= '\t' && *sql <= '\r')))
@@ -137,13 +138,14 @@ static void write_early(struct door_file *file)
 
 	if (file->read_only || !file->db || !statement_writes(file->db))
 		return;
-	rc = store_view_write(file->view, 0, &err);
+	rc = store_view_write_unread(file->view, 0, &err);
 	if (rc == ERR_BUSY) {
 		timeout_ms = door_busy_timeout(file);
 		wait_us = timeout_ms > DOOR_EARLY_WAIT_US / 1000
 		        ? DOOR_EARLY_WAIT_US : (uint64_t)timeout_ms * 1000;
 		if (timeout_ms > 0)
-			rc = store_view_write(file->view, wait_us, &err);
+			rc = store_view_write_unread(file->view, wait_us,
+			                             &err);
 	}
 	file->early = rc == ERR_NONE;
 }
@@ -197,6 +199,19 @@ static int refuse_shared_cache(struct door_file *file)
 	return SQLITE_PROTOCOL;
 }
 
+/* PRAGMA turdb_read=durable. Who has the writer lock already does not wait: its own
+ * commit will be durable after what it read. */
+static int await_durable(struct door_file *file)
+{
+	struct err err;
+
+	if (store_view_await_durable(file->view, &err) == ERR_NONE)
+		return SQLITE_OK;
+	store_view_end(file->view);
+	vfs_report(file->environment, &err);
+	return SQLITE_IOERR_FSYNC;
+}
+
 static int lock_shared(struct door_file *file)
 {
 	struct err err;
@@ -219,6 +234,8 @@ static int lock_shared(struct door_file *file)
 		look_whether_fresh(file);
 	if (file->contended)
 		write_early(file);
+	if (file->read_durable && !file->early)
+		return await_durable(file);
 	return SQLITE_OK;
 }
 

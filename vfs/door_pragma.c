@@ -12,6 +12,8 @@
  *                       tables shows SQLite's setting in no other way
  *   page_size           listened to: 16 KB is only the default
  *   wal_checkpoint      runs the store's checkpoint; SQLite answers 0|-1|-1
+ *   turdb_read          visible: a read takes the newest commit; durable: and waits
+ *                       until that is on disk
  *   turdb_cache_kb, turdb_checkpoint_mb, turdb_checkpoint_s
  *                       settings of the store: =N sets, the answer is the value
  */
@@ -190,6 +192,21 @@ static int checkpoint_s(struct door_file *file, char **arguments)
 	return answer_setting(file, "checkpoint_s", arguments);
 }
 
+static int turdb_read(struct door_file *file, char **arguments)
+{
+	if (arguments[2] && sqlite3_stricmp(arguments[2], "durable") != 0 &&
+	    sqlite3_stricmp(arguments[2], "visible") != 0) {
+		arguments[0] = sqlite3_mprintf("set turdb_read: \"%s\" is neither "
+		                               "visible nor durable",
+		                               arguments[2]);
+		return SQLITE_ERROR;
+	}
+	if (arguments[2])
+		file->read_durable = sqlite3_stricmp(arguments[2],
+		                                     "durable") == 0;
+	return answer(arguments, file->read_durable ? "durable" : "visible");
+}
+
 int door_pragma(struct door_file *file, char **arguments)
 {
 	static const struct {
@@ -201,6 +218,7 @@ int door_pragma(struct door_file *file, char **arguments)
 		{ "page_size", page_size },
 		{ "synchronous", synchronous },
 		{ "wal_checkpoint", wal_checkpoint },
+		{ "turdb_read", turdb_read },
 		{ "turdb_cache_kb", cache_kb },
 		{ "turdb_checkpoint_mb", checkpoint_mb },
 		{ "turdb_checkpoint_s", checkpoint_s },

@@ -78,6 +78,9 @@ void store_view_close(struct store_view *view); /* ends whatever is open */
 int store_view_begin(struct store_view *view, struct err *err);
 /* Drops the snapshot and, unless committed, the edits. Never fails. */
 void store_view_end(struct store_view *view);
+/* Waits until the snapshot is durable, or sees to it; no system call when it is.
+ * ERR_OUTCOME as store_view_commit(). */
+int store_view_await_durable(struct store_view *view, struct err *err);
 bool store_view_reading(const struct store_view *view);
 bool store_view_writing(const struct store_view *view);
 uint64_t store_view_txid(const struct store_view *view);
@@ -95,6 +98,11 @@ bool *store_view_read_mark(struct store_view *view);
  * has held the lock. ERR_READONLY, ERR_POISONED. */
 int store_view_write(struct store_view *view, uint64_t timeout_us,
                      struct err *err);
+
+/* The same for a view that has read nothing at all since it began, not even what its
+ * user still has from before: it moves to the newest snapshot, whatever changed. */
+int store_view_write_unread(struct store_view *view, uint64_t timeout_us,
+                            struct err *err);
 
 enum store_durability {
 	STORE_DURABLE_NEVER, /* synchronous=OFF                                */

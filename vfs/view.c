@@ -139,6 +139,21 @@ void store_view_end(struct store_view *view)
 		store_release_after_reader(view->store);
 }
 
+int store_view_await_durable(struct store_view *view, struct err *err)
+{
+	struct store *store = view->store;
+	int rc;
+
+	/* Before the first append everything is what a recovery left: durable. */
+	if (!view->reading || store->options.immutable ||
+	    !atomic_load(&store->shm.head->log_started))
+		return ERR_NONE;
+	rc = wal_sync(store->wal, view->root.lsn, err);
+	if (rc)
+		store_poison(store);
+	return rc;
+}
+
 bool store_view_reading(const struct store_view *view)
 {
 	return view->reading;
@@ -182,16 +197,16 @@ static int sqlite_unchanged(struct store *store, const struct store_root *a,
 }
 
 /* Rule 11: a view that has seen nothing that could differ moves silently. */
-static int move_to_newest(struct store_view *view, struct err *err)
+static int move_to_newest(struct store_view *view, bool unread, struct err *err)
 {
 	struct store_root newest;
-	bool same = false;
+	bool same = unread;
 	int rc = ERR_NONE;
 
 	store_newest_root(view->store, &newest);
 	if (newest.txid == view->root.txid)
 		return ERR_NONE;
-	if (!view->read_others)
+	if (!unread && !view->read_others)
 		rc = sqlite_unchanged(view->store, &view->root, &newest, &same,
 		                      err);
 	if (rc)
@@ -209,8 +224,8 @@ static int move_to_newest(struct store_view *view, struct err *err)
 	return ERR_NONE;
 }
 
-int store_view_write(struct store_view *view, uint64_t timeout_us,
-                     struct err *err)
+static int become_writer(struct store_view *view, uint64_t timeout_us,
+                         bool unread, struct err *err)
 {
 	struct store *store = view->store;
 	struct shm_head *head = store->shm.head;
@@ -233,7 +248,7 @@ int store_view_write(struct store_view *view, uint64_t timeout_us,
 		return rc;
 	rc = store_writer_entered(store, died, err);
 	if (!rc)
-		rc = move_to_newest(view, err);
+		rc = move_to_newest(view, unread, err);
 	if (rc) {
 		/* Its turn was worth nothing: it comes back where it was. */
 		if (rc == ERR_BUSY_SNAPSHOT)
@@ -247,6 +262,18 @@ int store_view_write(struct store_view *view, uint64_t timeout_us,
 	view->drops = false;
 	view->spilled = false;
 	return ERR_NONE;
+}
+
+int store_view_write(struct store_view *view, uint64_t timeout_us,
+                     struct err *err)
+{
+	return become_writer(view, timeout_us, false, err);
+}
+
+int store_view_write_unread(struct store_view *view, uint64_t timeout_us,
+                            struct err *err)
+{
+	return become_writer(view, timeout_us, true, err);
 }
 
 /* Files made in this transaction and not committed go away again. */

@@ -111,6 +111,43 @@ def synchronous_decides_when_a_commit_is_on_disk(scratch):
     expect_equal(value(con, "SELECT value FROM turdb_status WHERE name='log_syncs'"), before)
 
 
+def a_read_can_ask_for_what_is_on_disk(scratch):
+    con, reader = connect('app'), connect('app')
+    con.execute('CREATE TABLE t(a)')
+    con.execute('CREATE VIRTUAL TABLE u USING turdb(id INTEGER PRIMARY KEY)')
+    con.execute('PRAGMA synchronous=OFF')
+
+    def figure(name):
+        return value(con, "SELECT value FROM turdb_status WHERE name='%s'" % name)
+
+    expect_equal(value(reader, 'PRAGMA turdb_read'), 'visible')
+    for table in ('t', 'u'):
+        for mode, waits in (('visible', False), ('DURABLE', True), ('visible', False)):
+            expect_equal(value(reader, 'PRAGMA turdb_read=' + mode), mode.lower())
+            con.execute('INSERT INTO %s VALUES(NULL)' % table)
+            expect(figure('log_durable') < figure('log_appended'))
+            value(reader, 'SELECT count(*) FROM ' + table)
+            expect_equal(figure('log_durable') == figure('log_appended'), waits)
+    expect_error('neither visible nor durable', reader.execute, 'PRAGMA turdb_read=maybe')
+    reader.execute('PRAGMA turdb_read=durable')
+    value(reader, 'SELECT count(*) FROM t')
+    syncs = figure('log_syncs')
+    for _ in range(20):
+        value(reader, 'SELECT count(*) FROM t')
+    expect_equal(figure('log_syncs'), syncs)
+
+
+def synchronous_counts_for_turdb_tables_too(scratch):
+    con = connect('app')
+    con.execute('CREATE VIRTUAL TABLE u USING turdb(id INTEGER PRIMARY KEY)')
+    for level, syncs in (('OFF', 0), ('NORMAL', 0), ('FULL', 5), ('EXTRA', 5), ('1', 0), ('2', 5)):
+        con.execute('PRAGMA synchronous=' + level)
+        before = value(con, "SELECT value FROM turdb_status WHERE name='log_syncs'")
+        for _ in range(5):
+            con.execute('INSERT INTO u VALUES(NULL)')
+        expect_equal((level, value(con, "SELECT value FROM turdb_status WHERE name='log_syncs'") - before), (level, syncs))
+
+
 def the_same_statements_give_the_same_answers(scratch):
     random.seed(20261121)
     ours, theirs = connect('app'), sqlite3.connect('plain.db', isolation_level=None)

@@ -433,11 +433,92 @@ static void a_stale_writer_is_told(struct test *t)
 	fixture_end(&f);
 }
 
+static void a_view_that_has_read_nothing_moves_to_the_newest_commit(
+	struct test *t)
+{
+	static const uint8_t bytes[4096] = { 1 };
+	struct fixture f;
+	struct store_view *a, *b;
+
+	EXPECT_OK(t, fixture_start(t, &f));
+	EXPECT_OK(t, store_view_open(f.store, &a, &t->err));
+	EXPECT_OK(t, store_view_open(f.store, &b, &t->err));
+	for (int unread = 0; unread < 2; unread++) {
+		EXPECT_OK(t, store_view_begin(b, &t->err));
+		EXPECT_OK(t, store_view_write(a, 0, &t->err));
+		EXPECT_OK(t, store_sqlite_write(a, (uint64_t)unread * 4096, bytes,
+		                                sizeof bytes, &t->err));
+		EXPECT_OK(t, store_view_commit(a, STORE_DURABLE_LATER, &t->err));
+		if (unread) {
+			EXPECT_OK(t, store_view_write_unread(b, 0, &t->err));
+			EXPECT_EQ(t, store_view_txid(b), store_view_txid(a));
+		} else {
+			EXPECT_ERR(t, store_view_write(b, 0, &t->err),
+			           ERR_BUSY_SNAPSHOT, "the newest is");
+		}
+		store_view_end(a);
+		store_view_end(b);
+	}
+	store_view_close(a);
+	store_view_close(b);
+	EXPECT_OK(t, store_close(f.store, &t->err));
+	fixture_end(&f);
+}
+
+static int find_figure(void *context, const char *name, int64_t value,
+                       const char *what)
+{
+	int64_t *figures = context;
+
+	(void)what;
+	if (strcmp(name, "log_durable") == 0)
+		figures[0] = value;
+	if (strcmp(name, "log_appended") == 0)
+		figures[1] = value;
+	if (strcmp(name, "log_syncs") == 0)
+		figures[2] = value;
+	return 0;
+}
+
+static void a_view_can_wait_for_its_snapshot_to_be_durable(struct test *t)
+{
+	static const uint8_t bytes[4096] = { 1 };
+	int64_t before[3], after[3];
+	struct fixture f;
+	struct store_view *a, *b;
+
+	EXPECT_OK(t, fixture_start(t, &f));
+	EXPECT_OK(t, store_view_open(f.store, &a, &t->err));
+	EXPECT_OK(t, store_view_open(f.store, &b, &t->err));
+	EXPECT_OK(t, store_view_begin(b, &t->err)); /* nothing was logged yet */
+	EXPECT_OK(t, store_view_await_durable(b, &t->err));
+	store_view_end(b);
+	EXPECT_OK(t, store_view_write(a, 0, &t->err));
+	EXPECT_OK(t, store_sqlite_write(a, 0, bytes, sizeof bytes, &t->err));
+	EXPECT_OK(t, store_view_commit(a, STORE_DURABLE_NEVER, &t->err));
+	EXPECT_OK(t, store_view_begin(b, &t->err));
+	store_status(f.store, find_figure, before, &t->err);
+	EXPECT(t, before[0] < before[1]);
+	EXPECT_OK(t, store_view_await_durable(b, &t->err));
+	store_status(f.store, find_figure, after, &t->err);
+	EXPECT_EQ(t, after[0], after[1]);
+	EXPECT_EQ(t, after[2], before[2] + 1);
+	EXPECT_OK(t, store_view_await_durable(b, &t->err)); /* it is */
+	store_status(f.store, find_figure, before, &t->err);
+	EXPECT_EQ(t, before[2], after[2]);
+	store_view_close(a);
+	store_view_close(b);
+	EXPECT_OK(t, store_close(f.store, &t->err));
+	fixture_end(&f);
+}
+
 static const struct test_case cases[] = {
 	CASE(a_commit_is_there_after_reopening),
 	CASE(the_flat_bytes_behave_like_a_file),
 	CASE(a_random_history_agrees_with_its_model),
 	CASE(a_random_history_that_spills_agrees_with_its_model),
 	CASE(a_stale_writer_is_told),
+	CASE(a_view_that_has_read_nothing_moves_to_the_newest_commit),
+	CASE(a_view_can_wait_for_its_snapshot_to_be_durable),
 };
 TEST_MAIN(cases)
