@@ -51,9 +51,15 @@ static int open_or_make(struct store *store, const struct catalog_entry *entry,
 	int rc;
 
 	store_entry_identity(store, entry, &identity);
-	if (!make)
-		return page_file_open(store->dir, store->heap, &identity,
-		                      !store->options.immutable, file, err);
+	if (!make) {
+		rc = page_file_open(store->dir, store->heap, &identity,
+		                    !store->options.immutable, file, err);
+		/* A file system that has become read-only can still be read. */
+		if (rc == ERR_READONLY)
+			rc = page_file_open(store->dir, store->heap, &identity,
+			                    false, file, err);
+		return rc;
+	}
 	rc = store->os->methods->identity(store->meta, &meta, err);
 	if (rc)
 		return rc;

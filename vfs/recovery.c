@@ -77,28 +77,13 @@ static int first_catalog(struct store *store, struct page_table *catalog,
 /* The directory's own name must be on disk before anything in it is promised. */
 static int sync_parent(struct store *store, struct err *err)
 {
-	const char *slash = strrchr(store->path, '/');
-	size_t size = slash ? (size_t)(slash - store->path) : 0;
-	char *parent = heap_allocate(store->heap, size + 2);
-	struct os_file *dir;
-	int rc;
+	struct os_file *parent;
+	int rc = store_parent_open(store, &parent, err);
 
-	if (!parent)
-		return err_set(err, ERR_NOMEM, "create", store->path,
-		               "no memory");
-	if (slash)
-		memcpy(parent, store->path, size);
-	else
-		parent[size++] = '.';
-	if (slash && size == 0)
-		parent[size++] = '/';
-	parent[size] = 0;
-	rc = store->os->methods->directory_open(store->os, parent, &dir, err);
-	if (!rc) {
-		rc = store->os->methods->directory_sync(dir, NULL, err);
-		os_close(dir);
-	}
-	heap_free(store->heap, parent);
+	if (rc)
+		return rc;
+	rc = store->os->methods->directory_sync(parent, NULL, err);
+	os_close(parent);
 	return rc;
 }
 

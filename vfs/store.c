@@ -106,12 +106,58 @@ int store_path_kind(struct store_environment *environment, const char *path,
 
 /* --- opening --------------------------------------------------------------------- */
 
+int store_parent_open(const struct store *store, struct os_file **parent,
+                      struct err *err)
+{
+	const char *slash = strrchr(store->path, '/');
+	size_t size = slash ? (size_t)(slash - store->path) : 0;
+	char *path = heap_allocate(store->heap, size + 2);
+	int rc;
+
+	if (!path)
+		return err_set(err, ERR_NOMEM, "open", store->path,
+		               "the directory it lies in");
+	memcpy(path, store->path, size);
+	if (size == 0)
+		path[size++] = slash ? '/' : '.';
+	path[size] = 0;
+	rc = store->os->methods->directory_open(store->os, path, parent, err);
+	heap_free(store->heap, path);
+	return rc;
+}
+
+static int refuse_network(const struct store *store, struct os_file *dir,
+                          struct err *err)
+{
+	if (store->options.immutable ||
+	    !store->os->methods->is_network(dir))
+		return ERR_NONE;
+	return err_set(err, ERR_UNSUPPORTED, "open", store->path,
+	               "it is on a network file system, whose locks and maps cannot be relied on; copy it to a local disk, or open it with immutable=1");
+}
+
+/* Before a directory is made: one that is refused leaves none behind. */
+static int refuse_network_parent(const struct store *store, struct err *err)
+{
+	struct os_file *parent;
+	int rc = store_parent_open(store, &parent, err);
+
+	if (rc)
+		return rc;
+	rc = refuse_network(store, parent, err);
+	os_close(parent);
+	return rc;
+}
+
 static int open_directory(struct store *store, struct err *err)
 {
 	const struct os_methods *os = store->os->methods;
 	int rc = os->directory_open(store->os, store->path, &store->dir, err);
 
 	if (rc != ERR_MISSING || !store->options.create)
+		return rc;
+	rc = refuse_network_parent(store, err);
+	if (rc)
 		return rc;
 	rc = os->directory_make(store->os, NULL, store->path, err);
 	if (rc && rc != ERR_EXISTS)
@@ -162,10 +208,9 @@ static int open_meta(struct store *store, struct err *err)
 		if (rc)
 			return rc;
 	}
-	if (!store->options.immutable &&
-	    store->os->methods->is_network(store->dir))
-		return err_set(err, ERR_UNSUPPORTED, "open", store->path,
-		               "it is on a network file system, whose locks and maps cannot be relied on; copy it to a local disk, or open it with immutable=1");
+	rc = refuse_network(store, store->dir, err);
+	if (rc)
+		return rc;
 	rc = os_open(store->dir, "turdb.meta", flags, mode, &store->meta, err);
 	if (rc == ERR_MISSING)
 		return err_set(err, ERR_CANTOPEN, "open", store->path,

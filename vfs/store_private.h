@@ -476,6 +476,12 @@ void store_release_checkpointed(struct store *store,
 /* A reader of an older snapshot has left while something was pending. */
 void store_release_after_reader(struct store *store);
 
+/* --- store.c ------------------------------------------------------------------------ */
+
+/* Opens the directory that the database's directory lies in. */
+int store_parent_open(const struct store *store, struct os_file **parent,
+                      struct err *err);
+
 /* --- checkpoint.c, superblock.c, recovery.c ----------------------------------------------------- */
 
 int store_superblock_read(struct store *store, struct superblock *super,

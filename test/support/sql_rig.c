@@ -24,6 +24,8 @@ void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
                              struct store_environment *stores);
 void sql_rig_environment_own(struct vfs_environment *environment);
 int sql_rig_view_control(void);
+void sql_rig_environment_last_error(struct vfs_environment *environment,
+                                    char text[ERR_TEXT_SIZE]);
 struct heap *sql_rig_environment_heap(struct vfs_environment *environment);
 int sqlite3_turdb_init(sqlite3 *db, char **message,
                        const struct sqlite3_api_routines *api);
@@ -90,21 +92,16 @@ static int failed(sqlite3 *db, const char *sql, struct err *err)
 		{ SQLITE_NOMEM, ERR_NOMEM }, { SQLITE_CORRUPT, ERR_CORRUPT },
 	};
 	int result = sqlite3_errcode(db) & 0xff, code = ERR_IO;
-	sqlite3_stmt *statement = NULL;
-	char message[256], start[64];
+	char message[256], start[64], sentence[ERR_TEXT_SIZE];
 
 	snprintf(message, sizeof message, "%s (%d)", sqlite3_errmsg(db),
 	         sqlite3_extended_errcode(db));
 	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
 		if (codes[i].result == result)
 			code = codes[i].code;
-	sqlite3_prepare_v2(db, "SELECT turdb_last_error()", -1, &statement, NULL);
-	if (statement)
-		sqlite3_step(statement);
+	sql_rig_environment_last_error(vfs_environment_find(), sentence);
 	snprintf(start, sizeof start, "%s", sql);
-	err_set(err, code, "run", start, "%s; %s", message,
-	        statement ? (const char *)sqlite3_column_text(statement, 0) : "");
-	sqlite3_finalize(statement);
+	err_set(err, code, "run", start, "%s; %s", message, sentence);
 	return code;
 }
 

@@ -8,6 +8,8 @@ void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
 struct heap *sql_rig_environment_heap(struct vfs_environment *environment);
 void sql_rig_environment_own(struct vfs_environment *environment);
 int sql_rig_view_control(void);
+void sql_rig_environment_last_error(struct vfs_environment *environment,
+                                    char text[ERR_TEXT_SIZE]);
 
 void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
                              struct store_environment *stores)
@@ -19,6 +21,12 @@ void sql_rig_environment_set(struct vfs_environment *environment, struct os *os,
 struct heap *sql_rig_environment_heap(struct vfs_environment *environment)
 {
 	return environment->heap;
+}
+
+void sql_rig_environment_last_error(struct vfs_environment *environment,
+                                    char text[ERR_TEXT_SIZE])
+{
+	vfs_report_last(environment, text);
 }
 
 int sql_rig_view_control(void)
