@@ -45,6 +45,7 @@ static const struct kind kinds[] = {
 	CALL_KIND("all writes fail", WRITE, ERR_IO, NOTHING_DONE, true, 24),
 	CALL_KIND("no space once", ALLOCATE, ERR_FULL, NOTHING_DONE, false, 24),
 	CALL_KIND("no space", ALLOCATE, ERR_FULL, NOTHING_DONE, true, 24),
+	CALL_KIND("a hole cannot be made", PUNCH, ERR_IO, NOTHING_DONE, false, 24),
 	CALL_KIND("a sync fails", SYNC, ERR_IO, NOTHING_DONE, false, 24),
 	CALL_KIND("a sync drops pages", SYNC, ERR_IO, DROP, false, 24),
 	CALL_KIND("a sync drops and forgets pages", SYNC, ERR_IO, EVICT, false, 24),
