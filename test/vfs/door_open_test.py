@@ -134,9 +134,8 @@ def shared_cache_and_nolock_are_refused(scratch):
     sqlite3.enable_shared_cache(True)
     try:
         first = connect('app')
-        second = connect('app')
         expect_equal(value(first, 'SELECT count(*) FROM t'), 0)
-        expect_error('locking protocol', second.execute, 'SELECT * FROM t')
+        expect_error('locking protocol', lambda: connect('app').execute('SELECT * FROM t'))
         expect('shared cache is not offered' in last_error(), last_error())
         expect_equal(value(first, 'SELECT count(*) FROM t'), 0)
     finally:
