@@ -298,29 +298,27 @@ void search_spare_free(struct hnsw *graph);
 void visited_clear(struct visited *visited);
 int visited_room_make(struct hnsw *graph, uint32_t nodes, struct err *err);
 
-/* Marks; says whether it was new. Without branches: whether a neighbour was met
- * before cannot be predicted. At most LINKS_MAX calls, then visited_settle(). */
+/* Lists nodes that were just marked, LINKS_MAX at most. Once the list is full the
+ * set is cleared as a whole. */
+static inline void visited_list(struct visited *visited, const uint32_t *nodes,
+                                uint32_t count)
+{
+	memcpy(visited->list + visited->list_count, nodes,
+	       count * sizeof *nodes);
+	visited->list_count += count;
+	if (visited->list_count > VISITED_LIST_MAX)
+		visited->list_count = VISITED_LIST_MAX;
+}
+
+/* Marks and lists one; says whether it was new. */
 static inline bool visited_add(struct visited *visited, uint32_t node)
 {
 	uint64_t *word = &visited->words[node >> 6];
 	bool is_new = !(*word >> (node & 63) & 1);
 
 	*word |= UINT64_C(1) << (node & 63);
-	visited->list[visited->list_count] = node;
-	visited->list_count += is_new;
+	visited_list(visited, &node, is_new);
 	return is_new;
-}
-
-static inline bool visited_lacks(const struct visited *visited, uint32_t node)
-{
-	return !(visited->words[node >> 6] >> (node & 63) & 1);
-}
-
-/* Keeps room in the list. Once it is full the set is cleared as a whole. */
-static inline void visited_settle(struct visited *visited)
-{
-	if (visited->list_count > VISITED_LIST_MAX)
-		visited->list_count = VISITED_LIST_MAX;
 }
 
 #endif

@@ -388,7 +388,7 @@ static int batch_run_apart(struct hnsw *graph, const struct score_query *query,
 int score_batch_run(struct hnsw *graph, const struct score_query *query,
                     struct score_batch *batch, struct err *err)
 {
-	float biases[LINKS_MAX];
+	float biases[SCORE_BATCH_MAX];
 	uint32_t i;
 
 	if (!graph->payload_stride ||

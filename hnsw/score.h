@@ -28,15 +28,16 @@ int score_from_node(struct hnsw *graph, struct score_query *query, uint32_t node
  * Nodes to be scored together. Adding one has its payload fetched towards the
  * cache, so that the wait for all of them is one.
  */
+enum { SCORE_CACHE_LINE = 64, SCORE_LINES_MAX = 16,
+       SCORE_BATCH_MAX = 2 * LINKS_MAX };
+
 struct score_batch {
 	uint32_t count;
-	uint32_t nodes[LINKS_MAX];
-	const uint8_t *payloads[LINKS_MAX]; /* where they lie in node pages */
-	const uint8_t *biases[LINKS_MAX];
-	float scores[LINKS_MAX];
+	uint32_t nodes[SCORE_BATCH_MAX];
+	const uint8_t *payloads[SCORE_BATCH_MAX]; /* where they lie in node pages */
+	const uint8_t *biases[SCORE_BATCH_MAX];
+	float scores[SCORE_BATCH_MAX];
 };
-
-enum { SCORE_CACHE_LINE = 64, SCORE_LINES_MAX = 16 };
 
 /* Puts a node at the end, without counting it: the caller does. */
 static inline int score_batch_put(struct hnsw *graph, struct score_batch *batch,

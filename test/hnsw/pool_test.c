@@ -118,10 +118,8 @@ static void visited_nodes_are_forgotten(struct test *t)
 	EXPECT_OK(t, visited_room_make(&fixture.graph, count, &t->err));
 	for (round = 0; round < 4; round++) {
 		for (i = 0; i < count >> round; i++) {
-			EXPECT(t, visited_lacks(visited, i));
 			EXPECT(t, visited_add(visited, i));
 			EXPECT(t, !visited_add(visited, i));
-			visited_settle(visited);
 		}
 		visited_clear(visited);
 	}
