@@ -38,9 +38,12 @@ static uint32_t next_difference(const struct pages *pages, uint32_t from)
 
 	while (from + 64 <= size && memcmp(base + from, now + from, 64) == 0)
 		from += 64;
-	while (from + 8 <= size &&
-	       load_le64(base + from) == load_le64(now + from))
-		from += 8;
+	for (; from + 8 <= size; from += 8) {
+		uint64_t x = load_le64(base + from) ^ load_le64(now + from);
+
+		if (x)
+			return from + (uint32_t)__builtin_ctzll(x) / 8;
+	}
 	while (from < size && base[from] == now[from])
 		from++;
 	return from;
@@ -113,6 +116,28 @@ static bool look_for_move(struct pages *pages, uint32_t at, uint32_t into,
 	return *moved > 0;
 }
 
+/* A difference of a few bytes and no more for a while, as a column changed in its
+ * place leaves behind: cheaper than any move. `from` differs. */
+static bool is_short(const struct pages *pages, uint32_t from, uint32_t *end)
+{
+	uint64_t x[3];
+	uint32_t length, equal;
+
+	if (from + sizeof x > pages->size)
+		return false;
+	for (uint32_t i = 0; i < 3; i++)
+		x[i] = load_le64(pages->base + from + 8 * i) ^
+		       load_le64(pages->now + from + 8 * i);
+	length = 8 - (uint32_t)__builtin_clzll(x[0]) / 8;
+	equal = 8 - length;
+	if (x[1])
+		equal += (uint32_t)__builtin_ctzll(x[1]) / 8;
+	else
+		equal += 8 + (x[2] ? (uint32_t)__builtin_ctzll(x[2]) / 8 : 8);
+	*end = from + length;
+	return equal >= RANGE_GAP;
+}
+
 /* The end of the bytes from `from` on that are to be logged as they are: where
  * the two agree again for a while, or where a move begins (*moved > 0). */
 static uint32_t end_of_difference(struct pages *pages, uint32_t from,
@@ -121,6 +146,9 @@ static uint32_t end_of_difference(struct pages *pages, uint32_t from,
 	uint32_t end = from, same = 0, i = from;
 
 	*moved = 0;
+	if (is_short(pages, from, &end))
+		return end;
+	end = from;
 	while (i < pages->size && same < RANGE_GAP) {
 		if (pages->base[i] == pages->now[i]) {
 			same++;
