@@ -155,6 +155,12 @@ int btree_cursor_next(struct btree_cursor *cursor, bool *on, struct err *err);
 int btree_cursor_previous(struct btree_cursor *cursor, bool *on,
                           struct err *err);
 
+/* The next row of a tree of rowids: as btree_cursor_next() and btree_cursor_read(),
+ * in one, where that is the next slot of the page in hand. False: nothing has
+ * happened, go the usual way. */
+bool btree_cursor_step(struct btree_cursor *cursor, int64_t *rowid,
+                       struct span *value);
+
 /* The entry under the cursor. The key is borrowed from the cursor or page until
  * its next move; the value from the page until the operation ends, or from the
  * cursor until its next move. *deleted: the entry is gone, key is the

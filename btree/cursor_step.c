@@ -235,6 +235,36 @@ int btree_cursor_next(struct btree_cursor *cursor, bool *on, struct err *err)
 	return rc;
 }
 
+bool btree_cursor_step(struct btree_cursor *cursor, int64_t *rowid,
+                       struct span *value)
+{
+	uint32_t slot = cursor->slot + 1;
+	struct leaf_cell cell;
+	const uint8_t *head;
+
+	if (cursor->where != CURSOR_ON || !cursor_is_fresh(cursor) ||
+	    slot >= cursor->count || cursor->tree->keys != BTREE_KEYS_ROWID)
+		return false;
+	head = cursor->heads + slot * NODE_HEAD_SIZE;
+	if (load_le64(head) <= load_le64(head - NODE_HEAD_SIZE))
+		return false;
+	if (slot + CELLS_AHEAD < cursor->count)
+		__builtin_prefetch(cursor->page +
+		                   load_le16(cursor->refs +
+		                             (slot + CELLS_AHEAD) *
+		                             NODE_REF_SIZE));
+	if (!leaf_cell_parse(cursor->page, cursor->cells,
+	                     cursor->tree->pager->usable_size, true,
+	                     load_le16(cursor->refs + slot * NODE_REF_SIZE),
+	                     &cell) || cell.overflow)
+		return false;
+	store_be64(cursor->key, load_le64(head));
+	cursor->slot = slot;
+	*rowid = btree_rowid_of(cursor->key);
+	*value = span_of(cell.value, cell.value_size);
+	return true;
+}
+
 int btree_cursor_previous(struct btree_cursor *cursor, bool *on,
                           struct err *err)
 {

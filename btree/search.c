@@ -129,12 +129,16 @@ static uint32_t rowid_search(const struct node *node, const struct probe *probe)
 
 	if (!count)
 		return 0;
+	if (share < 0 && probe->head > node_head(node, count - 1))
+		return count;
 	if (share < 0)
 		share = share_of(probe->head, node_head(node, 0),
 		                 node_head(node, count - 1));
 	guess = (uint32_t)(share * (float)count);
 	if (guess >= count)
 		guess = count - 1;
+	if (node_head(node, guess) == probe->head)
+		return guess;
 	return heads_search_from(node, 0, guess, probe->head);
 }
 
@@ -157,13 +161,15 @@ static uint32_t rowid_child(const struct node *node, struct probe *probe)
 
 	probe->share = -1;
 	probe->width = UINT64_MAX;
-	if (!last || head == UINT64_MAX)
+	if (!last || head >= node_head(node, last))
 		return last;
 	guess = 1 + (uint32_t)(share_of(head, node_head(node, 1),
-	                                node_head(node, last)) * (float)last);
-	if (guess > last)
-		guess = last;
-	slot = heads_search_from(node, 1, guess, head + 1) - 1;
+	                                node_head(node, last)) *
+	                       (float)(last - 1));
+	slot = guess;
+	if (node_head(node, guess) > head ||
+	    (guess < last && node_head(node, guess + 1) <= head))
+		slot = heads_search_from(node, 1, guess, head + 1) - 1;
 	if (slot > 0 && slot < last) {
 		uint64_t low = node_head(node, slot);
 		uint64_t high = node_head(node, slot + 1);

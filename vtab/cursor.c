@@ -256,6 +256,25 @@ static int table_start(struct table_cursor *cursor, struct err *err)
 	return rc ? rc : table_stand(cursor, on, err);
 }
 
+/* One row on; most often that is the next one in the same page. */
+static int table_next(struct table_cursor *cursor, struct err *err)
+{
+	struct span row;
+	bool on = false;
+	int rc;
+
+	if (!cursor->descending && cursor->rows_read &&
+	    btree_cursor_step(&cursor->walk, &cursor->rowid, &row)) {
+		row_note(cursor, table_of(cursor), row, true);
+		cursor->eof = cursor->rowid > cursor->rowid_high;
+		return ERR_NONE;
+	}
+	rc = cursor->descending
+	             ? btree_cursor_previous(&cursor->walk, &on, err)
+	             : btree_cursor_next(&cursor->walk, &on, err);
+	return rc ? rc : table_stand(cursor, on, err);
+}
+
 /* --- walking an index ---------------------------------------------------------- */
 
 static int compare_keys(struct span a, struct span b)
@@ -855,6 +874,11 @@ static int start_rowid(struct table_cursor *cursor, const char *letters,
 
 	cursor->rowid_low = INT64_MIN;
 	cursor->rowid_high = INT64_MAX;
+	if (cursor->kind == PLAN_ROWID &&
+	    sqlite3_value_type(argv[0]) == SQLITE_INTEGER) {
+		cursor->rowid = sqlite3_value_int64(argv[0]);
+		goto look;
+	}
 	for (int i = 0; any && i < argc; i++)
 		any = rowid_bound(argv[i], letters[i], &cursor->rowid_low,
 		                  &cursor->rowid_high);
@@ -863,6 +887,8 @@ static int start_rowid(struct table_cursor *cursor, const char *letters,
 	if (cursor->kind != PLAN_ROWID)
 		return table_start(cursor, err);
 	cursor->rowid = cursor->rowid_low;
+
+look:
 	rc = row_load(cursor, err);
 	cursor->eof = rc || cursor->empty_row;
 	return rc;
@@ -1411,7 +1437,6 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 int cursor_next(sqlite3_vtab_cursor *moved)
 {
 	struct table_cursor *cursor = (struct table_cursor *)(void *)moved;
-	bool on = false;
 	struct err err;
 	int rc = ERR_NONE;
 
@@ -1421,11 +1446,7 @@ int cursor_next(sqlite3_vtab_cursor *moved)
 		break;
 	case PLAN_SCAN:
 	case PLAN_ROWID_RANGE:
-		rc = cursor->descending
-		             ? btree_cursor_previous(&cursor->walk, &on, &err)
-		             : btree_cursor_next(&cursor->walk, &on, &err);
-		if (!rc)
-			rc = table_stand(cursor, on, &err);
+		rc = table_next(cursor, &err);
 		break;
 	case PLAN_INDEX:
 		if (cursor->gathered) {
@@ -1501,7 +1522,7 @@ int cursor_column(sqlite3_vtab_cursor *read, sqlite3_context *context,
 	}
 	if (sqlite3_vtab_nochange(context))
 		return SQLITE_OK;
-	rc = row_load(cursor, &err);
+	rc = row_is_fresh(cursor, table) ? ERR_NONE : row_load(cursor, &err);
 	if (!rc && cursor->empty_row)
 		return SQLITE_OK;
 	if (!rc)

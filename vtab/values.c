@@ -4,6 +4,9 @@
 #include "vtab/table.h"
 
 #include <math.h>
+#include <string.h>
+
+enum { TEXT_SHORT_MAX = 200 };
 
 static void take_plain(sqlite3_value *from, struct value *value)
 {
@@ -115,6 +118,15 @@ void value_result(sqlite3_context *context, const struct value *value,
 		sqlite3_result_double(context, value->real);
 		break;
 	case VALUE_TEXT:
+		/* Rows have a NUL behind each text. Told so, SQLite need not
+		 * make room for one later; but then it must be the first. */
+		if (value->bytes.size <= TEXT_SHORT_MAX &&
+		    !memchr(value->bytes.data, 0, value->bytes.size)) {
+			sqlite3_result_text(context,
+			                    (const char *)value->bytes.data, -1,
+			                    keep);
+			break;
+		}
 		sqlite3_result_text64(context, (const char *)value->bytes.data,
 		                      value->bytes.size, keep, SQLITE_UTF8);
 		break;

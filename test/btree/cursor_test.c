@@ -19,6 +19,7 @@ struct crowd {
 	struct shadow shadows[CURSORS];
 	struct sorted_model marks[MARKS_MAX + 1]; /* [0]: the transaction's start */
 	int mark_count;
+	uint64_t strides;
 };
 
 static int differ(struct test *t, int line, const char *what)
@@ -85,12 +86,38 @@ static int cursor_seek(struct crowd *crowd, struct shadow *shadow, uint64_t r,
 	return shadow_settle(crowd, shadow, at, on, t);
 }
 
+/* The short way forward gives the row that the model has next, if it is open. */
+static int cursor_stride(struct crowd *crowd, struct shadow *shadow, bool *done,
+                         struct test *t)
+{
+	const struct sorted_model *model = &crowd->bed.model;
+	struct span value;
+	int64_t rowid;
+	bool found;
+	size_t at;
+
+	*done = btree_cursor_step(&shadow->cursor, &rowid, &value);
+	if (!*done)
+		return ERR_NONE;
+	crowd->strides++;
+	at = model_find(model, shadow_key(shadow), &found) + 1;
+	if (!shadow->stands || at >= model->count ||
+	    rowid != btree_rowid_of(model->entries[at].key.data) ||
+	    model_compare(value, model->entries[at].value))
+		return differ(t, __LINE__, "a stride led to another row");
+	return shadow_settle(crowd, shadow, at, true, t);
+}
+
 static int cursor_step(struct crowd *crowd, struct shadow *shadow, bool forward,
                        struct test *t)
 {
-	bool on, found;
+	bool on, found, done = false;
 	size_t at;
 	int rc;
+
+	rc = forward ? cursor_stride(crowd, shadow, &done, t) : ERR_NONE;
+	if (rc || done)
+		return rc;
 
 	rc = forward ? btree_cursor_next(&shadow->cursor, &on, &t->err)
 	             : btree_cursor_previous(&shadow->cursor, &on, &t->err);
@@ -253,6 +280,8 @@ static void cursors_follow_the_model(struct test *t, uint32_t usable_size,
 			         ", step %llu, keys %d",
 			         (unsigned long long)step, keys);
 		crowd_close(&crowd);
+		if (!t->failed && keys <= BED_ROWIDS_WIDE && !unkind)
+			EXPECT(t, crowd.strides > steps / 100);
 		if (!t->failed)
 			EXPECT_EQ(t, crowd.bed.heap.used, 0);
 	}

@@ -227,7 +227,7 @@ static void hits_follow_the_model(struct test *t, uint32_t usable_size,
 			EXPECT_EQ(t, hunt->bed.heap.used, 0);
 			EXPECT(t, hunt->fresh_puts > steps / 60);
 			EXPECT(t, hunt->fresh_deletes > steps / 100);
-			EXPECT(t, (hunt->edits > steps / 50) ==
+			EXPECT(t, (hunt->edits > steps / 100) ==
 			          (keys <= BED_ROWIDS_WIDE));
 		}
 		free(hunt);
@@ -246,7 +246,7 @@ static void hits_are_kept_or_found_out_in_pages_that_move(struct test *t)
 
 static void hits_are_kept_or_found_out_in_large_pages(struct test *t)
 {
-	hits_follow_the_model(t, 16368, false, 3000);
+	hits_follow_the_model(t, 16368, false, 600);
 }
 
 /* What a hit is for: the second access reads and searches nothing. */
