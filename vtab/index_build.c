@@ -260,7 +260,9 @@ static int put_run(struct build *build)
 {
 	int rc = ERR_NONE;
 
-	qsort(build->entries, build->count, sizeof *build->entries, by_key);
+	if (build->count)
+		qsort(build->entries, build->count, sizeof *build->entries,
+		      by_key);
 	for (size_t i = 0; !rc && i < build->count; i++) {
 		rc = put_entry(build, &build->entries[i]);
 		if (!rc && i % ENTRIES_OF_OPERATION == 0)
