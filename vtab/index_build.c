@@ -84,10 +84,10 @@ static int breathe(struct build *build)
 	sqlite3_reset(build->breath);
 	if (rc == SQLITE_ROW)
 		return ERR_NONE;
-	return fail(build, rc == SQLITE_INTERRUPT ? ERR_INTERRUPT : ERR_IO,
+	return fail(build, err_of_sqlite(rc),
 	            rc == SQLITE_INTERRUPT
 	                    ? "interrupted"
-	                    : sqlite3_errmsg(build->table->connection->db));
+	                    : why_of_sqlite(build->table->connection->db, rc));
 }
 
 static int operation_end(struct build *build)

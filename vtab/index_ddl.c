@@ -374,10 +374,8 @@ static int run_sql(struct job *job, const char *format)
 
 	sqlite3_free(sql);
 	if (rc && !job->rc)
-		job->rc = job_fail(job, (rc & 0xff) == SQLITE_BUSY ? ERR_BUSY
-		                        : (rc & 0xff) == SQLITE_NOMEM ? ERR_NOMEM
-		                                                      : ERR_IO,
-		                   sqlite3_errmsg(db));
+		job->rc = job_fail(job, err_of_sqlite(rc),
+		                   why_of_sqlite(db, rc));
 	return job->rc;
 }
 
@@ -390,10 +388,13 @@ static int schema_number(struct job *job, const char *format, int *number)
 	             : SQLITE_NOMEM;
 
 	sqlite3_free(sql);
-	if (!rc && sqlite3_step(statement) == SQLITE_ROW)
+	if (!rc)
+		rc = sqlite3_step(statement);
+	if (rc == SQLITE_ROW)
 		*number = sqlite3_column_int(statement, 0);
-	else
-		rc = job_fail(job, ERR_IO, sqlite3_errmsg(db));
+	rc = rc == SQLITE_ROW ? ERR_NONE
+	                      : job_fail(job, err_of_sqlite(rc),
+	                                 why_of_sqlite(db, rc));
 	sqlite3_finalize(statement);
 	return rc;
 }
@@ -409,27 +410,6 @@ static int raise_cookie(struct job *job)
 	sqlite3_snprintf(sizeof sql, sql, "PRAGMA \"%%w\".schema_version = %d",
 	                 cookie == INT32_MAX ? 1 : cookie + 1);
 	return run_sql(job, sql);
-}
-
-static int err_of_sqlite(int code)
-{
-	switch (code & 0xff) {
-	case SQLITE_BUSY:
-		return code == SQLITE_BUSY_SNAPSHOT ? ERR_BUSY_SNAPSHOT
-		                                    : ERR_BUSY;
-	case SQLITE_LOCKED:
-		return ERR_LOCKED;
-	case SQLITE_NOMEM:
-		return ERR_NOMEM;
-	case SQLITE_READONLY:
-		return ERR_READONLY;
-	case SQLITE_INTERRUPT:
-		return ERR_INTERRUPT;
-	case SQLITE_FULL:
-		return ERR_FULL;
-	default:
-		return ERR_IO;
-	}
 }
 
 static int update_statement(struct job *job)
@@ -449,7 +429,8 @@ static int update_statement(struct job *job)
 		rc = sqlite3_step(statement);
 	}
 	if (rc != SQLITE_DONE && !job->rc)
-		job->rc = job_fail(job, err_of_sqlite(rc), sqlite3_errmsg(db));
+		job->rc = job_fail(job, err_of_sqlite(rc),
+		                   why_of_sqlite(db, rc));
 	else if (!job->rc && sqlite3_changes(db) != 1)
 		job->rc = job_fail(job, ERR_CORRUPT,
 		                   "sqlite_schema has not one such table");

@@ -112,7 +112,11 @@ int table_drop_files(struct table *table, struct err *err);
 void table_count(struct table *table);
 uint32_t table_vector_index(const struct table *table, uint32_t column);
 
-/* table_find.c: a table of one schema, NULL when it is not ours; also
+/* table_find.c: an ERR_... for a result code of SQLite. */
+int err_of_sqlite(int code);
+/* Why a call failed with it. */
+const char *why_of_sqlite(sqlite3 *db, int code);
+/* A table of one schema, NULL when it is not ours; also
  * "schema.table"; connected if need be. */
 int table_find_in(struct connection *connection, const char *schema,
                   const char *name, struct table **found, struct err *err);

@@ -5,6 +5,40 @@
 
 #include <string.h>
 
+/* What went wrong in a statement of ours; a mere error is that it names what is not
+ * there. */
+int err_of_sqlite(int code)
+{
+	switch (code & 0xff) {
+	case SQLITE_BUSY:
+		return code == SQLITE_BUSY_SNAPSHOT ? ERR_BUSY_SNAPSHOT
+		                                    : ERR_BUSY;
+	case SQLITE_LOCKED:
+		return ERR_LOCKED;
+	case SQLITE_NOMEM:
+		return ERR_NOMEM;
+	case SQLITE_READONLY:
+		return ERR_READONLY;
+	case SQLITE_INTERRUPT:
+		return ERR_INTERRUPT;
+	case SQLITE_FULL:
+		return ERR_FULL;
+	case SQLITE_CORRUPT:
+		return ERR_CORRUPT;
+	case SQLITE_ERROR:
+		return ERR_MISSING;
+	default:
+		return ERR_IO;
+	}
+}
+
+const char *why_of_sqlite(sqlite3 *db, int code)
+{
+	/* What failed before it reached SQLite has left no message there. */
+	return (sqlite3_errcode(db) & 0xff) == (code & 0xff)
+	               ? sqlite3_errmsg(db) : sqlite3_errstr(code);
+}
+
 /* Preparing a statement on the table connects it: NULL if it is not ours. */
 int table_find_in(struct connection *connection, const char *schema,
                   const char *name, struct table **found, struct err *err)
@@ -19,9 +53,9 @@ int table_find_in(struct connection *connection, const char *schema,
 	sqlite3_finalize(statement);
 	*found = NULL;
 	if (rc)
-		return err_set(err, rc == SQLITE_NOMEM ? ERR_NOMEM : ERR_MISSING,
-		               "find table", name_shorten(name).text, "%s",
-		               sqlite3_errmsg(connection->db));
+		return err_set(err, err_of_sqlite(rc), "find table",
+		               name_shorten(name).text, "%s",
+		               why_of_sqlite(connection->db, rc));
 	/* The newest: older ones may wait for their last statement to end. */
 	for (struct table *table = connection->tables; table && !*found;
 	     table = table->next)
@@ -40,23 +74,30 @@ int table_find(struct connection *connection, const char *name,
 	int rc = ERR_NONE;
 
 	*found = NULL;
-	if (sqlite3_prepare_v2(connection->db, "PRAGMA database_list", -1,
-	                       &schemas, NULL))
-		return err_set(err, ERR_IO, "find table",
+	rc = sqlite3_prepare_v2(connection->db, "PRAGMA database_list", -1,
+	                        &schemas, NULL);
+	if (rc)
+		return err_set(err, err_of_sqlite(rc), "find table",
 		               name_shorten(name).text, "%s",
-		               sqlite3_errmsg(connection->db));
-	while (!*found && sqlite3_step(schemas) == SQLITE_ROW) {
+		               why_of_sqlite(connection->db, rc));
+	while (!rc && !*found && sqlite3_step(schemas) == SQLITE_ROW) {
 		const char *schema = (const char *)sqlite3_column_text(schemas,
 		                                                       1);
-		struct err ignored;
 
-		table_find_in(connection, schema, name, found, &ignored);
-		if (!*found && dot && strlen(schema) == (size_t)(dot - name) &&
+		rc = table_find_in(connection, schema, name, found, err);
+		if ((!rc || rc == ERR_MISSING) && !*found && dot &&
+		    strlen(schema) == (size_t)(dot - name) &&
 		    sqlite3_strnicmp(schema, name, (int)(dot - name)) == 0)
-			table_find_in(connection, schema, dot + 1, found, &ignored);
+			rc = table_find_in(connection, schema, dot + 1, found,
+			                   err);
+		if (rc == ERR_MISSING)
+			rc = ERR_NONE; /* perhaps in the next */
 	}
-	sqlite3_finalize(schemas);
-	if (!*found)
+	if (sqlite3_finalize(schemas) && !rc && !*found)
+		rc = err_set(err, ERR_NOMEM, "find table",
+		             name_shorten(name).text, "%s",
+		             sqlite3_errmsg(connection->db));
+	if (!rc && !*found)
 		rc = err_set(err, ERR_MISSING, "find table",
 		             name_shorten(name).text,
 		             "there is no such turdb table");
@@ -71,23 +112,30 @@ static int each_of_schema(struct connection *connection, const char *schema,
 		"SELECT name FROM \"%w\".sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL%%' ORDER BY rowid",
 		schema);
 	sqlite3_stmt *names = NULL;
-	int rc = ERR_NONE;
+	int rc = sql ? sqlite3_prepare_v2(connection->db, sql, -1, &names, NULL)
+	             : SQLITE_NOMEM;
 
-	if (!sql || sqlite3_prepare_v2(connection->db, sql, -1, &names, NULL))
-		rc = err_set(err, ERR_IO, "list tables of", schema, "%s",
-		             sqlite3_errmsg(connection->db));
+	if (rc)
+		rc = err_set(err, err_of_sqlite(rc), "list tables of", schema,
+		             "%s", why_of_sqlite(connection->db, rc));
 	sqlite3_free(sql);
 	while (!rc && sqlite3_step(names) == SQLITE_ROW) {
 		const char *name = (const char *)sqlite3_column_text(names, 0);
 		struct table *table = NULL;
-		struct err ignored;
 
-		/* What cannot be connected is for turdb_check() to tell. */
-		if (name && !table_find_in(connection, schema, name, &table,
-		                           &ignored) && table)
+		if (name)
+			rc = table_find_in(connection, schema, name, &table,
+			                   err);
+		/* What is damaged is for turdb_check() to tell. */
+		if (rc == ERR_MISSING || rc == ERR_CORRUPT)
+			rc = ERR_NONE;
+		else if (!rc && table)
 			rc = each(table, context);
 	}
-	sqlite3_finalize(names);
+	if (sqlite3_finalize(names) && !rc)
+		rc = err_set(err, err_of_sqlite(sqlite3_errcode(connection->db)),
+		             "list tables of", schema, "%s",
+		             sqlite3_errmsg(connection->db));
 	return rc;
 }
 
@@ -100,10 +148,11 @@ int table_each(struct connection *connection, const char *schema,
 
 	if (schema)
 		return each_of_schema(connection, schema, each, context, err);
-	if (sqlite3_prepare_v2(connection->db, "PRAGMA database_list", -1,
-	                       &schemas, NULL))
-		return err_set(err, ERR_IO, "list tables of", "", "%s",
-		               sqlite3_errmsg(connection->db));
+	rc = sqlite3_prepare_v2(connection->db, "PRAGMA database_list", -1,
+	                        &schemas, NULL);
+	if (rc)
+		return err_set(err, err_of_sqlite(rc), "list tables of", "",
+		               "%s", why_of_sqlite(connection->db, rc));
 	while (!rc && sqlite3_step(schemas) == SQLITE_ROW)
 		rc = each_of_schema(connection,
 		                    (const char *)sqlite3_column_text(schemas, 1),

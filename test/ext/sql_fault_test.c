@@ -202,6 +202,10 @@ static const struct step {
 	  "ALTER TABLE y ADD COLUMN c; UPDATE y SET c = 3" },
 	{ VACUUM, NULL },
 	{ COMMITS, "INSERT INTO o SELECT a, b FROM own WHERE a > 50; DROP TABLE y" },
+	{ COMMITS, "SELECT turdb_create_index('own_b', 'own', 'b DESC, a');"
+	  "INSERT INTO own(a, b) VALUES(88, 'indexed'); SAVEPOINT s;"
+	  "SELECT turdb_drop_index('own_a'); SELECT turdb_create_index('own_u', 'own', 'b', 'unique');"
+	  "ROLLBACK TO s; RELEASE s; SELECT turdb_reindex('own'); SELECT turdb_drop_index('own_b')" },
 	{ SEARCH, NULL },
 	{ REOPEN, NULL },
 };
