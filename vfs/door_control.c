@@ -99,6 +99,12 @@ int door_control(sqlite3_file *base, int operation, void *argument)
 		*(int *)argument = 0;
 		return SQLITE_OK;
 	case SQLITE_FCNTL_SYNC:
+	case SQLITE_FCNTL_SIZE_HINT:
+	case SQLITE_FCNTL_CHUNK_SIZE: /* the store grows its files itself */
+		return SQLITE_OK;
+	case SQLITE_FCNTL_PERSIST_WAL: /* fixed: a log that stays is ours */
+	case SQLITE_FCNTL_POWERSAFE_OVERWRITE:
+		*(int *)argument = 1;
 		return SQLITE_OK;
 	default:
 		return SQLITE_NOTFOUND;

@@ -228,8 +228,27 @@ static int device_characteristics(sqlite3_file *base)
 		;
 }
 
+/* Without xShmMap SQLite keeps no WAL of its own. Programs that believe the answer
+ * "wal" to PRAGMA journal_mode may still call the others. */
+static int no_shm_lock(sqlite3_file *base, int offset, int count, int flags)
+{
+	(void)base, (void)offset, (void)count, (void)flags;
+	return SQLITE_IOERR_SHMLOCK;
+}
+
+static void no_shm_barrier(sqlite3_file *base)
+{
+	(void)base;
+}
+
+static int no_shm_unmap(sqlite3_file *base, int delete)
+{
+	(void)base, (void)delete;
+	return SQLITE_OK;
+}
+
 const sqlite3_io_methods door_methods = {
-	.iVersion = 3, /* without shared memory: no WAL of SQLite's own */
+	.iVersion = 3,
 	.xClose = door_close,
 	.xRead = file_read,
 	.xWrite = file_write,
@@ -242,6 +261,9 @@ const sqlite3_io_methods door_methods = {
 	.xFileControl = door_control,
 	.xSectorSize = sector_size,
 	.xDeviceCharacteristics = device_characteristics,
+	.xShmLock = no_shm_lock,
+	.xShmBarrier = no_shm_barrier,
+	.xShmUnmap = no_shm_unmap,
 	.xFetch = file_fetch,
 	.xUnfetch = file_unfetch,
 };

@@ -151,6 +151,13 @@ static bool has_busy_statement(sqlite3 *db)
 	return false;
 }
 
+/* A SQLite compiled with another default page size than its own 4096 keeps it. */
+static bool page_size_compiled(void)
+{
+	return sqlite3_compileoption_used("DEFAULT_PAGE_SIZE") &&
+	       !sqlite3_compileoption_used("DEFAULT_PAGE_SIZE=4096");
+}
+
 /* Unless the user chose. A made-up header at open would do it too, but would fix
  * auto_vacuum as well. Not for a backup (no statement), which brings its own page
  * size. The second PRAGMA takes back what the first left for the next VACUUM. */
@@ -160,7 +167,7 @@ void door_page_size_choose(struct door_file *file)
 	int reserved = DOOR_NEW_RESERVED;
 
 	if (file->page_size_chosen || !file->schema ||
-	    !has_busy_statement(file->db))
+	    !has_busy_statement(file->db) || page_size_compiled())
 		return;
 	if (pragma(file, "PRAGMA \"%w\".page_size=16384", &query) ||
 	    pragma(file, "PRAGMA \"%w\".page_size=0", &query))
