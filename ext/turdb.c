@@ -33,13 +33,17 @@ int sqlite3_turdb_init(sqlite3 *db, char **message,
 int sqlite3_extension_init(sqlite3 *db, char **message,
                            const sqlite3_api_routines *api);
 
-/* Preparing this succeeds when the connection was served when it was opened. */
+/* Was the connection served when it was opened? Asked so that nothing is logged. */
 static bool is_connected(sqlite3 *db)
 {
 	sqlite3_stmt *statement = NULL;
-	bool found = sqlite3_prepare_v2(db, "SELECT turdb_version()", -1,
-	                                &statement, NULL) == SQLITE_OK;
+	bool found = false;
 
+	sqlite3_prepare_v2(db, "PRAGMA function_list", -1, &statement, NULL);
+	while (!found && statement && sqlite3_step(statement) == SQLITE_ROW)
+		found = sqlite3_stricmp((const char *)sqlite3_column_text(
+						statement, 0),
+		                        "turdb_version") == 0;
 	sqlite3_finalize(statement);
 	return found;
 }
@@ -57,13 +61,16 @@ static int on_new_connection(sqlite3 *db, char **message,
                              const sqlite3_api_routines *api)
 {
 	struct vfs_environment *environment = vfs_environment_find();
+	int rc;
 
 	(void)api;
 	if (!environment)
 		return SQLITE_OK;
 	vfs_connection_prepare(db);
-	clear_error(db);
-	return environment->connect(db, message);
+	rc = environment->connect(db, message);
+	if (!rc)
+		clear_error(db);
+	return rc;
 }
 
 /* SQLITE_EXTENSION_INIT2 for threads that load at once: only the first writes. */

@@ -863,12 +863,15 @@ static const struct function functions[] = {
 static bool sqlite_vec_is_there(sqlite3 *db)
 {
 	sqlite3_stmt *statement = NULL;
-	/* Naming the function would tell the log of a mistake. */
-	bool there = sqlite3_prepare_v2(db,
-	                                "SELECT 1 FROM pragma_function_list WHERE name = 'vec_version'",
-	                                -1, &statement, NULL) == SQLITE_OK &&
-	             sqlite3_step(statement) == SQLITE_ROW;
+	bool there = false;
 
+	/* Naming the function would tell the log of a mistake; the table
+	 * pragma_function_list would read the schema, which may be damaged. */
+	sqlite3_prepare_v2(db, "PRAGMA function_list", -1, &statement, NULL);
+	while (!there && statement && sqlite3_step(statement) == SQLITE_ROW)
+		there = sqlite3_stricmp((const char *)sqlite3_column_text(
+						statement, 0),
+		                        "vec_version") == 0;
 	sqlite3_finalize(statement);
 	return there;
 }
