@@ -116,15 +116,10 @@ int cursor_descend(struct btree_cursor *cursor, struct span key,
                    struct path *path, bool *found, struct err *err)
 {
 	struct probe probe = probe_of(key);
-	struct tree_state state;
-	int rc;
 
 	if (cursor->tree->keys == BTREE_KEYS_ROWID && key.size != 8)
 		return tree_key_check(cursor->tree, key, err);
-	rc = tree_state_read(cursor->tree, &state, err);
-	if (rc)
-		return rc;
-	return tree_descend(cursor->tree, &state, &probe, path, found, err);
+	return tree_descend(cursor->tree, &probe, path, found, err);
 }
 
 int cursor_refresh(struct btree_cursor *cursor, struct err *err)

@@ -60,13 +60,9 @@ int btree_cursor_first(struct btree_cursor *cursor, bool *on, struct err *err)
 
 int btree_cursor_last(struct btree_cursor *cursor, bool *on, struct err *err)
 {
-	struct tree_state state;
 	struct path path;
-	int rc;
+	int rc = tree_descend_last(cursor->tree, &path, err);
 
-	rc = tree_state_read(cursor->tree, &state, err);
-	if (!rc)
-		rc = tree_descend_last(cursor->tree, &state, &path, err);
 	if (rc)
 		return rc;
 	return cursor_previous_enter(cursor, &path, false, on, err);

@@ -53,9 +53,9 @@ int btree_delete(struct btree *tree, struct span key, bool *found,
 
 	if (tree->keys == BTREE_KEYS_ROWID && key.size != 8)
 		return tree_key_check(tree, key, err);
-	rc = tree_state_read(tree, &state, err);
-	if (!rc)
-		rc = tree_descend(tree, &state, &probe, &path, &hit, err);
+	rc = tree_descend(tree, &probe, &path, &hit, err);
+	if (!rc && hit)
+		rc = tree_state_read(tree, &state, err);
 	if (!rc && hit)
 		rc = entry_take_out(tree, &state, &path.at[0], &probe, err);
 	if (!rc)

@@ -20,22 +20,21 @@ static double position_of(const struct path *path)
 	return position;
 }
 
-static int bound_find(struct btree *tree, const struct tree_state *state,
-                      struct span key, bool last, struct path *path,
-                      struct err *err)
+static int bound_find(struct btree *tree, struct span key, bool last,
+                      struct path *path, struct err *err)
 {
 	static const uint8_t lowest[8];
 	struct probe probe;
 	bool found;
 
 	if (!key.data && last)
-		return tree_descend_last(tree, state, path, err);
+		return tree_descend_last(tree, path, err);
 	if (!key.data)
 		key = span_of(lowest, tree->keys == BTREE_KEYS_ROWID ? 8 : 0);
 	else if (tree->keys == BTREE_KEYS_ROWID && key.size != 8)
 		return tree_key_check(tree, key, err);
 	probe = probe_of(key);
-	return tree_descend(tree, state, &probe, path, &found, err);
+	return tree_descend(tree, &probe, path, &found, err);
 }
 
 int btree_estimate(struct btree *tree, struct span low, struct span high,
@@ -48,9 +47,9 @@ int btree_estimate(struct btree *tree, struct span low, struct span high,
 
 	rc = tree_state_read(tree, &state, err);
 	if (!rc)
-		rc = bound_find(tree, &state, low, false, &from, err);
+		rc = bound_find(tree, low, false, &from, err);
 	if (!rc)
-		rc = bound_find(tree, &state, high, true, &to, err);
+		rc = bound_find(tree, high, true, &to, err);
 	if (rc)
 		return rc;
 	if (from.at[0].page_no == to.at[0].page_no) {

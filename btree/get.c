@@ -7,44 +7,15 @@
 #include "btree/overflow.h"
 #include "btree/search.h"
 
-/* The root, by way of the state; remembered if it is an interior node. */
-static int root_read(struct btree *tree, struct node *root, struct err *err)
-{
-	struct tree_state state;
-	int rc = tree_state_read(tree, &state, err);
-
-	tree->root = NULL;
-	if (rc)
-		return rc;
-	tree->root_page_no = state.root;
-	tree->height = state.height;
-	tree->leaf_count = tree_leaf_count(&state);
-	if (state.height == 1)
-		return ERR_NONE;
-	rc = tree_node_read(tree, state.root, (uint8_t)(state.height - 1), root,
-	                    err);
-	if (rc)
-		return rc;
-	tree->root = root->page;
-	tree->root_epoch = *tree->pager->view_epoch;
-	tree->root_edits = tree->pager->edits;
-	return ERR_NONE;
-}
-
 /* The leaf a key belongs to, without the path that writers need. */
 static int leaf_find(struct btree *tree, struct probe *probe,
                      uint32_t *page_no, struct node *node, struct err *err)
 {
 	uint32_t slot;
-	int rc;
+	int rc = tree_root_enter(tree, node, err);
 
-	if (!tree_root_is_known(tree) ||
-	    !node_parse(node, tree->root, tree->pager->usable_size,
-	                tree->keys)) {
-		rc = root_read(tree, node, err);
-		if (rc)
-			return rc;
-	}
+	if (rc)
+		return rc;
 	*page_no = tree->root_page_no;
 	for (uint32_t level = tree->height - 1u; level > 0; level--) {
 		if (!interior_search(node, probe, &slot))

@@ -263,7 +263,7 @@ void tree_even_out(struct btree *tree, struct probe *probe)
 	if (tree_state_read(tree, &state, NULL) || state.height == 1)
 		return;
 	for (uint32_t level = 0; level + 1 < state.height; level++) {
-		if (tree_descend(tree, &state, probe, &now, &found, NULL) ||
+		if (tree_descend(tree, probe, &now, &found, NULL) ||
 		    !node_is_underfull(&now.at[level].node) ||
 		    !level_even_out(tree, &state, &now, level))
 			break;

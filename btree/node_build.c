@@ -18,23 +18,51 @@ uint32_t sequence_count(const struct sequence *sequence)
 bool sequence_entry(const struct sequence *sequence, uint32_t index,
                     struct entry *entry)
 {
-	uint32_t child;
+	uint32_t child, slot = 0;
+	const struct node *node = sequence_source(sequence, index, &slot);
 
-	if (sequence->inserted && index >= sequence->insert_at) {
-		if (index == sequence->insert_at) {
-			*entry = *sequence->inserted;
-			return true;
-		}
-		index -= !sequence->replaces;
+	if (!node) {
+		*entry = *sequence->inserted;
+		return true;
 	}
-	if (index < sequence->left->count)
-		return node_entry(sequence->left, index, entry);
-	index -= sequence->left->count;
-	if (index || !sequence->between)
-		return node_entry(sequence->right, index, entry);
-	child = node_child(sequence->right, 0);
+	if (node == sequence->left || slot || !sequence->between)
+		return node_entry(node, slot, entry);
+	child = node_child(node, 0);
 	*entry = *sequence->between;
 	entry->child = child;
+	return true;
+}
+
+bool sequence_cell_size(const struct sequence *sequence, uint32_t index,
+                        uint32_t prefix, bool keyless, uint32_t *size,
+                        uint32_t *key_size)
+{
+	bool leaf = node_is_leaf(sequence->left);
+	const struct node *source;
+	struct leaf_cell cell;
+	struct entry entry;
+	uint32_t slot;
+
+	switch (sequence_cell(sequence, index, prefix, &source, &slot, &cell)) {
+	case CELL_AS_IT_IS:
+		*size = cell.size;
+		*key_size = prefix + cell.key_size;
+		return true;
+	case CELL_DAMAGED:
+		return false;
+	case CELL_OTHER:
+		break;
+	}
+	if (!sequence_entry(sequence, index, &entry))
+		return false;
+	*size = 0;
+	*key_size = UINT32_MAX;
+	if (keyless)
+		return true;
+	*key_size = entry_key_size(&entry);
+	if (*key_size < prefix)
+		return false;
+	*size = entry_cell_size(&entry, prefix, leaf, sequence->left->rowid);
 	return true;
 }
 
@@ -59,21 +87,17 @@ bool sequence_measure(const struct sequence *sequence, uint32_t from,
                       struct measure *measure)
 {
 	bool leaf = node_is_leaf(sequence->left);
-	bool rowid = sequence->left->rowid;
-	uint32_t sum = node_heads_at(prefix_size), least = UINT32_MAX, size;
-	struct entry entry;
+	uint32_t stride = node_stride_of(sequence->left);
+	uint32_t sum = node_heads_at(prefix_size), least = UINT32_MAX;
 
 	for (uint32_t i = from; i < to; i++) {
-		sum += node_stride(leaf, rowid);
-		if (!sequence_entry(sequence, i, &entry))
+		uint32_t size, key_size;
+
+		if (!sequence_cell_size(sequence, i, prefix_size,
+		                        !leaf && i == from, &size, &key_size))
 			return false;
-		if (!leaf && i == from)
-			continue;
-		size = entry_key_size(&entry);
-		if (size < prefix_size)
-			return false;
-		least = size < least ? size : least;
-		sum += entry_cell_size(&entry, prefix_size, leaf, rowid);
+		least = key_size < least ? key_size : least;
+		sum += stride + size;
 	}
 	*measure = (struct measure){ .bytes = sum, .key_size_min = least };
 	return true;
@@ -170,6 +194,49 @@ static void entry_write(struct page_writer *writer, const struct entry *entry,
 	}
 }
 
+/* An entry whose key has to be taken apart and put together again. */
+static __attribute__((noinline)) bool entry_rewrite(
+	struct page_writer *writer, const struct sequence *sequence,
+	uint32_t index, bool keyless)
+{
+	uint8_t moved[BTREE_KEY_SIZE_MAX];
+	struct entry entry;
+
+	if (!sequence_entry(sequence, index, &entry))
+		return false;
+	if (!keyless)
+		entry = entry_rebased(&entry, writer->prefix_size, moved);
+	entry_write(writer, &entry, keyless);
+	return true;
+}
+
+static bool cell_write(struct page_writer *writer,
+                       const struct sequence *sequence, uint32_t index,
+                       bool keyless)
+{
+	const struct node *source;
+	struct leaf_cell cell;
+	uint32_t slot;
+
+	switch (sequence_cell(sequence, index, writer->prefix_size, &source,
+	                      &slot, &cell)) {
+	case CELL_DAMAGED:
+		return false;
+	case CELL_OTHER:
+		return entry_rewrite(writer, sequence, index, keyless);
+	case CELL_AS_IT_IS:
+		break;
+	}
+	writer->cells -= cell.size;
+	memcpy(writer->page + writer->cells,
+	       source->page + node_ref(source, slot), cell.size);
+	store_le64(writer->head, node_head(source, slot));
+	store_le16(writer->ref, (uint16_t)writer->cells);
+	writer->head += NODE_HEAD_SIZE;
+	writer->ref += NODE_REF_SIZE;
+	return true;
+}
+
 static struct page_writer writer_of(uint8_t *page, const struct node *model,
                                     uint32_t prefix_size, uint32_t room)
 {
@@ -194,7 +261,6 @@ void sequence_write(const struct sequence *sequence, uint32_t from,
 {
 	const struct node *model = sequence->left;
 	uint32_t usable_size = model->usable_size, count = to - from, room;
-	uint8_t moved[BTREE_KEY_SIZE_MAX];
 	struct page_writer writer;
 
 	assert(layout->fits && layout->bytes <= usable_size);
@@ -208,16 +274,8 @@ void sequence_write(const struct sequence *sequence, uint32_t from,
 	store_le16(page + NODE_ROOM_AT, (uint16_t)room);
 	store_le32(page + NODE_NEXT_AT, next);
 	writer = writer_of(page, model, layout->prefix_size, room);
-	for (uint32_t i = from; i < to; i++) {
-		bool keyless = i == from && !writer.leaf;
-		struct entry entry;
-
-		if (!sequence_entry(sequence, i, &entry))
+	for (uint32_t i = from; i < to; i++)
+		if (!cell_write(&writer, sequence, i, i == from && !writer.leaf))
 			break; /* measured: cannot be */
-		if (!keyless)
-			entry = entry_rebased(&entry, layout->prefix_size,
-			                      moved);
-		entry_write(&writer, &entry, keyless);
-	}
 	store_le16(page + NODE_CELLS_AT, (uint16_t)writer.cells);
 }

@@ -24,6 +24,49 @@ struct sequence {
 
 uint32_t sequence_count(const struct sequence *sequence);
 
+/* The node an entry comes from, and its slot there; NULL: it is the inserted one. */
+static inline const struct node *sequence_source(const struct sequence *sequence,
+                                                 uint32_t index, uint32_t *slot)
+{
+	if (sequence->inserted && index >= sequence->insert_at) {
+		if (index == sequence->insert_at)
+			return NULL;
+		index -= !sequence->replaces;
+	}
+	if (index < sequence->left->count) {
+		*slot = index;
+		return sequence->left;
+	}
+	*slot = index - sequence->left->count;
+	return sequence->right;
+}
+
+/* A leaf's cell, if the entry comes from a leaf with this prefix: then it is the
+ * same, byte by byte, in a new page with that prefix, and needs not be taken apart. */
+enum cell_as_it_is { CELL_DAMAGED, CELL_OTHER, CELL_AS_IT_IS };
+static inline enum cell_as_it_is sequence_cell(const struct sequence *sequence,
+                                               uint32_t index, uint32_t prefix,
+                                               const struct node **source,
+                                               uint32_t *slot,
+                                               struct leaf_cell *cell)
+{
+	const struct node *node = sequence_source(sequence, index, slot);
+
+	if (!node || node->level || node->prefix_size != prefix)
+		return CELL_OTHER;
+	*source = node;
+	return leaf_cell_parse(node->page, node->cells, node->usable_size,
+	                       node->rowid, node_ref(node, *slot), cell) &&
+	       prefix + cell->key_size <= BTREE_KEY_SIZE_MAX
+	               ? CELL_AS_IT_IS : CELL_DAMAGED;
+}
+
+/* What the entry's cell takes in a page with this prefix, and how long its key is;
+ * `keyless`: as the first of an interior page. False: damaged. */
+bool sequence_cell_size(const struct sequence *sequence, uint32_t index,
+                        uint32_t prefix, bool keyless, uint32_t *size,
+                        uint32_t *key_size);
+
 /* False when the entry's cell leaves its page. */
 bool sequence_entry(const struct sequence *sequence, uint32_t index,
                     struct entry *entry);

@@ -245,24 +245,26 @@ static void simple_apply(struct btree *tree, const struct put_simple *put,
 }
 
 /* The common case. *done false and nothing changed: it needs a plan. */
-static int put_simply(struct btree *tree, const struct tree_state *state,
-                      const struct path_step *leaf, const struct probe *probe,
-                      struct span value, bool *done, struct err *err)
+static int put_simply(struct btree *tree, const struct path_step *leaf,
+                      const struct probe *probe, struct span value, bool *done,
+                      struct err *err)
 {
+	uint64_t before = tree->pager->edits;
 	uint8_t *bytes, *page;
 	struct put_simple put;
 	int rc;
 
 	*done = false;
-	if (state->garbage || !simple_plan(&leaf->node, probe, value, &put))
+	if (!simple_plan(&leaf->node, probe, value, &put))
 		return ERR_NONE;
 	rc = pager_state_edit(tree->pager, &bytes, err);
 	if (!rc)
 		rc = pager_edit(tree->pager, leaf->page_no, &page, err);
-	if (rc)
+	if (rc || load_le32(bytes + STATE_GARBAGE_AT))
 		return rc;
 	simple_apply(tree, &put, &leaf->node, leaf->slot, page, leaf->page_no,
 	             bytes);
+	tree_root_stays(tree, before);
 	*done = true;
 	return ERR_NONE;
 }
@@ -336,21 +338,20 @@ static int put_anywhere(struct btree *tree, struct probe *probe,
 
 	put.tree = tree;
 	put.value = value;
-	rc = tree_state_read(tree, &put.state, err);
-	if (rc)
-		return rc;
-	rc = tree_descend(tree, &put.state, probe, &put.path, &found, err);
+	rc = tree_descend(tree, probe, &put.path, &found, err);
 	if (rc)
 		return rc;
 	if (found && mode != BTREE_PUT_REPLACE)
 		return ERR_EXISTS;
 	if (!found) {
-		rc = put_simply(tree, &put.state, leaf_of(&put), probe, value,
-		                &done, err);
+		rc = put_simply(tree, leaf_of(&put), probe, value, &done, err);
 		if (rc || done)
 			return rc;
 	}
-	rc = put_describe(&put, span_of(probe->key, probe->size), found, err);
+	rc = tree_state_read(tree, &put.state, err);
+	if (!rc)
+		rc = put_describe(&put, span_of(probe->key, probe->size), found,
+		                  err);
 	if (!rc)
 		rc = put_with_plan(&put, err);
 	if (!rc && found && put.how == PUT_OVERWRITE && put_shrinks(&put))

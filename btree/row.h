@@ -21,6 +21,12 @@ size_t row_size(const struct value *values, uint32_t count);
 /* Writes exactly row_size() bytes. */
 void row_encode(const struct value *values, uint32_t count, uint8_t *bytes);
 
+/* The same, faster: `size` is row_size(), and `bytes` has room for
+ * ROW_ENCODE_SLACK more, in which anything may be left. */
+enum { ROW_ENCODE_SLACK = 8 };
+void row_encode_sized(const struct value *values, uint32_t count, size_t size,
+                      uint8_t *bytes);
+
 /* Column `index` of an encoded row; text and blob bytes are borrowed from
  * `row`. *present false when the row has fewer columns. Every number is
  * checked: a damaged row is ERR_CORRUPT. */

@@ -158,13 +158,13 @@ static bool divide_behind(const struct sequence *sequence, uint32_t prefix,
 	uint32_t window = total / WINDOW_DIVISOR, distance, size, sum = 0;
 	uint32_t best_size = 0, best_distance = 0;
 	uint32_t count = sequence_count(sequence);
-	struct entry entry;
+	uint32_t key_size;
 
 	for (uint32_t i = 1; i < count && sum <= room; i++) {
-		sequence_entry(sequence, i - 1, &entry);
-		sum += node_stride(leaf, rowid);
-		if (leaf || i > 1)
-			sum += entry_cell_size(&entry, prefix, leaf, rowid);
+		if (!sequence_cell_size(sequence, i - 1, prefix,
+		                        !leaf && i == 1, &size, &key_size))
+			return false;
+		sum += node_stride(leaf, rowid) + size;
 		distance = sum > total / 2 ? sum - total / 2 : total / 2 - sum;
 		if (found && distance > window && sum > total / 2)
 			break;
@@ -230,7 +230,7 @@ bool sequence_divide(const struct sequence *sequence,
                      struct division *division)
 {
 	uint32_t tries[3] = { 0, sequence->left->prefix_size, 0 };
-	uint32_t count = sequence_count(sequence), left;
+	uint32_t count = sequence_count(sequence), left = 0;
 	struct measure whole;
 
 	if (!sequence_prefix(sequence, 0, count, &tries[0]))

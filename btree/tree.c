@@ -125,21 +125,50 @@ int tree_key_check(struct btree *tree, struct span key, struct err *err)
 	return ERR_NONE;
 }
 
-int tree_descend(struct btree *tree, const struct tree_state *state,
-                 struct probe *probe, struct path *path, bool *found,
-                 struct err *err)
+int tree_root_read(struct btree *tree, struct node *root, struct err *err)
 {
-	uint32_t page_no = state->root;
-	struct path_step *step;
-	int rc;
+	struct tree_state state;
+	int rc = tree_state_read(tree, &state, err);
 
-	path->height = state->height;
+	tree->root = NULL;
+	if (rc)
+		return rc;
+	tree->root_page_no = state.root;
+	tree->height = state.height;
+	tree->leaf_count = tree_leaf_count(&state);
+	if (state.height == 1)
+		return ERR_NONE;
+	rc = tree_node_read(tree, state.root, (uint8_t)(state.height - 1), root,
+	                    err);
+	if (rc)
+		return rc;
+	tree->root = root->page;
+	tree->root_epoch = *tree->pager->view_epoch;
+	tree->root_edits = tree->pager->edits;
+	return ERR_NONE;
+}
+
+int tree_descend(struct btree *tree, struct probe *probe, struct path *path,
+                 bool *found, struct err *err)
+{
+	struct path_step *step;
+	struct node root;
+	uint32_t page_no;
+	int rc = tree_root_enter(tree, &root, err);
+
+	if (rc)
+		return rc;
+	page_no = tree->root_page_no;
+	path->height = tree->height;
 	probe->share = -1;
-	for (uint32_t level = state->height - 1u; level > 0; level--) {
+	for (uint32_t level = path->height - 1u; level > 0; level--) {
 		step = &path->at[level];
 		step->page_no = page_no;
-		rc = tree_node_read(tree, page_no, (uint8_t)level, &step->node,
-		                    err);
+		if (level == path->height - 1u)
+			step->node = root;
+		else
+			rc = tree_node_read(tree, page_no, (uint8_t)level,
+			                    &step->node, err);
 		if (rc)
 			return rc;
 		if (!interior_search(&step->node, probe, &step->slot))
@@ -149,8 +178,8 @@ int tree_descend(struct btree *tree, const struct tree_state *state,
 	}
 	step = &path->at[0];
 	step->page_no = page_no;
-	rc = tree_leaf_read(tree, tree_leaf_count(state), probe, page_no,
-	                    &step->node, err);
+	rc = tree_leaf_read(tree, tree->leaf_count, probe, page_no, &step->node,
+	                    err);
 	if (rc)
 		return rc;
 	if (!leaf_search(&step->node, probe, &step->slot, found))
@@ -159,19 +188,25 @@ int tree_descend(struct btree *tree, const struct tree_state *state,
 	return ERR_NONE;
 }
 
-int tree_descend_last(struct btree *tree, const struct tree_state *state,
-                      struct path *path, struct err *err)
+int tree_descend_last(struct btree *tree, struct path *path, struct err *err)
 {
-	uint32_t page_no = state->root;
-	int rc;
+	struct node root;
+	uint32_t page_no;
+	int rc = tree_root_enter(tree, &root, err);
 
-	path->height = state->height;
-	for (uint32_t level = state->height; level-- > 0;) {
+	if (rc)
+		return rc;
+	page_no = tree->root_page_no;
+	path->height = tree->height;
+	for (uint32_t level = path->height; level-- > 0;) {
 		struct path_step *step = &path->at[level];
 
 		step->page_no = page_no;
-		rc = tree_node_read(tree, page_no, (uint8_t)level, &step->node,
-		                    err);
+		if (level && level == path->height - 1u)
+			step->node = root;
+		else
+			rc = tree_node_read(tree, page_no, (uint8_t)level,
+			                    &step->node, err);
 		if (rc)
 			return rc;
 		step->slot = step->node.count - (level ? 1 : 0);

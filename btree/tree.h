@@ -131,14 +131,25 @@ int tree_key_check(struct btree *tree, struct span key, struct err *err);
 /* The longest key for pages of this size. */
 uint32_t tree_key_size_max(uint32_t usable_size);
 
+/* Where a descent starts: tree->height and tree->root_page_no are as the view has
+ * them, and the root is in `root` if it is an interior node. */
+int tree_root_read(struct btree *tree, struct node *root, struct err *err);
+
+static inline int tree_root_enter(struct btree *tree, struct node *root,
+                                  struct err *err)
+{
+	if (tree_root_is_known(tree) &&
+	    node_parse(root, tree->root, tree->pager->usable_size, tree->keys))
+		return ERR_NONE;
+	return tree_root_read(tree, root, err);
+}
+
 /* Where a key belongs on every level; in the leaf at[0].slot is the first entry
  * that is not smaller, *found whether that is the key. */
-int tree_descend(struct btree *tree, const struct tree_state *state,
-                 struct probe *probe, struct path *path, bool *found,
-                 struct err *err);
+int tree_descend(struct btree *tree, struct probe *probe, struct path *path,
+                 bool *found, struct err *err);
 
 /* The path to the last entry; at[0].slot is the leaf's count. */
-int tree_descend_last(struct btree *tree, const struct tree_state *state,
-                      struct path *path, struct err *err);
+int tree_descend_last(struct btree *tree, struct path *path, struct err *err);
 
 #endif

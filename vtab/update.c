@@ -135,16 +135,13 @@ static int keep_bytes(struct table *table, struct span *bytes, struct err *err)
 static int take_default(struct change *change, uint32_t column,
                         struct err *err);
 
-static int check_not_null(struct change *change, uint32_t column,
-                          struct err *err)
+static int null_met(struct change *change, uint32_t column, struct err *err)
 {
 	const struct column_definition *definition =
 		&change->table->definition.columns[column];
 	int rc;
 
-	if (!definition->not_null || change->unchanged[column] ||
-	    change->values[column].type != VALUE_NULL ||
-	    change->vectors[column].size ||
+	if (change->unchanged[column] || change->vectors[column].size ||
 	    (int)column == change->table->definition.rowid_column)
 		return ERR_NONE;
 	switch (verdict(change, definition->not_null_conflict)) {
@@ -163,6 +160,19 @@ static int check_not_null(struct change *change, uint32_t column,
 	}
 	return column_violated(change, SQLITE_CONSTRAINT_NOTNULL, "NOT NULL",
 	                       definition->name, err);
+}
+
+static int check_not_null(struct change *change, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && !change->ignored &&
+	                     i < definition->column_count; i++)
+		if (definition->columns[i].not_null &&
+		    change->values[i].type == VALUE_NULL)
+			rc = null_met(change, i, err);
+	return rc;
 }
 
 static int rowid_violated(struct change *change, struct err *err)
@@ -870,11 +880,11 @@ static int encode_row(struct change *change, struct span *row, struct err *err)
 	struct table *table = change->table;
 	uint32_t columns = table->definition.column_count;
 	size_t size = row_size(change->values, columns);
-	int rc = row_reserve(table, size, err);
+	int rc = row_reserve(table, size + ROW_ENCODE_SLACK, err);
 
 	if (rc)
 		return rc;
-	row_encode(change->values, columns, table->row);
+	row_encode_sized(change->values, columns, size, table->row);
 	*row = span_of(table->row, size);
 	return ERR_NONE;
 }
@@ -1011,11 +1021,8 @@ static int check_types(struct change *change, struct err *err)
 static int check_all(struct change *change, struct err *err)
 {
 	const struct table_definition *definition = &change->table->definition;
-	int rc = ERR_NONE;
+	int rc = check_not_null(change, err);
 
-	for (uint32_t i = 0; !rc && !change->ignored &&
-	                     i < definition->column_count; i++)
-		rc = check_not_null(change, i, err);
 	if (!rc && !change->ignored)
 		rc = check_types(change, err);
 	for (uint32_t i = 0; !rc && !change->ignored &&
@@ -1045,12 +1052,9 @@ static bool row_alone(const struct change *change)
 static int change_row_alone(struct change *change, struct err *err)
 {
 	const struct table_definition *definition = &change->table->definition;
-	int rc = ERR_NONE;
+	int rc = check_not_null(change, err);
 	bool done;
 
-	for (uint32_t i = 0; !rc && i < definition->column_count; i++)
-		if (!change->unchanged[i] && definition->columns[i].not_null)
-			rc = check_not_null(change, i, err);
 	if (!rc && !change->ignored)
 		rc = check_types(change, err);
 	if (rc || change->ignored)

@@ -168,6 +168,28 @@ static void a_patched_row_is_the_row_encoded_anew(struct test *t)
 	EXPECT(t, refused > rounds / 10);
 }
 
+static void a_row_is_the_same_whichever_way_it_is_encoded(struct test *t)
+{
+	uint64_t random = t->seed, rounds = test_scaled(8000, 800);
+
+	for (uint64_t i = 0; i < rounds && !t->failed; i++) {
+		struct value values[12];
+		uint8_t texts[12][100], slow[12 * 110], fast[12 * 110];
+		uint32_t count = (uint32_t)(test_random(&random) % 13);
+		size_t text_size_max = i % 3 ? 20 : 100, size;
+
+		for (uint32_t c = 0; c < count; c++)
+			values[c] = random_column(&random, texts[c],
+			                          text_size_max);
+		size = row_size(values, count);
+		row_encode(values, count, slow);
+		memset(fast, 0xEE, sizeof fast);
+		row_encode_sized(values, count, size, fast);
+		EXPECT(t, memcmp(slow, fast, size) == 0);
+		EXPECT_EQ(t, fast[size + ROW_ENCODE_SLACK], 0xEE);
+	}
+}
+
 static void a_row_has_the_bytes_of_its_format(struct test *t)
 {
 	static const uint8_t golden[] = {
@@ -266,6 +288,7 @@ static const struct test_case cases[] = {
 	CASE(rows_come_back_as_they_went_in),
 	CASE(a_decoded_row_has_every_column),
 	CASE(a_patched_row_is_the_row_encoded_anew),
+	CASE(a_row_is_the_same_whichever_way_it_is_encoded),
 	CASE(a_row_has_the_bytes_of_its_format),
 	CASE(whole_numbers_take_few_bytes),
 	CASE(damaged_rows_are_refused_or_harmless),
