@@ -13,7 +13,10 @@
  * Reading       The first reading of a version touches all of it. When such
  *               readings wait for the disk, the next ones ask for the whole image
  *               at once before they touch it (93 us where faults took 180, for 16
- *               KB at random), and a run of adjoining images is asked for ahead.
+ *               KB at random): the kernel would read 128 KB around it. A run of
+ *               adjoining images and a walk over leaves want just that, and are
+ *               left to the kernel: asking ahead for them, by the image or by up to
+ *               2 MB, made cold scans of 200 to 500 MB 1.3 to 2 times as long.
  *               While nothing waits nothing is asked.
  * Performance   A known version costs a few loads and no call. An unknown one
  *               costs its checksum and its page faults.
@@ -44,8 +47,7 @@ enum {
 	COLD_CREDIT = 32, /* so many are watched after one that waited      */
 	RUN_MIN = 2,
 	RUN_GAP = 16,     /* units that may lie between images of a run     */
-	AHEAD_MIN = 32,   /* units asked for at a time                      */
-	AHEAD_MAX = 512,
+	WALK_CREDIT = 8,  /* so many belong to a walk after a hint          */
 };
 
 #define PLACES_MAX (UINT64_C(1) << 32)
@@ -277,23 +279,6 @@ static void ask_for(struct page_file *file, uint32_t from, uint64_t to)
 		                    OS_ADVICE_WILL_NEED);
 }
 
-/* In a run: more and more ahead, again when half of it has been read. */
-static void ask_ahead(struct page_file *file, uint32_t place, uint32_t run)
-{
-	uint32_t window = (uint32_t)AHEAD_MIN << (run / 8 < 4 ? run / 8 : 4);
-	uint32_t asked = relaxed(&file->pace.asked);
-	uint64_t to;
-
-	window = window < AHEAD_MAX ? window : AHEAD_MAX;
-	to = (uint64_t)place + window;
-	if (run == RUN_MIN || asked < place || asked > to)
-		asked = place;
-	if (asked > place + window / 2)
-		return;
-	relax(&file->pace.asked, (uint32_t)(to < UINT32_MAX ? to : UINT32_MAX));
-	ask_for(file, asked, to);
-}
-
 /* What is done for an image that is about to be touched for the first time. */
 static void pace_before(struct page_file *file, const struct page_ref *ref)
 {
@@ -301,13 +286,14 @@ static void pace_before(struct page_file *file, const struct page_ref *ref)
 	uint32_t units = ref->length / PLACE_SIZE;
 	uint32_t gap = ref->place - relaxed(&pace->end);
 	uint32_t run = gap <= RUN_GAP ? relaxed(&pace->run) + 1 : 0;
+	uint32_t walk = relaxed(&pace->walk);
 
 	relax(&pace->end, ref->place + units);
 	relax(&pace->run, run);
-	if (relaxed(&pace->cold) == 0)
+	if (relaxed(&pace->cold) == 0 || run >= RUN_MIN)
 		return;
-	if (run >= RUN_MIN)
-		ask_ahead(file, ref->place, run);
+	if (walk)
+		relax(&pace->walk, walk - 1);
 	else
 		ask_for(file, ref->place, (uint64_t)ref->place + units);
 }
@@ -403,8 +389,7 @@ void page_file_prefetch(struct page_file *file, const struct page_ref *ref)
 	if (known)
 		__builtin_prefetch(known);
 	else
-		ask_for(file, ref->place,
-		        (uint64_t)ref->place + ref->length / PLACE_SIZE);
+		relax(&file->pace.walk, WALK_CREDIT);
 }
 
 /* --- writing -------------------------------------------------------------- */

@@ -37,7 +37,7 @@ struct page_file_pace {
 	_Atomic uint32_t cold; /* so many more are expected to wait for the disk */
 	_Atomic uint32_t end;  /* where the last image ended                     */
 	_Atomic uint32_t run;  /* how many images in a row adjoined              */
-	_Atomic uint32_t asked; /* places up to which a run was asked for        */
+	_Atomic uint32_t walk; /* so many are expected to belong to a walk       */
 };
 
 struct page_file {
