@@ -970,7 +970,9 @@ static int measure_all(struct table_cursor *cursor, uint32_t column,
 		if (!rc && passes && present && value.type == VALUE_BLOB &&
 		    value.bytes.size == query.size)
 			rc = neighbour_add(cursor, hnsw_distance(
-				table->connection->kernels, HNSW_L2,
+				table->connection->kernels,
+				definition->element == HNSW_BIT ? HNSW_HAMMING
+				                                : HNSW_L2,
 				definition->element, definition->dimensions,
 				query.data, value.bytes.data),
 				btree_rowid_of(key.data), err);
@@ -1499,6 +1501,14 @@ static int result_vector(struct table *table, uint32_t column, uint32_t node,
 	return rc;
 }
 
+/* A vector whose blob has to say what its elements are. */
+static bool column_typed(const struct table *table, int column)
+{
+	return table->definition.has_vector &&
+	       table->definition.columns[column].vector &&
+	       table->definition.columns[column].element != HNSW_F32;
+}
+
 int cursor_column(sqlite3_vtab_cursor *read, sqlite3_context *context,
                   int column)
 {
@@ -1533,5 +1543,8 @@ int cursor_column(sqlite3_vtab_cursor *read, sqlite3_context *context,
 		                   (uint32_t)value.integer, context, &err);
 	else if (!rc && present)
 		value_result(context, &value, false);
+	if (!rc && present && column_typed(table, column))
+		sqlite3_result_subtype(context, vector_subtype(
+			table->definition.columns[column].element));
 	return result(cursor, rc, &err);
 }

@@ -43,10 +43,6 @@ static int refuse_unsupported(const struct table_definition *definition,
 
 	if (definition->compress)
 		what = "compress is not supported yet";
-	for (uint32_t i = 0; i < definition->column_count; i++)
-		if (definition->columns[i].vector &&
-		    definition->columns[i].element != HNSW_F32)
-			what = "vectors other than float32 are not supported yet";
 	if (!what)
 		return ERR_NONE;
 	return err_set(err, ERR_UNSUPPORTED, "create table",

@@ -50,6 +50,8 @@ static const char *declared_type(const struct column_definition *column)
 
 	if (column->strict == STRICT_ANY)
 		return ""; /* else SQLite would take it for NUMERIC */
+	if (column->vector && column->element != HNSW_F32)
+		return "VECTOR"; /* no words in parentheses there */
 	lexer_open(&lexer, column->type, strlen(column->type));
 	for (; lexer.token.kind != TOKEN_END; lexer_next(&lexer))
 		if (token_is_word(&lexer.token, "HIDDEN"))

@@ -33,7 +33,7 @@ struct vector {
 	uint8_t *own;        /* to be freed, or NULL */
 };
 
-static const char *element_name(enum hnsw_element element)
+const char *vector_element_name(enum hnsw_element element)
 {
 	switch (element) {
 	case HNSW_F16:
@@ -48,7 +48,7 @@ static const char *element_name(enum hnsw_element element)
 	return "float32";
 }
 
-static unsigned subtype_of(enum hnsw_element element)
+unsigned vector_subtype(enum hnsw_element element)
 {
 	switch (element) {
 	case HNSW_F16:
@@ -63,17 +63,23 @@ static unsigned subtype_of(enum hnsw_element element)
 	return SUBTYPE_F32;
 }
 
-static enum hnsw_element element_of(unsigned subtype)
+bool vector_subtype_element(unsigned subtype, enum hnsw_element *element)
 {
 	switch (subtype) {
+	case SUBTYPE_F32:
+		*element = HNSW_F32;
+		return true;
 	case SUBTYPE_F16:
-		return HNSW_F16;
+		*element = HNSW_F16;
+		return true;
 	case SUBTYPE_INT8:
-		return HNSW_INT8;
+		*element = HNSW_INT8;
+		return true;
 	case SUBTYPE_BIT:
-		return HNSW_BIT;
+		*element = HNSW_BIT;
+		return true;
 	default:
-		return HNSW_F32;
+		return false;
 	}
 }
 
@@ -185,7 +191,7 @@ static int take_blob(const char *function, sqlite3_value *value,
 	if (size % width)
 		return refuse(err, function,
 		              "a %s vector is a blob of a multiple of %zu bytes, %zu are given",
-		              element_name(element), width, size);
+		              vector_element_name(element), width, size);
 	if (dimensions > VECTOR_DIMENSIONS_MAX)
 		return refuse(err, function,
 		              "a vector has at most %d elements, %zu are given",
@@ -202,14 +208,15 @@ static int take_blob(const char *function, sqlite3_value *value,
 static int take(const char *function, sqlite3_value *value,
                 struct vector *vector, struct err *err)
 {
+	enum hnsw_element element = HNSW_F32;
+
 	*vector = (struct vector){ .element = HNSW_F32 };
 	switch (sqlite3_value_type(value)) {
 	case SQLITE_TEXT:
 		return take_json(function, value, vector, err);
 	case SQLITE_BLOB:
-		return take_blob(function, value,
-		                 element_of(sqlite3_value_subtype(value)),
-		                 vector, err);
+		vector_subtype_element(sqlite3_value_subtype(value), &element);
+		return take_blob(function, value, element, vector, err);
 	default:
 		return refuse(err, function,
 		              "a vector is a blob or a JSON array of numbers");
@@ -226,8 +233,8 @@ static int take_two(const char *function, sqlite3_value **values,
 		rc = take(function, values[1], &vectors[1], err);
 	if (!rc && vectors[0].element != vectors[1].element)
 		rc = refuse(err, function, "one vector is %s, the other %s",
-		            element_name(vectors[0].element),
-		            element_name(vectors[1].element));
+		            vector_element_name(vectors[0].element),
+		            vector_element_name(vectors[1].element));
 	if (!rc && vectors[0].dimensions != vectors[1].dimensions)
 		rc = refuse(err, function,
 		            "one vector has %u elements, the other %u",
@@ -235,11 +242,16 @@ static int take_two(const char *function, sqlite3_value **values,
 	return rc;
 }
 
+float vector_number(enum hnsw_element element, const uint8_t *bytes, uint32_t i)
+{
+	if (element == HNSW_BIT)
+		return (float)(bytes[i / 8] >> i % 8 & 1);
+	return vector_element(element, bytes, i);
+}
+
 static float element_at(const struct vector *vector, uint32_t i)
 {
-	if (vector->element == HNSW_BIT)
-		return (float)(vector->bytes[i / 8] >> i % 8 & 1);
-	return vector_element(vector->element, vector->bytes, i);
+	return vector_number(vector->element, vector->bytes, i);
 }
 
 /* --- giving them back ------------------------------------------------------------- */
@@ -268,11 +280,11 @@ static void give(sqlite3_context *context, enum hnsw_element element,
 {
 	sqlite3_result_blob64(context, bytes, vector_size(element, dimensions),
 	                      sqlite3_free);
-	sqlite3_result_subtype(context, subtype_of(element));
+	sqlite3_result_subtype(context, vector_subtype(element));
 }
 
-static void store_element(enum hnsw_element element, uint8_t *bytes, uint32_t i,
-                          float number)
+void vector_number_store(enum hnsw_element element, uint8_t *bytes, uint32_t i,
+                         float number)
 {
 	uint16_t half;
 
@@ -317,7 +329,7 @@ static const struct binding *binding_of(sqlite3_context *context)
 	return sqlite3_user_data(context);
 }
 
-static bool fits(enum hnsw_element element, float number)
+bool vector_number_fits(enum hnsw_element element, float number)
 {
 	switch (element) {
 	case HNSW_INT8:
@@ -344,13 +356,13 @@ static int convert(sqlite3_context *context, const char *name,
 	for (uint32_t i = 0; i < from->dimensions; i++) {
 		float number = element_at(from, i);
 
-		if (!fits(element, number)) {
+		if (!vector_number_fits(element, number)) {
 			sqlite3_free(bytes);
 			return refuse(err, name, "element %u, %g, is no %s",
 			              i + 1, (double)number,
-			              element_name(element));
+			              vector_element_name(element));
 		}
-		store_element(element, bytes, i, number);
+		vector_number_store(element, bytes, i, number);
 	}
 	give(context, element, from->dimensions, bytes);
 	return ERR_NONE;
@@ -363,9 +375,10 @@ static void make_vector(sqlite3_context *context, int argc,
 {
 	const struct binding *binding = binding_of(context);
 	enum hnsw_element element = binding->function->element;
-	unsigned subtype = sqlite3_value_subtype(argv[0]);
+	enum hnsw_element typed;
 	bool plain = sqlite3_value_type(argv[0]) == SQLITE_BLOB &&
-	             (subtype < SUBTYPE_F16 || subtype > SUBTYPE_INT8);
+	             !vector_subtype_element(sqlite3_value_subtype(argv[0]),
+	                                     &typed);
 	struct vector from = { .own = NULL };
 	struct err err;
 	int rc;
@@ -376,7 +389,7 @@ static void make_vector(sqlite3_context *context, int argc,
 	if (!rc && from.element == element && !from.own) {
 		sqlite3_result_blob64(context, from.bytes, from.size,
 		                      SQLITE_TRANSIENT);
-		sqlite3_result_subtype(context, subtype_of(element));
+		sqlite3_result_subtype(context, vector_subtype(element));
 	} else if (!rc) {
 		rc = convert(context, binding->name, element, &from, &err);
 	}
@@ -409,7 +422,7 @@ static void type(sqlite3_context *context, int argc, sqlite3_value **argv)
 	if (take(binding_of(context)->name, argv[0], &vector, &err))
 		fail(context, &err);
 	else
-		sqlite3_result_text(context, element_name(vector.element), -1,
+		sqlite3_result_text(context, vector_element_name(vector.element), -1,
 		                    SQLITE_STATIC);
 	release(&vector);
 }
@@ -474,7 +487,7 @@ static void normalize(sqlite3_context *context, int argc, sqlite3_value **argv)
 	(void)argc;
 	if (!rc && vector.element != HNSW_F32 && vector.element != HNSW_F16)
 		rc = refuse(&err, name, "a %s vector cannot be normalized",
-		            element_name(vector.element));
+		            vector_element_name(vector.element));
 	if (rc) {
 		fail(context, &err);
 		goto release;
@@ -487,7 +500,7 @@ static void normalize(sqlite3_context *context, int argc, sqlite3_value **argv)
 	norm = sqrt(norm);
 	bytes = make(context, vector.element, vector.dimensions);
 	for (uint32_t i = 0; bytes && i < vector.dimensions; i++)
-		store_element(vector.element, bytes, i,
+		vector_number_store(vector.element, bytes, i,
 		              norm > 0 ? (float)((double)element_at(&vector, i) /
 		                                 norm)
 		                       : 0.0f);
@@ -559,7 +572,7 @@ static void quantize_int8(sqlite3_context *context, int argc,
 
 	if (!rc && vector.element != HNSW_F32 && vector.element != HNSW_F16)
 		rc = refuse(&err, name, "a %s vector cannot be quantized",
-		            element_name(vector.element));
+		            vector_element_name(vector.element));
 	if (!rc && (!how || sqlite3_stricmp(how, "unit") != 0))
 		rc = refuse(&err, name, "the second argument must be 'unit'");
 	if (rc) {
@@ -571,7 +584,7 @@ static void quantize_int8(sqlite3_context *context, int argc,
 		double step = 2.0 / 255;
 		double level = ((double)element_at(&vector, i) + 1) / step - 128;
 
-		store_element(HNSW_INT8, bytes, i,
+		vector_number_store(HNSW_INT8, bytes, i,
 		              (float)(level < -128 ? -128
 		                      : level > 127 ? 127 : trunc(level)));
 	}
@@ -604,7 +617,7 @@ static void quantize_binary(sqlite3_context *context, int argc,
 	}
 	bytes = make(context, HNSW_BIT, vector.dimensions);
 	for (uint32_t i = 0; bytes && i < vector.dimensions; i++)
-		store_element(HNSW_BIT, bytes, i, element_at(&vector, i) > 0);
+		vector_number_store(HNSW_BIT, bytes, i, element_at(&vector, i) > 0);
 	if (bytes)
 		give(context, HNSW_BIT, vector.dimensions, bytes);
 
@@ -637,7 +650,7 @@ static void add_or_subtract(sqlite3_context *context, sqlite3_value **argv,
 		if (vectors[0].element == HNSW_INT8)
 			bytes[i] = (uint8_t)(int)sum; /* wraps, as there */
 		else
-			store_element(vectors[0].element, bytes, i, sum);
+			vector_number_store(vectors[0].element, bytes, i, sum);
 	}
 	if (bytes)
 		give(context, vectors[0].element, vectors[0].dimensions, bytes);
@@ -670,7 +683,7 @@ static void distance(sqlite3_context *context, int argc, sqlite3_value **argv)
 	(void)argc;
 	if (!rc && (vectors[0].element == HNSW_BIT) != (metric == HNSW_HAMMING))
 		rc = refuse(&err, binding->name, "it is not defined for %s vectors",
-		            element_name(vectors[0].element));
+		            vector_element_name(vectors[0].element));
 	if (rc)
 		fail(context, &err);
 	else
