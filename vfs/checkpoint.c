@@ -27,6 +27,7 @@
 enum {
 	HELP_FACTOR = 3,
 	HELP_WAIT_US = 1000000,
+	WRITER_WAIT_US = 5000000,  /* for the writer lock, held for a moment */
 	OTHERS_WAIT_US = 30000000, /* store_checkpoint() for one under way   */
 	TRIES_MAX = 5,
 	STOP = -1,                 /* ends store_catalog_each() early        */
@@ -282,8 +283,8 @@ int store_checkpoint_run(struct store *store, struct err *err)
 /* --- at a caller's wish ------------------------------------------------------------ */
 
 /* *nothing: the newest commit is durable already. */
-static int begin(struct store *store, bool *begun, bool *nothing,
-                 struct err *err)
+static int begin(struct store *store, uint64_t wait_us, bool *begun,
+                 bool *nothing, struct err *err)
 {
 	struct shm_head *head = store->shm.head;
 	struct store_root newest;
@@ -297,7 +298,7 @@ static int begin(struct store *store, bool *begun, bool *nothing,
 	rc = store_poisoned(store, err);
 	if (!rc)
 		rc = store_lock_take(store, &head->writer, "checkpoint",
-		                     5000000, NULL, &died, err);
+		                     wait_us, NULL, &died, err);
 	if (rc)
 		return rc == ERR_BUSY ? ERR_NONE : rc;
 	rc = store_writer_entered(store, died, err);
@@ -314,21 +315,33 @@ int store_checkpoint_begin(struct store *store, bool *begun, struct err *err)
 {
 	bool nothing;
 
-	return begin(store, begun, &nothing, err);
+	return begin(store, WRITER_WAIT_US, begun, &nothing, err);
 }
 
 int store_checkpoint(struct store *store, bool *done, struct err *err)
 {
+	return store_checkpoint_within(store, OTHERS_WAIT_US, done, err);
+}
+
+int store_checkpoint_within(struct store *store, uint64_t wait_us, bool *done,
+                            struct err *err)
+{
+	const struct os_methods *os = store->os->methods;
+	uint64_t ends = os->monotonic_us(store->os) + wait_us, now, left_us;
 	bool begun = false;
 	int rc = ERR_NONE;
 
 	*done = false;
 	for (int i = 0; i < TRIES_MAX && !rc && !begun && !*done; i++) {
 		if (has_background(store))
-			wait_for_end(store, OTHERS_WAIT_US / TRIES_MAX);
+			wait_for_end(store, wait_us / TRIES_MAX);
 		else if (i)
 			break;
-		rc = begin(store, &begun, done, err);
+		now = os->monotonic_us(store->os);
+		left_us = now < ends ? ends - now : 0;
+		rc = begin(store, left_us < WRITER_WAIT_US ? left_us
+		                                           : WRITER_WAIT_US,
+		           &begun, done, err);
 	}
 	if (rc || !begun)
 		return rc;

@@ -98,15 +98,19 @@ static int page_size(struct door_file *file, char **arguments)
 	return SQLITE_NOTFOUND;
 }
 
-/* In a transaction SQLite's own answer is SQLITE_LOCKED. */
+/* In a transaction SQLite's own answer is SQLITE_LOCKED. PASSIVE waits for nobody. */
 static int wal_checkpoint(struct door_file *file, char **arguments)
 {
+	bool passive = !arguments[2] ||
+	               sqlite3_stricmp(arguments[2], "passive") == 0;
+	int64_t wait_ms = passive ? 0 : door_busy_timeout(file);
 	struct err err;
 	bool done;
 
 	if (store_view_reading(file->view) || file->read_only)
 		return SQLITE_NOTFOUND;
-	if (store_checkpoint(file->store, &done, &err))
+	if (store_checkpoint_within(file->store, (uint64_t)wait_ms * 1000, &done,
+	                            &err))
 		return fail(file, arguments, &err);
 	return SQLITE_NOTFOUND;
 }

@@ -212,6 +212,9 @@ int store_sqlite_fetch(struct store_view *view, uint64_t offset, size_t size,
  * one needs, after the checkpoint that is under way, if any. *done false when that
  * does not come to its end. */
 int store_checkpoint(struct store *store, bool *done, struct err *err);
+/* The same, waiting for others no longer than that. */
+int store_checkpoint_within(struct store *store, uint64_t wait_us, bool *done,
+                            struct err *err);
 
 /* The same a step at a time, which commits, by this process too, may come between:
  * the log's sync, each file's, the superblock, what is dropped. After *begun the

@@ -175,6 +175,21 @@ def an_open_select_keeps_its_snapshot_when_others_write(scratch):
         two.execute('UPDATE u SET v=0')
 
 
+# It used to wait five seconds for the writer, whatever the busy timeout.
+def a_passive_checkpoint_waits_for_nobody(scratch):
+    one, two = make(), connect('app', timeout=0.4)
+    one.execute('UPDATE t SET v=1')
+    one.execute('BEGIN IMMEDIATE')
+    for sql, least, most in (('PRAGMA wal_checkpoint', 0, 0.3), ('PRAGMA wal_checkpoint(PASSIVE)', 0, 0.3),
+                             ('PRAGMA wal_checkpoint(TRUNCATE)', 0.35, 2)):
+        started = time.monotonic()
+        two.execute(sql).fetchall()
+        took = time.monotonic() - started
+        expect(least <= took < most, '%s took %.2f s' % (sql, took))
+    one.execute('COMMIT')
+    two.execute('PRAGMA wal_checkpoint').fetchall()
+
+
 def begin_on_one_thread_commit_on_another(scratch):
     con = connect('app', check_same_thread=False)
     con.execute('CREATE TABLE t(a)')
