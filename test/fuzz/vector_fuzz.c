@@ -1,8 +1,8 @@
 /*
  * vector_fuzz.c - any bytes as a vector: JSON text, text with errors in it, blobs.
  *
- * The first byte says how the rest is given: as text or blob, inserted or searched
- * for. What is taken comes back with as many finite numbers as the column has; what
+ * The first byte says how the rest is given: as text or blob, inserted, searched for,
+ * or to the functions that take vectors. What is taken comes back with as many finite numbers as the column has; what
  * is not is refused with a sentence; and the tables stay whole.
  */
 #include "test/fuzz/fuzz.h"
@@ -12,7 +12,23 @@
 #include "test/sim/sim.h"
 #include "test/support/sql_rig.h"
 
-enum { DIMENSIONS = 3, CHECK_EVERY = 64, SEARCH = 1, BLOB = 2, COSINE = 4 };
+enum { DIMENSIONS = 3, CHECK_EVERY = 64, SEARCH = 1, BLOB = 2, COSINE = 4,
+       FUNCTION = 8 };
+
+/* By the first byte's upper half. */
+static const char *const functions[] = {
+	"SELECT vec_to_json(vec_f32(?1))", "SELECT vec_to_json(vec_int8(?1))",
+	"SELECT vec_length(vec_bit(?1))", "SELECT vec_to_json(vec_f16(?1))",
+	"SELECT vec_to_json(vec_add(?1, ?1))", "SELECT vec_sub(?1, '[1,2,3]')",
+	"SELECT vec_to_json(vec_normalize(?1))", "SELECT vec_slice(?1, 1, 3)",
+	"SELECT vec_quantize_int8(?1, 'unit'), vec_quantize_binary(?1)",
+	"SELECT vec_distance_l2(?1, '[1,2,3]'), vec_distance_l1(?1, ?1)",
+	"SELECT vec_distance_cosine(?1, ?1), vec_distance_ip(?1, ?1)",
+	"SELECT vec_distance_hamming(vec_bit(?1), vec_bit(?1))",
+	"SELECT * FROM vec_each(?1)", "SELECT vec_type(?1), vec_length(?1)",
+	"SELECT vec_to_json(vec_int8(vec_to_json(?1)))",
+	"SELECT vec_slice(vec_f32(?1), 0, vec_length(?1))",
+};
 
 extern const struct fuzz_target vector_fuzz;
 
@@ -106,6 +122,22 @@ static void check_numbers(sqlite3_stmt *row)
 	sqlite3_reset(row);
 }
 
+static void run_function(const uint8_t *data, size_t size)
+{
+	sqlite3_stmt *made = NULL;
+	int rc = sqlite3_prepare_v2(process.db, functions[data[0] >> 4], -1,
+	                            &made, NULL);
+
+	judge(rc);
+	FUZZ_MUST(rc == SQLITE_OK);
+	give(made, data[0], data + 1, size - 1);
+	while ((rc = sqlite3_step(made)) == SQLITE_ROW)
+		for (int i = 0; i < sqlite3_column_count(made); i++)
+			sqlite3_column_text(made, i);
+	judge(rc);
+	sqlite3_finalize(made);
+}
+
 static void run(const uint8_t *data, size_t size)
 {
 	int table;
@@ -117,6 +149,10 @@ static void run(const uint8_t *data, size_t size)
 		return;
 	if (!process.db)
 		prepare();
+	if (data[0] & FUNCTION) {
+		run_function(data, size);
+		return;
+	}
 	table = data[0] & COSINE ? 1 : 0;
 	tried = data[0] & SEARCH ? search[table] : insert[table];
 	give(tried, data[0], data + 1, size - 1);
@@ -143,11 +179,19 @@ static const char *const seeds[] = {
 	"\2abcdefghijklm", "\6\377\377\177\177\0\0\0\0\0\0\0\0",
 };
 
+enum { SEEDS = sizeof seeds / sizeof seeds[0],
+       FUNCTIONS = sizeof functions / sizeof functions[0] };
+
 static size_t seed(unsigned n, uint8_t *data, size_t size_max)
 {
 	size_t size;
 
-	if (n >= sizeof seeds / sizeof seeds[0])
+	if (n >= SEEDS && n < SEEDS + FUNCTIONS && size_max > 16) {
+		data[0] = (uint8_t)((n - SEEDS) << 4 | FUNCTION);
+		memcpy(data + 1, "[1, -2.5, 3e1]", 14);
+		return 15;
+	}
+	if (n >= SEEDS)
 		return 0;
 	/* A first byte of its own: text into the first table. */
 	size = strlen(seeds[n]);

@@ -434,6 +434,40 @@ static void mend_item(struct mending *mending, const struct record_item *item,
 	                              page_size));
 }
 
+static struct image_file *file_of_id(struct mending *mending, uint32_t file_id)
+{
+	char start[32];
+
+	snprintf(start, sizeof start, "app/root/%u-", file_id);
+	for (uint32_t i = 0; i < mending->image->count; i++)
+		if (strncmp(mending->image->files[i].path, start,
+		            strlen(start)) == 0)
+			return &mending->image->files[i];
+	return file_id == STORE_SQLITE_FILE_ID
+	       ? image_file_find(mending->image, "app/root/sqlite.tbd") : NULL;
+}
+
+/* The page is in its file; its checksum ends the item. */
+static void mend_placed(struct mending *mending, const struct record_item *item,
+                        uint8_t *item_end, uint64_t txid)
+{
+	uint32_t page_size = item->file_id < KINDS_MAX
+	                     ? mending->page_sizes[item->file_id] : 0;
+	const struct image_file *file = file_of_id(mending, item->file_id);
+	uint64_t offset = (uint64_t)item->place * PLACE_SIZE;
+	uint8_t *page = made_find(mending, item->file_id, item->page_no);
+
+	if (!page_size || !file || offset + page_size > file->size)
+		return;
+	if (!page)
+		page = made_add(mending, item->file_id, item->page_no);
+	if (page)
+		memcpy(page, file->bytes + offset, page_size);
+	store_le64(item_end - 8,
+	           page_file_checksum(item->file_id, item->page_no, txid,
+	                              file->bytes + offset, page_size));
+}
+
 static void mend_payload(struct mending *mending, uint8_t *bytes, size_t size,
                          uint64_t *txid)
 {
@@ -458,6 +492,8 @@ static void mend_payload(struct mending *mending, uint8_t *bytes, size_t size,
 			note_entry(mending, &item);
 		if (item.kind == RECORD_DIFF || item.kind == RECORD_FRESH)
 			mend_item(mending, &item, found);
+		if (item.kind == RECORD_PLACED)
+			mend_placed(mending, &item, bytes + at, found);
 	}
 }
 
@@ -526,10 +562,10 @@ static uint64_t mend_record(struct mending *mending, struct image_file *file,
 	if (line->reached && magic == WAL_RECORD_MAGIC)
 		mend_payload(mending, record + WAL_RECORD_HEADER_SIZE, payload,
 		             &line->txid);
-	if (mends(mending)) {
+	if (mends(mending))
 		store_le64(record + WAL_RECORD_LSN_AT, lsn);
+	if (!mending->random || mends(mending))
 		store_le64(record + WAL_RECORD_PREVIOUS_AT, line->previous);
-	}
 	line->previous = checksum64(record + WAL_RECORD_MAGIC_AT,
 	                            (size_t)size - WAL_RECORD_MAGIC_AT, salt);
 	store_le64(record + WAL_RECORD_CHECKSUM_AT, line->previous);

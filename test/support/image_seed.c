@@ -228,7 +228,6 @@ static void make_log(struct image *image)
 	begin(&maker);
 	page_edit(&maker, placed, 3, 100);
 	must(store_sqlite_truncate(maker.view, 20000, &err), &err);
-	must(store_file_drop(maker.view, large, &err), &err);
 	commit(&maker);
 	begin(&maker);
 	page_drop(&maker, placed, 7);
