@@ -220,6 +220,14 @@ static inline bool frame_read(struct span row, struct row_frame *frame)
 		return false;
 	count = row.data[0] >> ROW_COUNT_SHIFT;
 	width = widths[row.data[0] & ROW_WIDTH_MASK];
+	if (width == 1 && count != ROW_COUNT_FOLLOWS) { /* the usual row */
+		frame->count = count;
+		frame->width = 1;
+		frame->kinds_at = ROW_HEAD_SIZE;
+		frame->ends_at = ROW_HEAD_SIZE + (count + 1) / 2;
+		frame->bytes_at = frame->ends_at + count;
+		return frame->bytes_at <= row.size;
+	}
 	if (count == ROW_COUNT_FOLLOWS) {
 		if (row.size < ROW_HEAD_SIZE + ROW_COUNT_SIZE)
 			return false;

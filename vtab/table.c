@@ -46,6 +46,8 @@ static int scratch_open(struct table *table, struct err *err)
 	    !table->generated)
 		return err_set(err, ERR_NOMEM, "open table",
 		               name_shorten(table->name).text, "no memory");
+	for (uint32_t i = 0; i < columns; i++)
+		table->any_not_null |= definition->columns[i].not_null;
 	key_buffer_init(&table->old_key, heap);
 	for (uint32_t i = 0; i < definition->index_count; i++)
 		key_buffer_init(&table->keys[i], heap);

@@ -64,6 +64,7 @@ struct table {
 	struct value *values, *old_values;
 	struct span *vectors;     /* per column, as the next */
 	bool *unchanged;
+	bool any_not_null;        /* of the columns */
 	struct key_buffer *keys, old_key;
 	uint8_t *row;
 	size_t row_room;

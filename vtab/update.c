@@ -167,6 +167,8 @@ static int check_not_null(struct change *change, struct err *err)
 	const struct table_definition *definition = &change->table->definition;
 	int rc = ERR_NONE;
 
+	if (!change->table->any_not_null)
+		return ERR_NONE;
 	for (uint32_t i = 0; !rc && !change->ignored &&
 	                     i < definition->column_count; i++)
 		if (definition->columns[i].not_null &&
@@ -995,17 +997,18 @@ static int check_indexes(struct change *change, bool replacing, struct err *err)
 static int check_types(struct change *change, struct err *err)
 {
 	const struct table_definition *definition = &change->table->definition;
-	int on = sqlite3_vtab_on_conflict(change->table->connection->db);
 
 	for (uint32_t i = 0; definition->strict && i < definition->column_count;
 	     i++) {
 		const struct column_definition *column = &definition->columns[i];
 		const char *given, *wanted;
+		int on;
 
 		if (change->unchanged[i] || column->vector ||
 		    (int)i == definition->rowid_column ||
 		    strict_admits(column, &change->values[i], &given, &wanted))
 			continue;
+		on = sqlite3_vtab_on_conflict(change->table->connection->db);
 		change->code = on == SQLITE_ABORT ? SQLITE_CONSTRAINT_DATATYPE
 		                                  : SQLITE_MISMATCH;
 		err->code = ERR_CONSTRAINT;
