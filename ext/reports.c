@@ -2,7 +2,7 @@
  * reports.c - the table-valued functions: rows about a database or the library.
  *
  *   turdb_status([schema])    name, value, what
- *   turdb_readers([schema])   pid, age_ms, txid, writer
+ *   turdb_readers([schema])   pid, age_ms, txid, writer, held_bytes
  *   turdb_wal([schema])       segment, bytes, first_lsn
  *   turdb_problems([level])   problem: one row for each thing wrong
  *   turdb_tables([schema]), turdb_columns([table]), turdb_indexes([table])
@@ -26,6 +26,7 @@ enum { COLUMNS_MAX = 12 };
 struct cell {
 	int64_t number;
 	char *text; /* NULL: a number */
+	bool unknown; /* NULL in SQL */
 	bool null;
 };
 
@@ -147,7 +148,7 @@ static int fill_status(struct report_cursor *cursor, struct report_table *table,
 }
 
 static int add_reader(void *context, uint32_t pid, uint64_t age_ms,
-                      uint64_t txid, bool writer)
+                      uint64_t txid, bool writer, int64_t held)
 {
 	struct row *row = add_row(context);
 
@@ -157,6 +158,8 @@ static int add_reader(void *context, uint32_t pid, uint64_t age_ms,
 	row->cells[1].number = (int64_t)age_ms;
 	row->cells[2].number = (int64_t)txid;
 	row->cells[3].number = writer;
+	row->cells[4].number = held;
+	row->cells[4].unknown = held < 0;
 	return 0;
 }
 
@@ -262,8 +265,8 @@ static int fill_indexes(struct report_cursor *cursor, struct report_table *table
 static const struct report_kind kinds[] = {
 	{ "turdb_status", "CREATE TABLE x(name TEXT, value INTEGER, what TEXT, schema HIDDEN)",
 	  3, fill_status },
-	{ "turdb_readers", "CREATE TABLE x(pid INTEGER, age_ms INTEGER, txid INTEGER, writer INTEGER, schema HIDDEN)",
-	  4, fill_readers },
+	{ "turdb_readers", "CREATE TABLE x(pid INTEGER, age_ms INTEGER, txid INTEGER, writer INTEGER, held_bytes INTEGER, schema HIDDEN)",
+	  5, fill_readers },
 	{ "turdb_wal", "CREATE TABLE x(segment INTEGER, bytes INTEGER, first_lsn INTEGER, schema HIDDEN)",
 	  3, fill_wal },
 	{ "turdb_problems", "CREATE TABLE x(problem TEXT, level HIDDEN)",
@@ -407,7 +410,9 @@ static int report_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
 	cell = &cursor->at->cells[column];
 	if (cell->null)
 		return SQLITE_OK;
-	if (cell->text)
+	if (cell->unknown)
+		sqlite3_result_null(context);
+	else if (cell->text)
 		sqlite3_result_text(context, cell->text, -1, SQLITE_TRANSIENT);
 	else
 		sqlite3_result_int64(context, cell->number);

@@ -59,9 +59,33 @@ int store_status(struct store *store,
 	return rc;
 }
 
+/* What a snapshot alone keeps from being free; -1 when a writer is at work, for its
+ * lock keeps the snapshots still. */
+static int64_t held_bytes(struct store *store, uint64_t txid)
+{
+	struct store_root newest;
+	uint64_t units = 0;
+	struct err err;
+	bool died;
+	int rc;
+
+	if (store->options.immutable || atomic_load(&store->shm.head->poisoned) ||
+	    store_lock_take(store, &store->shm.head->writer, "report", 0, NULL,
+	                    &died, &err))
+		return -1;
+	rc = store_writer_entered(store, died, &err);
+	store_newest_root(store, &newest);
+	if (!rc)
+		rc = store_retained_update(store, &newest, NULL, &err);
+	if (!rc)
+		rc = store_retained_units(store, txid, &units, &err);
+	store_lock_release(store, &store->shm.head->writer);
+	return rc ? -1 : (int64_t)(units * PLACE_SIZE);
+}
+
 int store_readers(struct store *store,
                   int (*each)(void *context, uint32_t pid, uint64_t age_ms,
-                              uint64_t txid, bool writer),
+                              uint64_t txid, bool writer, int64_t held),
                   void *context, struct err *err)
 {
 	struct shm_head *head = store->shm.head;
@@ -78,14 +102,16 @@ int store_readers(struct store *store,
 
 		if (owner && txid)
 			rc = each(context, store_owner_pid(store, owner),
-			          now > since ? now - since : 0, txid, false);
+			          now > since ? now - since : 0, txid, false,
+			          txid == atomic_load(&head->published)
+			                  ? 0 : held_bytes(store, txid));
 	}
 	if (!rc && writer) {
 		uint64_t since = atomic_load(&head->writer.since_ms);
 
 		rc = each(context, store_owner_pid(store, writer),
 		          now > since ? now - since : 0,
-		          atomic_load(&head->published), true);
+		          atomic_load(&head->published), true, 0);
 	}
 	return rc;
 }

@@ -45,6 +45,8 @@ struct reclaim {
 	const struct store_root *newer;
 	uint64_t older_txid;
 	uint32_t file_id;
+	bool count_only;
+	uint64_t units; /* counted */
 };
 
 static int give_back(void *context, uint32_t place, uint32_t units,
@@ -54,8 +56,26 @@ static int give_back(void *context, uint32_t place, uint32_t units,
 
 	if (birth <= reclaim->older_txid)
 		return ERR_NONE;
+	reclaim->units += units;
+	if (reclaim->count_only)
+		return ERR_NONE;
 	return space_give(&reclaim->store->space, reclaim->file_id, place, units,
 	                  err);
+}
+
+/* A dropped file goes as a whole. */
+static int count_file(struct reclaim *reclaim, const struct catalog_entry *entry,
+                      struct err *err)
+{
+	struct page_file *file;
+	uint64_t capacity;
+	int rc = store_files_get(reclaim->store, entry, &file, err);
+
+	if (!rc)
+		rc = page_file_capacity(file, &capacity, err);
+	if (!rc)
+		reclaim->units += capacity;
+	return rc;
 }
 
 static int reclaim_file(void *context, uint32_t file_id,
@@ -68,12 +88,15 @@ static int reclaim_file(void *context, uint32_t file_id,
 	struct page_file *file;
 	int rc;
 
-	if (!space_file_built(&store->space, file_id))
+	if (!reclaim->count_only && !space_file_built(&store->space, file_id))
 		return ERR_NONE;
 	rc = store_catalog_read(store, &reclaim->newer->catalog, file_id, &newer,
 	                        err);
-	if (rc || !store_entry_live(&newer))
+	if (rc)
 		return rc;
+	if (!store_entry_live(&newer))
+		return reclaim->count_only ? count_file(reclaim, entry, err)
+		                           : ERR_NONE;
 	store_entry_table(entry, &old_table);
 	store_entry_table(&newer, &new_table);
 	if (old_table.root.place == new_table.root.place &&
@@ -151,6 +174,29 @@ int store_retained_update(struct store *store, const struct store_root *newest,
 	}
 	if (rc)
 		space_reset(&store->space, false);
+	return rc;
+}
+
+/* (K2), only counted. */
+int store_retained_units(struct store *store, uint64_t txid, uint64_t *units,
+                         struct err *err)
+{
+	struct shm_head *head = store->shm.head;
+	uint32_t count = atomic_load(&head->retained_count);
+	struct reclaim reclaim = { .store = store, .count_only = true };
+	struct store_root newest;
+	int rc = ERR_NONE;
+
+	store_newest_root(store, &newest);
+	for (uint32_t i = 0; i < count; i++) {
+		if (head->retained[i].txid != txid)
+			continue;
+		reclaim.newer = i + 1 < count ? &head->retained[i + 1] : &newest;
+		reclaim.older_txid = i ? head->retained[i - 1].txid : 0;
+		rc = store_catalog_each(store, &head->retained[i].catalog,
+		                        reclaim_file, &reclaim, err);
+	}
+	*units = reclaim.units;
 	return rc;
 }
 

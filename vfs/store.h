@@ -252,10 +252,11 @@ int store_status(struct store *store,
                              const char *what),
                  void *context, struct err *err);
 
-/* Who holds snapshots: process id, age in ms, txid, whether it is the writer. */
+/* Who holds snapshots: process id, age in ms, txid, whether it is the writer, and
+ * the bytes that would be free without this snapshot (-1: a writer was at work). */
 int store_readers(struct store *store,
                   int (*each)(void *context, uint32_t pid, uint64_t age_ms,
-                              uint64_t txid, bool writer),
+                              uint64_t txid, bool writer, int64_t held),
                   void *context, struct err *err);
 
 /* As wal_segments(). */

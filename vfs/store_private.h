@@ -283,6 +283,10 @@ struct retained_set {
 };
 int store_retained_update(struct store *store, const struct store_root *newest,
                           const struct store_root *previous, struct err *err);
+/* How much would become free if that snapshot went away, and only it; 0 when it is
+ * the newest. */
+int store_retained_units(struct store *store, uint64_t txid, uint64_t *units,
+                         struct err *err);
 bool store_retained_between(const struct store *store, uint64_t birth,
                             uint64_t before);
 /* Builds a file's part of the allocator, unless it is built, from all retained roots,

@@ -124,6 +124,37 @@ sys.stdin.read()
 """
 
 
+def turdb_readers_names_who_holds_what(scratch):
+    con = connect('app')
+    con.execute('CREATE VIRTUAL TABLE t USING turdb(id INTEGER PRIMARY KEY, v)')
+    con.execute('CREATE VIRTUAL TABLE gone USING turdb(id INTEGER PRIMARY KEY, v)')
+    fill(con, 't', 3000)
+    fill(con, 'gone', 3000)
+    con.execute('SELECT turdb_checkpoint()').fetchall()
+    holder = subprocess.Popen([sys.executable, '-c', HOLDER % str(TOP / 'test/support')],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    con.execute('UPDATE t SET v=randomblob(1000)')
+    con.execute('DROP TABLE gone')
+    con.execute('SELECT turdb_checkpoint()').fetchall()
+    middle = connect('app')
+    middle.execute('BEGIN')
+    middle.execute('SELECT count(*) FROM t').fetchall()
+    con.execute('UPDATE t SET v=randomblob(1000) WHERE id<1000')
+    con.execute('SELECT turdb_checkpoint()').fetchall()
+    rows = con.execute('SELECT pid, held_bytes, age_ms, txid, writer FROM turdb_readers ORDER BY txid').fetchall()
+    print('note', rows)
+    old, new = rows[0], rows[1]
+    expect_equal((old[0], new[0]), (holder.pid, os.getpid()))
+    expect(old[1] > 6000 * 1000 and 900 * 1000 < new[1] < 2500 * 1000)
+    expect(old[3] < new[3] and old[2] >= new[2] and old[4] == 0)
+    con.execute('BEGIN IMMEDIATE')
+    expect_equal(con.execute('SELECT held_bytes FROM turdb_readers WHERE pid=?', (holder.pid,)).fetchall(), [(None,)])
+    con.execute('ROLLBACK')
+    holder.communicate(b'')
+    expect_equal(value(con, 'SELECT count(*) FROM turdb_readers WHERE pid=%d' % holder.pid), 0)
+
+
 def a_killed_reader_holds_nothing(scratch):
     con = connect('app')
     con.execute('CREATE VIRTUAL TABLE gone USING turdb(id INTEGER PRIMARY KEY, v)')
