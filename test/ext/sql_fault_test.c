@@ -361,6 +361,12 @@ static int search(sqlite3 *db, struct err *err)
 	int rc = sql_expect_text(db, "SELECT id FROM own WHERE v MATCH '[0, 0, 1, 0]' "
 	                         "AND k = 1", "3", err);
 
+	if (!rc)
+		rc = sql_expect_text(db, "SELECT group_concat(id) FROM (SELECT "
+			"(SELECT id FROM own WHERE v MATCH '[0, 0, 1, 0]' AND k = 1 "
+			"AND id IN (1, 3)) AS id UNION ALL SELECT (SELECT id FROM own "
+			"WHERE v MATCH '[0, 0, 1, 0]' AND k = 1 AND id <> 77777))",
+			"3,3", err);
 	return rc ? rc : sql_expect_text(db, "SELECT count(*) FROM own WHERE a > 3 "
 		"AND b > '' AND id + a NOT IN (SELECT id + a FROM own NOT INDEXED "
 		"WHERE a > 3)", "0", err);
