@@ -34,18 +34,20 @@ int sqlite3_extension_init(sqlite3 *db, char **message,
                            const sqlite3_api_routines *api);
 
 /* Was the connection served when it was opened? Asked so that nothing is logged. */
-static bool is_connected(sqlite3 *db)
+static int is_connected(sqlite3 *db, bool *found)
 {
 	sqlite3_stmt *statement = NULL;
-	bool found = false;
+	int rc;
 
 	sqlite3_prepare_v2(db, "PRAGMA function_list", -1, &statement, NULL);
-	while (!found && statement && sqlite3_step(statement) == SQLITE_ROW)
-		found = sqlite3_stricmp((const char *)sqlite3_column_text(
-						statement, 0),
-		                        "turdb_version") == 0;
+	*found = false;
+	while (!*found && statement && sqlite3_step(statement) == SQLITE_ROW)
+		*found = sqlite3_stricmp((const char *)sqlite3_column_text(
+						 statement, 0),
+		                         "turdb_version") == 0;
+	rc = sqlite3_errcode(db);
 	sqlite3_finalize(statement);
-	return found;
+	return rc == SQLITE_NOMEM ? SQLITE_NOMEM : SQLITE_OK;
 }
 
 /* SQLite takes the connection's last error, whoever made it, for one of opening. */
@@ -100,6 +102,7 @@ int sqlite3_turdb_init(sqlite3 *db, char **message,
                        const sqlite3_api_routines *api)
 {
 	struct vfs_environment *environment;
+	bool connected;
 	struct err err;
 	int rc;
 
@@ -112,7 +115,9 @@ int sqlite3_turdb_init(sqlite3 *db, char **message,
 	}
 	if (ext_environment_get(&environment, &err))
 		return fail(message, &err);
-	rc = is_connected(db) ? SQLITE_OK : environment->connect(db, message);
+	rc = is_connected(db, &connected);
+	if (!rc && !connected)
+		rc = environment->connect(db, message);
 	clear_error(db);
 	if (!rc)
 		rc = sqlite3_auto_extension((void (*)(void))on_new_connection);

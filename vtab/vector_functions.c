@@ -873,20 +873,24 @@ static const struct function functions[] = {
 	{ "vec_distance_hamming", 2, distance, 0, HNSW_HAMMING, false },
 };
 
-static bool sqlite_vec_is_there(sqlite3 *db)
+/* Only a lack of memory is an error; whatever else is wrong with the connection,
+ * SQLite says later. */
+static int sqlite_vec_find(sqlite3 *db, bool *there)
 {
 	sqlite3_stmt *statement = NULL;
-	bool there = false;
+	int rc;
 
 	/* Naming the function would tell the log of a mistake; the table
 	 * pragma_function_list would read the schema, which may be damaged. */
 	sqlite3_prepare_v2(db, "PRAGMA function_list", -1, &statement, NULL);
-	while (!there && statement && sqlite3_step(statement) == SQLITE_ROW)
-		there = sqlite3_stricmp((const char *)sqlite3_column_text(
-						statement, 0),
-		                        "vec_version") == 0;
+	*there = false;
+	while (!*there && statement && sqlite3_step(statement) == SQLITE_ROW)
+		*there = sqlite3_stricmp((const char *)sqlite3_column_text(
+						 statement, 0),
+		                         "vec_version") == 0;
+	rc = sqlite3_errcode(db);
 	sqlite3_finalize(statement);
-	return there;
+	return rc == SQLITE_NOMEM ? SQLITE_NOMEM : SQLITE_OK;
 }
 
 static int register_function(struct connection *connection,
@@ -913,19 +917,19 @@ static int register_function(struct connection *connection,
 
 int vector_functions_register(struct connection *connection)
 {
-	bool ours = !sqlite_vec_is_there(connection->db);
-	int rc = SQLITE_OK;
+	bool there;
+	int rc = sqlite_vec_find(connection->db, &there);
 
 	for (size_t i = 0; i < sizeof functions / sizeof functions[0] && !rc;
 	     i++) {
 		rc = register_function(connection, &functions[i], "turdb_");
-		if (!rc && ours)
+		if (!rc && !there)
 			rc = register_function(connection, &functions[i], "");
 	}
 	if (!rc)
 		rc = sqlite3_create_module_v2(connection->db, "turdb_vec_each",
 		                              &each_module, NULL, NULL);
-	if (!rc && ours)
+	if (!rc && !there)
 		rc = sqlite3_create_module_v2(connection->db, "vec_each",
 		                              &each_module, NULL, NULL);
 	return rc;
