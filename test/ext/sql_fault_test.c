@@ -654,7 +654,7 @@ static int play(struct scene *scene, uint64_t n, bool *reached, struct err *err)
 	if (!rc && scene->learning)
 		for (int i = 0; i < SIM_CALL_COUNT; i++)
 			scene->learning->calls[i] =
-				sim_call_count(scene->disk, i);
+				sim_call_count(scene->disk, (enum sim_call)i);
 	sim_disk_close(scene->disk);
 	if (!rc && scene->truth && (memory.blocks != blocks ||
 	    atomic_load(&sql_rig_heap()->used) != used))

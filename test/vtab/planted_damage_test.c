@@ -112,8 +112,8 @@ static int expect_said(struct rig *rig, const char *words, struct err *err)
 	static const char *const questions[] = {
 		"SELECT CASE WHEN turdb_check('t') LIKE '%%%s%%' THEN 'yes' ELSE turdb_check('t') END",
 		"SELECT CASE WHEN turdb_check() <> 'ok' THEN 'yes' END",
-		"SELECT CASE WHEN EXISTS (SELECT 1 FROM turdb_problems WHERE problem LIKE '%%%s%%') THEN 'yes' ELSE "
-		"(SELECT group_concat(problem, '; ') FROM turdb_problems) END",
+		("SELECT CASE WHEN EXISTS (SELECT 1 FROM turdb_problems WHERE problem LIKE '%%%s%%') THEN 'yes' ELSE "
+		 "(SELECT group_concat(problem, '; ') FROM turdb_problems) END"),
 	};
 	int rc = sql_run(rig->process.db, "COMMIT", err);
 
