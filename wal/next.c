@@ -240,15 +240,26 @@ int wal_prepare(struct wal *wal, struct err *err)
 
 /* Starting */
 
-/* A file that the replay did not need, or NULL. */
-static const struct wal_segment *choose_unneeded(const struct wal *wal,
-                                                 const struct wal_list *list)
+static bool is_whole(const struct wal_segment *item)
 {
-	const struct wal_segment *item = list->items;
+	return item->file_size >= item->size;
+}
 
-	if (list->valid_count && item->end <= wal->replayed_from &&
-	    item->file_size >= item->size)
-		return item;
+/* A file that the replay did not need, or NULL: one that lies wholly before it, or
+ * one that was begun where it ends, by an opening that wrote nothing. Otherwise
+ * openings that fail each time would leave a segment each. */
+static const struct wal_segment *choose_unneeded(const struct wal *wal,
+                                                 const struct wal_list *list,
+                                                 uint64_t lsn)
+{
+	for (size_t i = 0; i < list->valid_count; i++) {
+		const struct wal_segment *item = &list->items[i];
+
+		if (is_whole(item) &&
+		    ((i == 0 && item->end <= wal->replayed_from) ||
+		     (item->flags & WAL_SEGMENT_STARTED && item->start == lsn)))
+			return item;
+	}
 	return NULL;
 }
 
@@ -294,7 +305,7 @@ static int start_in(struct wal *wal, const struct wal_list *list,
                     uint64_t lsn, struct wal_segment *segment,
                     struct err *err)
 {
-	const struct wal_segment *chosen = choose_unneeded(wal, list);
+	const struct wal_segment *chosen = choose_unneeded(wal, list, lsn);
 
 	if (chosen)
 		reuse(segment, chosen);

@@ -290,6 +290,31 @@ static void an_interrupted_recovery_is_repeated(struct test *t)
 	scratch_close(&log);
 }
 
+static void openings_that_write_nothing_leave_no_segments(struct test *t)
+{
+	struct scratch_log log;
+	uint64_t end;
+
+	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 50))
+		return;
+	EXPECT(t, scratch_restart(t, &log));
+	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
+	end = log.replay_end;
+	EXPECT_OK(t, wal_start(log.wal, end, &t->err));
+	for (int i = 0; i < 20; i++) {
+		EXPECT(t, scratch_restart(t, &log));
+		EXPECT_OK(t, scratch_replay(t, &log, end, 50));
+		EXPECT_EQ(t, log.replay_count, 0);
+		EXPECT_OK(t, wal_start(log.wal, end, &t->err));
+		EXPECT(t, count_files(&log) <= 3);
+	}
+	EXPECT_OK(t, scratch_append(t, &log, 100, NULL));
+	EXPECT(t, scratch_restart(t, &log));
+	EXPECT_OK(t, scratch_replay(t, &log, end, 50));
+	EXPECT_EQ(t, log.replay_count, 1);
+	scratch_close(&log);
+}
+
 /* A killed appender's half of a long record, a shorter one over it, and then
  * death again: what is left of the long one never counts. */
 static void the_rest_of_a_longer_half_record_is_not_read(struct test *t)
@@ -926,6 +951,7 @@ static const struct test_case cases[] = {
 	CASE(a_torn_last_record_is_the_end),
 	CASE(a_restart_never_chains_old_records_on),
 	CASE(an_interrupted_recovery_is_repeated),
+	CASE(openings_that_write_nothing_leave_no_segments),
 	CASE(the_rest_of_a_longer_half_record_is_not_read),
 	CASE(records_inside_a_payload_are_not_read),
 	CASE(a_record_that_does_not_chain_is_the_end),
