@@ -225,7 +225,7 @@ static void hits_follow_the_model(struct test *t, uint32_t usable_size,
 		bed_close(&hunt->bed);
 		if (!rc) {
 			EXPECT_EQ(t, hunt->bed.heap.used, 0);
-			EXPECT(t, hunt->fresh_puts > steps / 60);
+			EXPECT(t, hunt->fresh_puts > steps / 100);
 			EXPECT(t, hunt->fresh_deletes > steps / 100);
 			EXPECT(t, (hunt->edits > steps / 100) ==
 			          (keys <= BED_ROWIDS_WIDE));
