@@ -14,8 +14,6 @@
 
 #include <assert.h>
 
-enum { SPARE_IMAGES = 32 };
-
 static uint32_t hash_of(uint32_t file_id, uint32_t page_no)
 {
 	uint64_t h = ((uint64_t)file_id << 32 | page_no) *
@@ -74,6 +72,17 @@ uint32_t store_edit_size(const struct edit *edit)
 	                                   : edit->file->page_size;
 }
 
+/* Kept for the next transaction, so that it need not fault its pages in again: up to
+ * a quarter of what the transaction may hold. */
+static uint32_t spare_images_max(const struct store_view *view)
+{
+	uint32_t kb = atomic_load_explicit(&view->store->cache_kb,
+	                                   memory_order_relaxed);
+	uint32_t count = kb / 4 / (STORE_PAGE_SIZE / 1024);
+
+	return count < SPARE_IMAGES_MAX ? count : SPARE_IMAGES_MAX;
+}
+
 uint8_t *store_image_take(struct store_view *view, uint32_t size)
 {
 	uint8_t *image;
@@ -92,7 +101,7 @@ void store_image_give(struct store_view *view, uint8_t *image, uint32_t size)
 	if (!image)
 		return;
 	view->image_bytes -= size;
-	if (size == STORE_PAGE_SIZE && view->spare_image_count < SPARE_IMAGES)
+	if (size == STORE_PAGE_SIZE && view->spare_image_count < spare_images_max(view))
 		view->spare_images[view->spare_image_count++] = image;
 	else
 		heap_free(view->store->heap, image);

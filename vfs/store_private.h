@@ -191,6 +191,8 @@ struct view_file {
 	} borrowed[BORROW_CACHE];
 };
 
+enum { SPARE_IMAGES_MAX = 256 };
+
 struct store_view {
 	struct store *store;
 	struct shm_slot *slot;

@@ -22,7 +22,8 @@ int store_view_open(struct store *store, struct store_view **opened,
 	view->store = store;
 	view->epoch = 1;
 	view->spare_images = heap_zeroed(store->heap,
-	                                 32 * sizeof view->spare_images[0]);
+	                                 SPARE_IMAGES_MAX *
+	                                 sizeof view->spare_images[0]);
 	if (!view->spare_images) {
 		rc = err_set(err, ERR_NOMEM, "open", store->path,
 		             "a connection's view");
