@@ -23,6 +23,15 @@ static inline struct span span_of(const void *data, size_t size)
 	return (struct span){ .data = (const uint8_t *)data, .size = size };
 }
 
+/* The order of memcmp; of two that agree as far as one goes the shorter is first. */
+static inline int span_compare(struct span a, struct span b)
+{
+	size_t size = a.size < b.size ? a.size : b.size;
+	int order = size ? memcmp(a.data, b.data, size) : 0;
+
+	return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "big-endian machines need byte swaps in bytes.h"
 #endif

@@ -54,6 +54,32 @@ static int reserve(struct key_buffer *key, size_t more, struct err *err)
 	return ERR_NONE;
 }
 
+int key_buffer_set(struct key_buffer *key, struct span bytes, struct err *err)
+{
+	int rc;
+
+	key_buffer_reset(key);
+	rc = reserve(key, bytes.size, err);
+	if (rc)
+		return rc;
+	if (bytes.size)
+		memcpy(key->bytes, bytes.data, bytes.size);
+	key->size = bytes.size;
+	return ERR_NONE;
+}
+
+int key_buffer_copy(struct key_buffer *key, const struct key_buffer *from,
+                    struct err *err)
+{
+	int rc = key_buffer_set(key, span_of(from->bytes, from->size), err);
+
+	if (rc)
+		return rc;
+	key->shortened = from->shortened;
+	key->sure_size = from->sure_size;
+	return ERR_NONE;
+}
+
 /* Bytes that are left for this column when a rowid still has to follow. */
 static size_t room_left(const struct key_buffer *key)
 {

@@ -31,14 +31,6 @@ static int compare_sizes(size_t a, size_t b)
 	return (a > b) - (a < b);
 }
 
-static int compare_bytes(struct span a, struct span b)
-{
-	size_t size = a.size < b.size ? a.size : b.size;
-	int order = size ? memcmp(a.data, b.data, size) : 0;
-
-	return order ? order : compare_sizes(a.size, b.size);
-}
-
 /* Stops at a NUL, and then the lengths decide. */
 static int compare_nocase(struct span a, struct span b)
 {
@@ -68,11 +60,11 @@ static int compare_texts(struct span a, struct span b, enum collation collation)
 	case COLLATION_NOCASE:
 		return compare_nocase(a, b);
 	case COLLATION_RTRIM:
-		return compare_bytes(trimmed(a), trimmed(b));
+		return span_compare(trimmed(a), trimmed(b));
 	case COLLATION_BINARY:
 		break;
 	}
-	return compare_bytes(a, b);
+	return span_compare(a, b);
 }
 
 /* Numbers, NULLs, and values of different kinds: their keys are never cut. */
@@ -89,7 +81,7 @@ static int compare_by_keys(const struct value *a, const struct value *b,
 	if (!rc)
 		rc = key_append(&keys[1], b, &plain, err);
 	if (!rc)
-		*order = compare_bytes(span_of(keys[0].bytes, keys[0].size),
+		*order = span_compare(span_of(keys[0].bytes, keys[0].size),
 		                       span_of(keys[1].bytes, keys[1].size));
 	return rc;
 }
@@ -104,7 +96,7 @@ static int compare_values(const struct value *a, const struct value *b,
 	if (a->type == b->type && a->type == VALUE_TEXT)
 		*order = compare_texts(a->bytes, b->bytes, column->collation);
 	else if (a->type == b->type && a->type == VALUE_BLOB)
-		*order = compare_bytes(a->bytes, b->bytes);
+		*order = span_compare(a->bytes, b->bytes);
 	else
 		rc = compare_by_keys(a, b, keys, order, err);
 	if (!rc && column->descending)
@@ -158,30 +150,6 @@ static int find_cut(const struct table_index *index, struct span key,
 	return ERR_NONE;
 }
 
-static int prefix_set(struct long_group *group, struct span bytes,
-                      struct err *err)
-{
-	struct key_buffer *prefix = &group->prefix;
-
-	key_buffer_reset(prefix);
-	if (bytes.size > prefix->room) {
-		uint8_t *larger = heap_allocate(prefix->heap, bytes.size);
-
-		if (!larger)
-			return err_set(err, ERR_NOMEM, "search",
-			               group->index->pager->name,
-			               "key of %zu bytes", bytes.size);
-		if (prefix->bytes != prefix->inline_bytes)
-			heap_free(prefix->heap, prefix->bytes);
-		prefix->bytes = larger;
-		prefix->room = bytes.size;
-	}
-	if (bytes.size)
-		memcpy(prefix->bytes, bytes.data, bytes.size);
-	prefix->size = bytes.size;
-	return ERR_NONE;
-}
-
 int long_group_begin(struct long_group *group, struct table *table,
                      const struct table_index *index, struct span key,
                      uint32_t column, size_t at, struct err *err)
@@ -196,7 +164,7 @@ int long_group_begin(struct long_group *group, struct table *table,
 	group->count = group->at = group->copied = 0;
 	group->open = false;
 	arena_reset(&group->copies);
-	return prefix_set(group, span_of(key.data, cut), err);
+	return key_buffer_set(&group->prefix, span_of(key.data, cut), err);
 }
 
 bool long_group_has(const struct long_group *group, struct span key)

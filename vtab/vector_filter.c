@@ -356,17 +356,9 @@ static int operand_take(struct vector_filter *filter, const struct term *term,
 	return ERR_NONE;
 }
 
-static int span_order(struct span a, struct span b)
+static int by_bytes(const void *a, const void *b)
 {
-	size_t size = a.size < b.size ? a.size : b.size;
-	int order = memcmp(a.data, b.data, size);
-
-	return order ? order : (a.size > b.size) - (a.size < b.size);
-}
-
-static int span_compare(const void *a, const void *b)
-{
-	return span_order(*(const struct span *)a, *(const struct span *)b);
+	return span_compare(*(const struct span *)a, *(const struct span *)b);
 }
 
 static int list_take(struct vector_filter *filter, struct term *term,
@@ -394,7 +386,7 @@ static int list_take(struct vector_filter *filter, struct term *term,
 		at += !null;
 		term->passes |= !sure && !null;
 	}
-	qsort(term->list, at, sizeof *term->list, span_compare);
+	qsort(term->list, at, sizeof *term->list, by_bytes);
 	term->list_count = at;
 	return ERR_NONE;
 }
@@ -542,7 +534,7 @@ static bool list_has(const struct term *term, struct span key)
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
-		int order = span_order(term->list[middle], key);
+		int order = span_compare(term->list[middle], key);
 
 		if (order == 0)
 			return true;
@@ -602,7 +594,7 @@ static int value_test(struct vector_filter *filter, const struct term *term,
 	*passes = term->operator == TERM_IN
 	                  ? list_has(term, key)
 	                  : order_passes(term->operator,
-	                                 span_order(key, term->operand));
+	                                 span_compare(key, term->operand));
 	return ERR_NONE;
 }
 

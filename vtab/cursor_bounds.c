@@ -1,0 +1,171 @@
+/*
+ * cursor_bounds.c - conditions on the columns of an index become two keys.
+ *
+ * Equalities are the prefix that all entries share; a range on the column behind
+ * them moves `low` (the first key) or `high` (the first key beyond; empty: no bound).
+ * Values too long for a key bound only by the bytes that are sure.
+ */
+#include "vtab/cursor.h"
+
+/* Appends one bound's value; *cut: it was shortened, so only what is sure serves. */
+static int bound_append(struct key_buffer *key, const struct value *value,
+                        const struct key_column *column, bool *cut,
+                        struct err *err)
+{
+	int rc = key_append(key, value, column, err);
+
+	*cut = !rc && key->shortened;
+	if (*cut)
+		key->size = key->sure_size;
+	return rc;
+}
+
+/* One range condition on the column behind the equalities. `prefix` holds these. */
+static int apply_range(struct table_cursor *cursor, char letter,
+                       const struct value *value,
+                       const struct key_column *column, size_t prefix,
+                       struct key_buffer *work, struct err *err)
+{
+	bool lower = letter == ARG_GE || letter == ARG_GT;
+	bool inclusive = letter == ARG_GE || letter == ARG_LE;
+	bool cut;
+	int rc = bound_append(work, value, column, &cut, err);
+
+	if (rc)
+		return rc;
+	if (column->descending)
+		lower = !lower;
+	/* In key order: the bound's own entries begin with these bytes. */
+	if (lower) {
+		if (!inclusive && !cut)
+			rc = key_to_prefix_end(work, err);
+		if (!rc && (cursor->low.size <= prefix ||
+		            span_compare(span_of(work->bytes, work->size),
+		                         span_of(cursor->low.bytes,
+		                                 cursor->low.size)) > 0))
+			rc = key_buffer_copy(&cursor->low, work, err);
+		return rc;
+	}
+	if (inclusive || cut)
+		rc = key_to_prefix_end(work, err);
+	if (!rc && (cursor->high.size == 0 ||
+	            span_compare(span_of(work->bytes, work->size),
+	                         span_of(cursor->high.bytes,
+	                                 cursor->high.size)) < 0))
+		rc = key_buffer_copy(&cursor->high, work, err);
+	return rc;
+}
+
+int cursor_bounds_of_prefix(struct table_cursor *cursor,
+                            const struct key_buffer *prefix, struct err *err)
+{
+	int rc;
+
+	key_buffer_reset(&cursor->low);
+	key_buffer_reset(&cursor->high);
+	if (!prefix->size)
+		return ERR_NONE;
+	rc = key_buffer_copy(&cursor->low, prefix, err);
+	if (!rc)
+		rc = key_buffer_copy(&cursor->high, prefix, err);
+	return rc ? rc : key_to_prefix_end(&cursor->high, err);
+}
+
+/* The equalities become the prefix of the keys to walk; *narrow false when one of
+ * them was the last that could narrow, or the rows have been gathered. */
+static int take_equalities(struct table_cursor *cursor, uint32_t equal_count,
+                           const char *letters, int argc, sqlite3_value **argv,
+                           struct key_buffer *prefix, bool *narrow,
+                           bool *empty, struct err *err)
+{
+	struct table *table = table_of(cursor);
+	const struct index_definition *definition = cursor->index->definition;
+	int rc = ERR_NONE;
+
+	for (int i = 0; !rc && i < (int)equal_count && i < argc; i++) {
+		uint32_t column = definition->columns[i].column;
+		struct value value = { .type = VALUE_NULL };
+		bool loose = false, texts = false;
+
+		if (letters[i] != ARG_NULL)
+			value_probe(argv[i],
+			            table->definition.columns[column].affinity,
+			            &value, &loose);
+		if (letters[i] == ARG_EQUAL && value.type == VALUE_NULL)
+			*empty = true;
+		if (!*narrow)
+			continue;
+		if (loose)
+			rc = cursor_loose_exists(cursor, prefix,
+			                         &cursor->index->columns[i],
+			                         &texts, err);
+		if (!rc && texts) {
+			*narrow = false;
+			rc = cursor_loose_gather(cursor, equal_count, prefix,
+			                         &value,
+			                         &cursor->index->columns[i],
+			                         err);
+			continue;
+		}
+		/* Equal values are shortened to equal bytes. */
+		if (!rc)
+			rc = key_append(prefix, &value,
+			                &cursor->index->columns[i], err);
+	}
+	return rc;
+}
+
+static int take_range(struct table_cursor *cursor, uint32_t equal_count,
+                      char letter, sqlite3_value *from,
+                      const struct key_buffer *prefix, bool *empty,
+                      struct err *err)
+{
+	struct table *table = table_of(cursor);
+	const struct key_column *column = &cursor->index->columns[equal_count];
+	enum affinity affinity =
+		table->definition.columns[cursor->index->definition
+		                                  ->columns[equal_count]
+		                                  .column].affinity;
+	struct key_buffer work;
+	struct value value;
+	bool loose;
+	int rc;
+
+	value_probe(from, affinity, &value, &loose);
+	if (value.type == VALUE_NULL)
+		*empty = true;
+	/* Texts come behind the numbers, so a lower bound leaves them in. */
+	if (loose && (affinity == AFFINITY_TEXT || letter == ARG_LT ||
+	              letter == ARG_LE))
+		return ERR_NONE;
+	key_buffer_init(&work, table->connection->heap);
+	rc = key_buffer_copy(&work, prefix, err);
+	if (!rc)
+		rc = apply_range(cursor, letter, &value, column, prefix->size,
+		                 &work, err);
+	key_buffer_close(&work);
+	return rc;
+}
+
+int cursor_bounds_take(struct table_cursor *cursor, uint32_t equal_count,
+                       const char *letters, int argc, sqlite3_value **argv,
+                       bool *empty, struct err *err)
+{
+	struct key_buffer prefix;
+	bool narrow = true;
+	int rc;
+
+	*empty = false;
+	key_buffer_init(&prefix, table_of(cursor)->connection->heap);
+	rc = take_equalities(cursor, equal_count, letters, argc, argv, &prefix,
+	                     &narrow, empty, err);
+	if (!rc && !cursor->gathered)
+		rc = cursor_bounds_of_prefix(cursor, &prefix, err);
+	cursor->equal_count = equal_count;
+	cursor->prefix_size = prefix.size;
+	for (int i = (int)equal_count; !rc && narrow && i < argc; i++)
+		rc = take_range(cursor, equal_count, letters[i], argv[i],
+		                &prefix, empty, err);
+	key_buffer_close(&prefix);
+	return rc;
+}

@@ -1,0 +1,187 @@
+/*
+ * cursor_loose.c - `column = number` where texts may look like that number.
+ *
+ * SQLite finds 5 equal to '5' and '5.0' when the column has no affinity to tell
+ * them apart, but in an index texts lie behind all numbers. So the entries of both
+ * kinds are gathered, for SQLite to compare, and put in the order in which the
+ * columns behind this one would have them.
+ */
+#include "vtab/cursor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The range of one column's texts that could be numbers: they begin with a space, a
+ * sign, a point or a digit. */
+static int bounds_of_numeric_texts(struct table_cursor *cursor,
+                                   const struct key_buffer *prefix,
+                                   const struct key_column *column,
+                                   struct err *err)
+{
+	struct value least = { .type = VALUE_TEXT,
+	                       .bytes = span_of((const uint8_t *)"\t", 1) };
+	struct value above = { .type = VALUE_TEXT,
+	                       .bytes = span_of((const uint8_t *)":", 1) };
+	int rc = key_buffer_copy(&cursor->low, prefix, err);
+
+	if (!rc)
+		rc = key_buffer_copy(&cursor->high, prefix, err);
+	if (!rc)
+		rc = key_append(&cursor->low,
+		                column->descending ? &above : &least, column,
+		                err);
+	if (!rc)
+		rc = key_append(&cursor->high,
+		                column->descending ? &least : &above, column,
+		                err);
+	return rc ? rc : key_to_prefix_end(&cursor->high, err);
+}
+
+int cursor_loose_exists(struct table_cursor *cursor,
+                        const struct key_buffer *prefix,
+                        const struct key_column *column, bool *exists,
+                        struct err *err)
+{
+	bool descending = cursor->descending;
+	int rc = bounds_of_numeric_texts(cursor, prefix, column, err);
+
+	cursor->descending = false;
+	if (!rc)
+		rc = cursor_index_walk(cursor, err);
+	*exists = !rc && !cursor->eof;
+	cursor_walk_close(cursor);
+	cursor->eof = true;
+	cursor->descending = descending;
+	return rc;
+}
+
+static int gather_entry(struct table_cursor *cursor, uint32_t equal_count,
+                        struct err *err)
+{
+	size_t room = cursor->scattered_room ? cursor->scattered_room * 2 : 64;
+	struct span key, value, rest;
+	struct scattered *larger;
+	bool deleted;
+	uint8_t *copy;
+	int rc = btree_cursor_read(&cursor->walk, &key, &value, &deleted, err);
+
+	if (key.size > cursor->key_size_max)
+		cursor->key_size_max = key.size;
+	rest = key;
+	for (uint32_t i = 0; !rc && i < equal_count; i++) {
+		size_t size;
+
+		rc = key_column_skip(rest, cursor->index->columns[i].descending,
+		                     &size, err);
+		if (!rc)
+			rest = span_of(rest.data + size, rest.size - size);
+	}
+	if (rc)
+		return rc;
+	if (cursor->scattered_count == cursor->scattered_room) {
+		larger = heap_resize(table_of(cursor)->connection->heap,
+		                     cursor->scattered, room * sizeof *larger);
+		if (!larger)
+			goto no_memory;
+		cursor->scattered = larger;
+		cursor->scattered_room = room;
+	}
+	copy = arena_allocate(&cursor->scattered_keys, rest.size + 1);
+	if (!copy)
+		goto no_memory;
+	memcpy(copy, rest.data, rest.size);
+	cursor->scattered[cursor->scattered_count++] = (struct scattered){
+		.rest = span_of(copy, rest.size),
+		.rowid = index_rowid(key, value) };
+	return ERR_NONE;
+
+no_memory:
+	return err_set(err, ERR_NOMEM, "search", cursor->index->pager->name,
+	               "%zu entries", room);
+}
+
+/* Takes the entries between the bounds. */
+static int gather(struct table_cursor *cursor, uint32_t equal_count,
+                  struct err *err)
+{
+	bool descending = cursor->descending;
+	int rc;
+
+	cursor->descending = false;
+	rc = cursor_index_walk(cursor, err);
+	while (!rc && !cursor->eof) {
+		rc = gather_entry(cursor, equal_count, err);
+		if (!rc)
+			rc = cursor_index_step(cursor, err);
+	}
+	cursor_walk_close(cursor);
+	cursor->descending = descending;
+	return rc;
+}
+
+static int by_rest(const void *left, const void *right)
+{
+	const struct scattered *a = left, *b = right;
+
+	return span_compare(a->rest, b->rest);
+}
+
+/* Gathered entries with long keys are ordered by their rows, all of them. */
+static int order_long(struct table_cursor *cursor, uint32_t equal_count,
+                      struct err *err)
+{
+	struct long_group *group = &cursor->group;
+	int rc;
+
+	if (cursor->key_size_max < KEY_CUT_KEY_SIZE_LEAST || !cursor->ordered)
+		return ERR_NONE;
+	rc = long_group_begin(group, table_of(cursor), cursor->index,
+	                      span_of(NULL, 0), 0, 0, err);
+	for (size_t i = 0; !rc && i < cursor->scattered_count; i++)
+		rc = long_group_add(group, cursor->scattered[i].rowid, err);
+	if (!rc)
+		rc = long_group_sort(group, equal_count, err);
+	for (size_t i = 0; !rc && i < cursor->scattered_count; i++)
+		cursor->scattered[i].rowid = group->rows[i].rowid;
+	return rc;
+}
+
+int cursor_loose_gather(struct table_cursor *cursor, uint32_t equal_count,
+                        const struct key_buffer *prefix,
+                        const struct value *number,
+                        const struct key_column *column, struct err *err)
+{
+	struct key_buffer work;
+	int rc;
+
+	cursor->gathered = true;
+	cursor->key_size_max = 0;
+	cursor->scattered_count = cursor->scattered_at = 0;
+	rc = gather(cursor, equal_count, err); /* the texts */
+	key_buffer_init(&work, prefix->heap);
+	if (!rc)
+		rc = key_buffer_copy(&work, prefix, err);
+	if (!rc)
+		rc = key_append(&work, number, column, err);
+	if (!rc)
+		rc = cursor_bounds_of_prefix(cursor, &work, err);
+	if (!rc)
+		rc = gather(cursor, equal_count, err);
+	key_buffer_close(&work);
+	if (!rc && cursor->scattered_count)
+		qsort(cursor->scattered, cursor->scattered_count,
+		      sizeof *cursor->scattered, by_rest);
+	return rc ? rc : order_long(cursor, equal_count, err);
+}
+
+void cursor_loose_next(struct table_cursor *cursor)
+{
+	size_t at = cursor->scattered_at++, count = cursor->scattered_count;
+
+	cursor->row_known = false;
+	cursor->eof = at >= count;
+	if (!cursor->eof)
+		cursor->rowid = cursor->scattered[cursor->descending
+		                                          ? count - 1 - at : at]
+		                        .rowid;
+}
