@@ -68,18 +68,6 @@ int key_buffer_set(struct key_buffer *key, struct span bytes, struct err *err)
 	return ERR_NONE;
 }
 
-int key_buffer_copy(struct key_buffer *key, const struct key_buffer *from,
-                    struct err *err)
-{
-	int rc = key_buffer_set(key, span_of(from->bytes, from->size), err);
-
-	if (rc)
-		return rc;
-	key->shortened = from->shortened;
-	key->sure_size = from->sure_size;
-	return ERR_NONE;
-}
-
 /* Bytes that are left for this column when a rowid still has to follow. */
 static size_t room_left(const struct key_buffer *key)
 {

@@ -39,10 +39,14 @@ void key_buffer_init(struct key_buffer *key, struct heap *heap);
 void key_buffer_close(struct key_buffer *key);
 void key_buffer_reset(struct key_buffer *key);
 
-/* Makes `key` these bytes, or what another one is; on ERR_NOMEM it is empty. */
+/* Makes the key a copy of `bytes`, which are not its own; on ERR_NOMEM it is empty. */
 int key_buffer_set(struct key_buffer *key, struct span bytes, struct err *err);
-int key_buffer_copy(struct key_buffer *key, const struct key_buffer *from,
-                    struct err *err);
+
+/* The key so far; good until it is changed. */
+static inline struct span key_bytes(const struct key_buffer *key)
+{
+	return span_of(key->bytes, key->size);
+}
 
 /* Appends one column's value. ERR_TOOBIG when even a shortened one does not fit;
  * the key is then as it was. NaN sorts above all numbers; VALUE_VECTOR is

@@ -219,8 +219,7 @@ static int check_entry(struct checking *checking, struct table_index *index,
 
 	if (!rc)
 		rc = btree_get(&index->tree,
-		               span_of(table->old_key.bytes,
-		                       table->old_key.size),
+		               key_bytes(&table->old_key),
 		               &table->scratch, &value, &found, err);
 	if (rc)
 		return rc;

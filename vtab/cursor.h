@@ -114,17 +114,17 @@ int cursor_bounds_take(struct table_cursor *cursor, uint32_t equal_count,
                        bool *empty, struct err *err);
 /* `low` and `high` become the range of all keys with the prefix. */
 int cursor_bounds_of_prefix(struct table_cursor *cursor,
-                            const struct key_buffer *prefix, struct err *err);
+                            struct span prefix, struct err *err);
 
 /* cursor_loose.c. Whether the column has, behind the prefix, texts that could be
  * numbers. */
 int cursor_loose_exists(struct table_cursor *cursor,
-                        const struct key_buffer *prefix,
+                        struct span prefix,
                         const struct key_column *column, bool *exists,
                         struct err *err);
 /* Gathers these and the entries of the number; cursor_loose_next() goes through. */
 int cursor_loose_gather(struct table_cursor *cursor, uint32_t equal_count,
-                        const struct key_buffer *prefix,
+                        struct span prefix,
                         const struct value *number,
                         const struct key_column *column, struct err *err);
 void cursor_loose_next(struct table_cursor *cursor);

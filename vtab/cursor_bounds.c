@@ -20,54 +20,44 @@ static int bound_append(struct key_buffer *key, const struct value *value,
 	return rc;
 }
 
-/* One range condition on the column behind the equalities. `prefix` holds these. */
+/* One range condition on the column behind the equalities, which `work` holds; they
+ * are `prefix_size` bytes. */
 static int apply_range(struct table_cursor *cursor, char letter,
                        const struct value *value,
-                       const struct key_column *column, size_t prefix,
+                       const struct key_column *column, size_t prefix_size,
                        struct key_buffer *work, struct err *err)
 {
-	bool lower = letter == ARG_GE || letter == ARG_GT;
+	bool lower = (letter == ARG_GE || letter == ARG_GT) != column->descending;
 	bool inclusive = letter == ARG_GE || letter == ARG_LE;
+	struct span own, low = key_bytes(&cursor->low);
+	struct span high = key_bytes(&cursor->high);
 	bool cut;
 	int rc = bound_append(work, value, column, &cut, err);
 
-	if (rc)
-		return rc;
-	if (column->descending)
-		lower = !lower;
 	/* In key order: the bound's own entries begin with these bytes. */
-	if (lower) {
-		if (!inclusive && !cut)
-			rc = key_to_prefix_end(work, err);
-		if (!rc && (cursor->low.size <= prefix ||
-		            span_compare(span_of(work->bytes, work->size),
-		                         span_of(cursor->low.bytes,
-		                                 cursor->low.size)) > 0))
-			rc = key_buffer_copy(&cursor->low, work, err);
-		return rc;
-	}
-	if (inclusive || cut)
+	if (!rc && (lower ? !inclusive && !cut : inclusive || cut))
 		rc = key_to_prefix_end(work, err);
-	if (!rc && (cursor->high.size == 0 ||
-	            span_compare(span_of(work->bytes, work->size),
-	                         span_of(cursor->high.bytes,
-	                                 cursor->high.size)) < 0))
-		rc = key_buffer_copy(&cursor->high, work, err);
+	own = key_bytes(work);
+	if (!rc && lower &&
+	    (low.size <= prefix_size || span_compare(own, low) > 0))
+		rc = key_buffer_set(&cursor->low, own, err);
+	if (!rc && !lower && (!high.size || span_compare(own, high) < 0))
+		rc = key_buffer_set(&cursor->high, own, err);
 	return rc;
 }
 
 int cursor_bounds_of_prefix(struct table_cursor *cursor,
-                            const struct key_buffer *prefix, struct err *err)
+                            struct span prefix, struct err *err)
 {
 	int rc;
 
 	key_buffer_reset(&cursor->low);
 	key_buffer_reset(&cursor->high);
-	if (!prefix->size)
+	if (!prefix.size)
 		return ERR_NONE;
-	rc = key_buffer_copy(&cursor->low, prefix, err);
+	rc = key_buffer_set(&cursor->low, prefix, err);
 	if (!rc)
-		rc = key_buffer_copy(&cursor->high, prefix, err);
+		rc = key_buffer_set(&cursor->high, prefix, err);
 	return rc ? rc : key_to_prefix_end(&cursor->high, err);
 }
 
@@ -96,13 +86,13 @@ static int take_equalities(struct table_cursor *cursor, uint32_t equal_count,
 		if (!*narrow)
 			continue;
 		if (loose)
-			rc = cursor_loose_exists(cursor, prefix,
+			rc = cursor_loose_exists(cursor, key_bytes(prefix),
 			                         &cursor->index->columns[i],
 			                         &texts, err);
 		if (!rc && texts) {
 			*narrow = false;
-			rc = cursor_loose_gather(cursor, equal_count, prefix,
-			                         &value,
+			rc = cursor_loose_gather(cursor, equal_count,
+			                         key_bytes(prefix), &value,
 			                         &cursor->index->columns[i],
 			                         err);
 			continue;
@@ -117,8 +107,7 @@ static int take_equalities(struct table_cursor *cursor, uint32_t equal_count,
 
 static int take_range(struct table_cursor *cursor, uint32_t equal_count,
                       char letter, sqlite3_value *from,
-                      const struct key_buffer *prefix, bool *empty,
-                      struct err *err)
+                      struct span prefix, bool *empty, struct err *err)
 {
 	struct table *table = table_of(cursor);
 	const struct key_column *column = &cursor->index->columns[equal_count];
@@ -139,9 +128,9 @@ static int take_range(struct table_cursor *cursor, uint32_t equal_count,
 	              letter == ARG_LE))
 		return ERR_NONE;
 	key_buffer_init(&work, table->connection->heap);
-	rc = key_buffer_copy(&work, prefix, err);
+	rc = key_buffer_set(&work, prefix, err);
 	if (!rc)
-		rc = apply_range(cursor, letter, &value, column, prefix->size,
+		rc = apply_range(cursor, letter, &value, column, prefix.size,
 		                 &work, err);
 	key_buffer_close(&work);
 	return rc;
@@ -160,12 +149,12 @@ int cursor_bounds_take(struct table_cursor *cursor, uint32_t equal_count,
 	rc = take_equalities(cursor, equal_count, letters, argc, argv, &prefix,
 	                     &narrow, empty, err);
 	if (!rc && !cursor->gathered)
-		rc = cursor_bounds_of_prefix(cursor, &prefix, err);
+		rc = cursor_bounds_of_prefix(cursor, key_bytes(&prefix), err);
 	cursor->equal_count = equal_count;
 	cursor->prefix_size = prefix.size;
 	for (int i = (int)equal_count; !rc && narrow && i < argc; i++)
 		rc = take_range(cursor, equal_count, letters[i], argv[i],
-		                &prefix, empty, err);
+		                key_bytes(&prefix), empty, err);
 	key_buffer_close(&prefix);
 	return rc;
 }

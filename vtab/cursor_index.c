@@ -23,10 +23,10 @@ static int stand(struct table_cursor *cursor, bool on, struct err *err)
 	if (rc)
 		return rc;
 	if (cursor->descending && cursor->low.size) {
-		bound = span_of(cursor->low.bytes, cursor->low.size);
+		bound = key_bytes(&cursor->low);
 		cursor->eof = span_compare(key, bound) < 0;
 	} else if (!cursor->descending && cursor->high.size) {
-		bound = span_of(cursor->high.bytes, cursor->high.size);
+		bound = key_bytes(&cursor->high);
 		cursor->eof = span_compare(key, bound) >= 0;
 	}
 	cursor->rowid = index_rowid(key, value);
@@ -49,7 +49,7 @@ int cursor_index_walk(struct table_cursor *cursor, struct err *err)
 		             : btree_cursor_first(&cursor->walk, &on, err);
 	else
 		rc = btree_cursor_seek(&cursor->walk,
-		                       span_of(from->bytes, from->size),
+		                       key_bytes(from),
 		                       cursor->descending ? BTREE_SEEK_LT
 		                                          : BTREE_SEEK_GE,
 		                       &on, err);

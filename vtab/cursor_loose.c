@@ -14,7 +14,7 @@
 /* The range of one column's texts that could be numbers: they begin with a space, a
  * sign, a point or a digit. */
 static int bounds_of_numeric_texts(struct table_cursor *cursor,
-                                   const struct key_buffer *prefix,
+                                   struct span prefix,
                                    const struct key_column *column,
                                    struct err *err)
 {
@@ -22,10 +22,10 @@ static int bounds_of_numeric_texts(struct table_cursor *cursor,
 	                       .bytes = span_of((const uint8_t *)"\t", 1) };
 	struct value above = { .type = VALUE_TEXT,
 	                       .bytes = span_of((const uint8_t *)":", 1) };
-	int rc = key_buffer_copy(&cursor->low, prefix, err);
+	int rc = key_buffer_set(&cursor->low, prefix, err);
 
 	if (!rc)
-		rc = key_buffer_copy(&cursor->high, prefix, err);
+		rc = key_buffer_set(&cursor->high, prefix, err);
 	if (!rc)
 		rc = key_append(&cursor->low,
 		                column->descending ? &above : &least, column,
@@ -38,7 +38,7 @@ static int bounds_of_numeric_texts(struct table_cursor *cursor,
 }
 
 int cursor_loose_exists(struct table_cursor *cursor,
-                        const struct key_buffer *prefix,
+                        struct span prefix,
                         const struct key_column *column, bool *exists,
                         struct err *err)
 {
@@ -55,29 +55,30 @@ int cursor_loose_exists(struct table_cursor *cursor,
 	return rc;
 }
 
-static int gather_entry(struct table_cursor *cursor, uint32_t equal_count,
-                        struct err *err)
+/* What follows the equal columns in a key. */
+static int rest_of(const struct table_index *index, uint32_t equal_count,
+                   struct span key, struct span *rest, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && i < equal_count; i++) {
+		size_t size = 0;
+
+		rc = key_column_skip(key, index->columns[i].descending, &size,
+		                     err);
+		key = span_of(key.data + size, key.size - size);
+	}
+	*rest = key;
+	return rc;
+}
+
+static int scattered_add(struct table_cursor *cursor, struct span rest,
+                         int64_t rowid, struct err *err)
 {
 	size_t room = cursor->scattered_room ? cursor->scattered_room * 2 : 64;
-	struct span key, value, rest;
 	struct scattered *larger;
-	bool deleted;
 	uint8_t *copy;
-	int rc = btree_cursor_read(&cursor->walk, &key, &value, &deleted, err);
 
-	if (key.size > cursor->key_size_max)
-		cursor->key_size_max = key.size;
-	rest = key;
-	for (uint32_t i = 0; !rc && i < equal_count; i++) {
-		size_t size;
-
-		rc = key_column_skip(rest, cursor->index->columns[i].descending,
-		                     &size, err);
-		if (!rc)
-			rest = span_of(rest.data + size, rest.size - size);
-	}
-	if (rc)
-		return rc;
 	if (cursor->scattered_count == cursor->scattered_room) {
 		larger = heap_resize(table_of(cursor)->connection->heap,
 		                     cursor->scattered, room * sizeof *larger);
@@ -91,13 +92,28 @@ static int gather_entry(struct table_cursor *cursor, uint32_t equal_count,
 		goto no_memory;
 	memcpy(copy, rest.data, rest.size);
 	cursor->scattered[cursor->scattered_count++] = (struct scattered){
-		.rest = span_of(copy, rest.size),
-		.rowid = index_rowid(key, value) };
+		.rest = span_of(copy, rest.size), .rowid = rowid };
 	return ERR_NONE;
 
 no_memory:
 	return err_set(err, ERR_NOMEM, "search", cursor->index->pager->name,
 	               "%zu entries", room);
+}
+
+static int gather_entry(struct table_cursor *cursor, uint32_t equal_count,
+                        struct err *err)
+{
+	struct span key, value, rest;
+	bool deleted;
+	int rc = btree_cursor_read(&cursor->walk, &key, &value, &deleted, err);
+
+	if (rc)
+		return rc;
+	if (key.size > cursor->key_size_max)
+		cursor->key_size_max = key.size;
+	rc = rest_of(cursor->index, equal_count, key, &rest, err);
+	return rc ? rc : scattered_add(cursor, rest, index_rowid(key, value),
+	                               err);
 }
 
 /* Takes the entries between the bounds. */
@@ -147,7 +163,7 @@ static int order_long(struct table_cursor *cursor, uint32_t equal_count,
 }
 
 int cursor_loose_gather(struct table_cursor *cursor, uint32_t equal_count,
-                        const struct key_buffer *prefix,
+                        struct span prefix,
                         const struct value *number,
                         const struct key_column *column, struct err *err)
 {
@@ -158,13 +174,13 @@ int cursor_loose_gather(struct table_cursor *cursor, uint32_t equal_count,
 	cursor->key_size_max = 0;
 	cursor->scattered_count = cursor->scattered_at = 0;
 	rc = gather(cursor, equal_count, err); /* the texts */
-	key_buffer_init(&work, prefix->heap);
+	key_buffer_init(&work, table_of(cursor)->connection->heap);
 	if (!rc)
-		rc = key_buffer_copy(&work, prefix, err);
+		rc = key_buffer_set(&work, prefix, err);
 	if (!rc)
 		rc = key_append(&work, number, column, err);
 	if (!rc)
-		rc = cursor_bounds_of_prefix(cursor, &work, err);
+		rc = cursor_bounds_of_prefix(cursor, key_bytes(&work), err);
 	if (!rc)
 		rc = gather(cursor, equal_count, err);
 	key_buffer_close(&work);

@@ -280,7 +280,7 @@ static int find_conflict(struct change *change, uint32_t number, int64_t *rowid,
 		return long_key_find(table, index, change->values,
 		                     change->new_rowid, key, except, rowid,
 		                     found, err);
-	rc = btree_get(&index->tree, span_of(key->bytes, key->size),
+	rc = btree_get(&index->tree, key_bytes(key),
 	               &table->scratch, &value, found, err);
 	if (rc || !*found)
 		return rc;
@@ -738,8 +738,7 @@ static int remove_entries(struct table *table, const struct value *values,
 		               &unique, err);
 		if (!rc)
 			rc = btree_delete(&index->tree,
-			                  span_of(table->old_key.bytes,
-			                          table->old_key.size),
+			                  key_bytes(&table->old_key),
 			                  &found, err);
 		if (!rc && !found)
 			rc = err_set(err, ERR_CORRUPT, "delete from index",
@@ -848,14 +847,13 @@ static int write_index(struct change *change, uint32_t number,
 		    memcmp(table->old_key.bytes, key->bytes, key->size) == 0)
 			return ERR_NONE;
 		rc = btree_delete(&index->tree,
-		                  span_of(table->old_key.bytes,
-		                          table->old_key.size),
+		                  key_bytes(&table->old_key),
 		                  &found, err);
 	}
 	if (rc)
 		return rc;
 	btree_rowid_key(rowid, change->new_rowid);
-	return btree_put(&index->tree, span_of(key->bytes, key->size),
+	return btree_put(&index->tree, key_bytes(key),
 	                 unique ? span_of(rowid, 8) : span_of(rowid, 0),
 	                 BTREE_PUT_REPLACE, err);
 }
