@@ -9,8 +9,8 @@
  *   RESERVED   the writer (store_view_write); PENDING and EXCLUSIVE add nothing
  *
  * (D1) The view reads while level >= SHARED; it writes while level >= RESERVED
- *      until the commit is done. `early` is the one exception: the writer lock is
- *      held at SHARED already, for a RESERVED that follows at once.
+ *      until the commit is done. `early`: at SHARED it claims the writer lock, for a
+ *      RESERVED that follows at once.
  * (D2) xUnlock never fails, and xLock(SHARED) is never SQLITE_BUSY.
  * (D3) While `nested` counts, a statement of ours runs on the connection from
  *      inside a call; FCNTL_PRAGMA then lets SQLite answer.
@@ -101,7 +101,7 @@ extern const sqlite3_io_methods door_methods;
 int door_lock(sqlite3_file *base, int level);
 int door_unlock(sqlite3_file *base, int level);
 int door_reserved_lock_check(sqlite3_file *base, int *reserved);
-/* SQLite did something else than go on to RESERVED: an early writer lock ends. */
+/* SQLite did something else than go on to RESERVED: the early claim ends. */
 void door_early_end(struct door_file *file);
 
 /* door_control.c, door_pragma.c */

@@ -17,8 +17,10 @@
  * starts over through its sleeping handler. So, once contention was met, a busy
  * statement that is not read-only gets the writer lock already at SHARED, with a
  * short bounded wait, and moves to the newest snapshot, for nothing has been read
- * yet; it is given back when the next call is anything but what
- * SQLite does on its way to RESERVED (the write was for another schema).
+ * yet. That is a claim only: the write may be for another schema, and then
+ * RESERVED never comes. The claim ends when the next call is anything but what
+ * SQLite does on its way to RESERVED; and where no call comes at all, because all
+ * that is read is in SQLite's cache, another writer takes it over after 2 ms.
  */
 #include "vfs/door.h"
 
@@ -138,14 +140,13 @@ static void write_early(struct door_file *file)
 
 	if (file->read_only || !file->db || !statement_writes(file->db))
 		return;
-	rc = store_view_write_unread(file->view, 0, &err);
+	rc = store_view_claim(file->view, 0, &err);
 	if (rc == ERR_BUSY) {
 		timeout_ms = door_busy_timeout(file);
 		wait_us = timeout_ms > DOOR_EARLY_WAIT_US / 1000
 		        ? DOOR_EARLY_WAIT_US : (uint64_t)timeout_ms * 1000;
 		if (timeout_ms > 0)
-			rc = store_view_write_unread(file->view, wait_us,
-			                             &err);
+			rc = store_view_claim(file->view, wait_us, &err);
 	}
 	file->early = rc == ERR_NONE;
 }
@@ -153,7 +154,7 @@ static void write_early(struct door_file *file)
 void door_early_end(struct door_file *file)
 {
 	file->early = false;
-	store_view_rollback(file->view);
+	store_view_unclaim(file->view);
 }
 
 /* --- the levels ------------------------------------------------------------------- */
@@ -242,10 +243,7 @@ static int lock_shared(struct door_file *file)
 static int lock_reserved(struct door_file *file)
 {
 	file->journal.used = false;
-	if (file->early) {
-		file->early = false;
-		return SQLITE_OK;
-	}
+	file->early = false;
 	return become_writer(file);
 }
 

@@ -27,8 +27,13 @@
  * goes to the next, and who did not answer leaves the queue. If it lives it finds
  * its bit cleared and enters again, with its old ticket.
  *
- * (L1) Only who changes the word from 0 or from its own reservation to its process,
- *      or from a dead process, holds the lock.
+ * Claims. Who holds the lock may turn that into a claim: it means to write in a
+ * moment, has changed nothing, and confirms by a compare-and-swap before it does.
+ * A claim older than CLAIM_MS_MAX belongs to whoever comes by; the claimer finds out
+ * when it confirms, or never.
+ *
+ * (L1) Only who changes the word from 0, from its own reservation or claim to its
+ *      process, or from a dead process or an old claim, holds the lock.
  * (L2) No wake-up is lost: a waiter sets its bit before it looks at the word, and
  *      looks once more after it cleared it; a release changes the word before it
  *      looks at the bits.
@@ -47,6 +52,7 @@ enum {
 	PATIENCE_TURNS = 256,
 	BRIEF_LOOK_US = 5000,    /* who would not wait asks again so often      */
 	BRIEF_LOOKS_MAX = 200,
+	CLAIM_MS_MAX = 2,
 	FULL_LOOK_US = 1000,     /* how often one looks for a place in a full queue */
 	NOBODY = -1,
 };
@@ -58,9 +64,37 @@ static uint64_t now_us(const struct store *store)
 
 /* --- the word -------------------------------------------------------------------- */
 
+/* A claim is the owner's word with the highest bit and some of the claim's serial
+ * number above the process's index. */
+#define CLAIM_BIT (UINT64_C(1) << 63)
+#define OWNER_MASK ((UINT64_C(1) << CLAIM_SERIAL_AT) - 1)
+enum { CLAIM_SERIAL_AT = 43 };
+static_assert(SHM_PROCESSES < 1 << (CLAIM_SERIAL_AT - 32),
+              "an index + 1 fits below the serial number");
+
 static bool is_kept(uint64_t word)
 {
 	return word && word >> 32 == 0;
+}
+
+static bool is_claimed(uint64_t word)
+{
+	return (word & CLAIM_BIT) != 0;
+}
+
+static uint64_t claim_word(const struct store *store, uint64_t serial)
+{
+	uint64_t low = serial & ((UINT64_C(1) << (63 - CLAIM_SERIAL_AT)) - 1);
+
+	return CLAIM_BIT | low << CLAIM_SERIAL_AT | store->owner;
+}
+
+static bool is_old_claim(const struct store *store, const struct shm_lock *lock,
+                         uint64_t word)
+{
+	return is_claimed(word) &&
+	       now_us(store) / 1000 >=
+		       atomic_load(&lock->since_ms) + CLAIM_MS_MAX;
 }
 
 static uint64_t kept_for(int index, uint64_t ticket)
@@ -91,7 +125,7 @@ uint64_t store_lock_holder(const struct shm_lock *lock)
 {
 	uint64_t word = atomic_load(&lock->owner);
 
-	return is_kept(word) ? 0 : word;
+	return is_kept(word) ? 0 : word & OWNER_MASK;
 }
 
 /* --- the queue ------------------------------------------------------------------- */
@@ -279,7 +313,7 @@ static int lock_is_busy(struct store *store, struct shm_lock *lock,
 			               &lock->waiters[index].owner)));
 	return err_set(err, ERR_BUSY, what, store->path,
 	               "process %u has held the lock for %" PRIu64 " ms",
-	               store_owner_pid(store, word),
+	               store_owner_pid(store, word & OWNER_MASK),
 	               now > since ? now - since : 0);
 }
 
@@ -293,7 +327,7 @@ static bool take_from_the_dead(struct store *store, struct shm_lock *lock,
 	if (word == 0)
 		return take_word(store, lock, 0);
 	if (!is_kept(word)) {
-		if (store_process_lives(store, word) ||
+		if (store_process_lives(store, word & OWNER_MASK) ||
 		    !take_word(store, lock, word))
 			return false;
 		*died = true;
@@ -306,6 +340,13 @@ static bool take_from_the_dead(struct store *store, struct shm_lock *lock,
 		queue_drop(store, lock, index);
 	pass_on(store, lock, word);
 	return take_word(store, lock, 0);
+}
+
+static uint64_t asleep_us(uint64_t word, uint64_t left_us)
+{
+	uint64_t most = is_claimed(word) ? CLAIM_MS_MAX * 1000 : LOOK_EVERY_US;
+
+	return left_us < most ? left_us : most;
 }
 
 static int wait_in_queue(struct store *store, struct shm_lock *lock,
@@ -326,7 +367,7 @@ static int wait_in_queue(struct store *store, struct shm_lock *lock,
 		if (index != NOBODY && !is_queued(lock, index))
 			queue_set(lock, index);
 		word = atomic_load(&lock->owner);
-		if ((word == 0 ||
+		if ((word == 0 || is_old_claim(store, lock, word) ||
 		     (index != NOBODY && word == kept_for(index, *ticket))) &&
 		    take_word(store, lock, word))
 			break;
@@ -341,8 +382,7 @@ static int wait_in_queue(struct store *store, struct shm_lock *lock,
 			os->sleep_us(store->os, FULL_LOOK_US);
 		else
 			os->wait(store->os, &lock->waiters[index].wakeup, 0,
-			         timeout_us - waited < LOOK_EVERY_US
-				         ? timeout_us - waited : LOOK_EVERY_US);
+			         asleep_us(word, timeout_us - waited));
 		waited = now_us(store) - started;
 		silent = index == NOBODY ||
 		         (!atomic_load(&lock->waiters[index].wakeup) &&
@@ -366,7 +406,10 @@ static int take(struct store *store, struct shm_lock *lock, const char *what,
 		return rc;
 	if (!take_word(store, lock, 0)) {
 		word = atomic_load(&lock->owner);
-		if (timeout_us) {
+		if (is_old_claim(store, lock, word) &&
+		    take_word(store, lock, word)) {
+			; /* it is ours */
+		} else if (timeout_us) {
 			rc = wait_in_queue(store, lock, what, timeout_us,
 			                   ticket ? ticket : &unkept, died,
 			                   err);
@@ -383,7 +426,14 @@ static int take(struct store *store, struct shm_lock *lock, const char *what,
 	return ERR_NONE;
 }
 
-/* Who would not wait does so while a background has the lock, or is about to. */
+static bool is_held_briefly(const struct shm_lock *lock)
+{
+	return atomic_load(&lock->brief) ||
+	       is_claimed(atomic_load(&lock->owner));
+}
+
+/* Who would not wait does so while a background has the lock or is about to, and
+ * while it is only claimed. */
 int store_lock_take(struct store *store, struct shm_lock *lock,
                     const char *what, uint64_t timeout_us, uint64_t *ticket,
                     bool *died, struct err *err)
@@ -391,7 +441,7 @@ int store_lock_take(struct store *store, struct shm_lock *lock,
 	int rc = take(store, lock, what, timeout_us, ticket, died, err);
 
 	for (int i = 0; rc == ERR_BUSY && !timeout_us && i < BRIEF_LOOKS_MAX &&
-	                atomic_load(&lock->brief); i++)
+	                is_held_briefly(lock); i++)
 		rc = take(store, lock, what, BRIEF_LOOK_US, ticket, died, err);
 	return rc;
 }
@@ -402,6 +452,38 @@ void store_lock_release(struct store *store, struct shm_lock *lock)
 		return; /* it is the parent's */
 	assert(atomic_load(&lock->owner) == store->owner); /* (L1) */
 	pass_on(store, lock, store->owner);
+}
+
+/* --- claims ---------------------------------------------------------------------- */
+
+uint64_t store_lock_claim(struct store *store, struct shm_lock *lock)
+{
+	uint64_t serial = atomic_fetch_add(&store->claims, 1) + 1;
+	uint64_t from = store->owner;
+
+	atomic_compare_exchange_strong(&lock->owner, &from,
+	                               claim_word(store, serial));
+	return serial;
+}
+
+/* A later claim of this process means that this one is gone: there is one at a time.
+ * So the bits of the serial number that do not fit the word cannot deceive. */
+bool store_lock_confirm(struct store *store, struct shm_lock *lock,
+                        uint64_t serial)
+{
+	uint64_t from = claim_word(store, serial);
+
+	return atomic_load(&store->claims) == serial &&
+	       !store_forked(store, NULL) &&
+	       atomic_compare_exchange_strong(&lock->owner, &from,
+	                                      store->owner);
+}
+
+void store_lock_unclaim(struct store *store, struct shm_lock *lock,
+                        uint64_t serial)
+{
+	if (store_lock_confirm(store, lock, serial))
+		store_lock_release(store, lock);
 }
 
 /* The mark is set before and cleared behind: who finds the word taken sees it. */

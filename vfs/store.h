@@ -104,6 +104,14 @@ int store_view_write(struct store_view *view, uint64_t timeout_us,
 int store_view_write_unread(struct store_view *view, uint64_t timeout_us,
                             struct err *err);
 
+/* Gets ready for store_view_write() before anything is read, as
+ * store_view_write_unread() does, but only claims the writer lock: if
+ * store_view_write() does not follow within moments others may take it over, and
+ * then store_view_write() is as it is without a claim. store_view_end() ends it. */
+int store_view_claim(struct store_view *view, uint64_t timeout_us,
+                     struct err *err);
+void store_view_unclaim(struct store_view *view);
+
 enum store_durability {
 	STORE_DURABLE_NEVER, /* synchronous=OFF                                */
 	STORE_DURABLE_LATER, /* NORMAL: at the next checkpoint or durable commit */

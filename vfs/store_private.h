@@ -97,6 +97,7 @@ struct store {
 	struct wal *wal;
 	uint32_t process;                 /* index in shm processes      */
 	uint64_t owner;                   /* this process's owner word   */
+	_Atomic uint64_t claims;          /* made by this process so far */
 	const volatile uint8_t *canary;
 	_Atomic uint32_t cache_kb, checkpoint_mb, checkpoint_s;
 	struct store_checkpoint_work checkpoint;
@@ -200,6 +201,7 @@ struct store_view {
 	bool read_others;        /* something but sqlite.tbd was read           */
 	struct store_root root;  /* the snapshot                                */
 	uint64_t epoch;
+	uint64_t claim;          /* of the writer lock; 0 = none                */
 	uint64_t write_ticket;   /* of a wait for the writer lock that was in vain */
 	uint64_t ended_txid;     /* of the last snapshot, for keeping the epoch */
 	struct view_file *files;
@@ -256,6 +258,14 @@ int store_lock_take(struct store *store, struct shm_lock *lock,
                     const char *what, uint64_t timeout_us, uint64_t *ticket,
                     bool *died, struct err *err);
 void store_lock_release(struct store *store, struct shm_lock *lock);
+/* The holder goes on holding it only as long as nobody else wants it for more than a
+ * moment; returns the claim's number. Confirming makes it the holder again, or says
+ * that it is not. */
+uint64_t store_lock_claim(struct store *store, struct shm_lock *lock);
+bool store_lock_confirm(struct store *store, struct shm_lock *lock,
+                        uint64_t serial);
+void store_lock_unclaim(struct store *store, struct shm_lock *lock,
+                        uint64_t serial);
 /* For work in the background: takes the lock for moments. Those who would not wait
  * for a writer wait for this. */
 bool store_lock_borrow(struct store *store, struct shm_lock *lock,

@@ -126,6 +126,7 @@ void store_view_end(struct store_view *view)
 {
 	struct shm_head *head = view->store->shm.head;
 
+	store_view_unclaim(view);
 	if (view->writing)
 		store_view_rollback(view);
 	if (!view->reading)
@@ -225,6 +226,28 @@ static int move_to_newest(struct store_view *view, bool unread, struct err *err)
 	return ERR_NONE;
 }
 
+static void start_writing(struct store_view *view)
+{
+	view->writing = true;
+	view->next_file_id = 0;
+	view->first_new_file_id = 0;
+	view->drops = false;
+	view->spilled = false;
+}
+
+/* Nobody else has held the lock since: root is still the newest. (V2) */
+static bool claim_confirmed(struct store_view *view)
+{
+	uint64_t claim = view->claim;
+
+	view->claim = 0;
+	if (!claim || !store_lock_confirm(view->store,
+	                                  &view->store->shm.head->writer, claim))
+		return false;
+	start_writing(view);
+	return true;
+}
+
 static int become_writer(struct store_view *view, uint64_t timeout_us,
                          bool unread, struct err *err)
 {
@@ -234,7 +257,7 @@ static int become_writer(struct store_view *view, uint64_t timeout_us,
 	bool died;
 	int rc;
 
-	if (view->writing)
+	if (view->writing || claim_confirmed(view))
 		return ERR_NONE;
 	if (store->options.immutable)
 		return err_set(err, ERR_READONLY, "write", store->path,
@@ -257,11 +280,7 @@ static int become_writer(struct store_view *view, uint64_t timeout_us,
 		store_lock_release(store, &head->writer);
 		return rc;
 	}
-	view->writing = true;
-	view->next_file_id = 0;
-	view->first_new_file_id = 0;
-	view->drops = false;
-	view->spilled = false;
+	start_writing(view);
 	return ERR_NONE;
 }
 
@@ -275,6 +294,29 @@ int store_view_write_unread(struct store_view *view, uint64_t timeout_us,
                             struct err *err)
 {
 	return become_writer(view, timeout_us, true, err);
+}
+
+int store_view_claim(struct store_view *view, uint64_t timeout_us,
+                     struct err *err)
+{
+	int rc = store_view_write_unread(view, timeout_us, err);
+
+	if (rc)
+		return rc;
+	view->writing = false;
+	view->claim = store_lock_claim(view->store,
+	                               &view->store->shm.head->writer);
+	return ERR_NONE;
+}
+
+void store_view_unclaim(struct store_view *view)
+{
+	uint64_t claim = view->claim;
+
+	view->claim = 0;
+	if (__builtin_expect(claim != 0, 0))
+		store_lock_unclaim(view->store,
+		                   &view->store->shm.head->writer, claim);
 }
 
 /* Files made in this transaction and not committed go away again. */

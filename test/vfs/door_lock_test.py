@@ -127,6 +127,32 @@ for _ in range(2):
     expect_equal(out.strip().split('\n'), ['[0, 1, 2, 3, 4, 5] database is locked'] * 2)
 
 
+# A statement that writes claims the writer lock as it begins, once contention was met. This one
+# writes elsewhere: the claim stayed until its transaction ended.
+def who_writes_only_a_temporary_table_keeps_nobody_from_writing(scratch):
+    for number, (kind, cached) in enumerate((('TABLE t', False), ('TABLE t', True), ('VIRTUAL TABLE t USING turdb', False))):
+        one = connect('app%d' % number, check_same_thread=False)
+        two = connect('app%d' % number, timeout=0, check_same_thread=False)
+        if cached:
+            one.execute('PRAGMA mmap_size=0')
+        one.execute('CREATE %s(id INTEGER PRIMARY KEY, v)' % kind)
+        one.execute('INSERT INTO t VALUES(1, 1)')
+        one.execute('CREATE TEMP TABLE x(id, v)')
+        for insert in ('INSERT INTO temp.x SELECT * FROM t', 'INSERT INTO x SELECT * FROM t WHERE id=1'):
+            two.execute('BEGIN IMMEDIATE')
+            threading.Timer(0.05, two.execute, args=('COMMIT',)).start()
+            one.execute('INSERT INTO t VALUES(NULL, 1)')  # they meet
+            value(one, 'SELECT count(*) FROM t')
+            one.execute('BEGIN')
+            one.execute(insert)
+            two.execute('UPDATE t SET v=v+1 WHERE id=1')
+            two.execute('UPDATE t SET v=v+1 WHERE id=1')
+            expect_equal(error_code(one.execute, 'UPDATE t SET v=0'), 'SQLITE_BUSY_SNAPSHOT')
+            one.execute('COMMIT')
+            one.execute('UPDATE t SET v=v+1 WHERE id=1')
+        expect_equal(value(two, 'SELECT v FROM t WHERE id=1'), 7)
+
+
 def a_stale_writer_gets_busy_snapshot(scratch):
     one, two = make(), connect('app', timeout=1)
     two.execute('BEGIN')

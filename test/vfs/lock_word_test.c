@@ -436,11 +436,67 @@ static void who_gives_up_learns_who_holds_it_and_leaves_the_queue(struct test *t
 	bed_close(t, &bed);
 }
 
+/* A claim says that a write follows at once. INSERT INTO temp.x SELECT ... FROM t looked
+ * like that, and held the writer lock to the end of its transaction. */
+static void a_claim_that_is_not_confirmed_is_taken_over(struct test *t)
+{
+	struct store_view *other, *third;
+	struct opened *o;
+	struct bed bed;
+
+	bed_open(t, &bed);
+	o = &bed.opened;
+	EXPECT_OK(t, open_store(o, bed.path, &t->err));
+	EXPECT_OK(t, store_view_open(o->store, &other, &t->err));
+	EXPECT_OK(t, store_view_open(o->store, &third, &t->err));
+
+	/* Confirmed in time it is the writer, unclaimed it is nobody's. */
+	EXPECT_OK(t, store_view_claim(o->view, 0, &t->err));
+	EXPECT(t, !store_view_writing(o->view));
+	EXPECT_OK(t, store_view_write(o->view, 0, &t->err));
+	EXPECT(t, store_view_writing(o->view));
+	EXPECT_EQ(t, store_view_write(other, 0, &t->err), ERR_BUSY);
+	store_view_end(other);
+	store_view_end(o->view);
+	EXPECT_OK(t, store_view_claim(o->view, 0, &t->err));
+	store_view_unclaim(o->view);
+	EXPECT(t, store_lock_holder(&o->store->shm.head->writer) == 0);
+	EXPECT(t, store_view_reading(o->view));
+	store_view_end(o->view);
+
+	for (uint64_t timeout_us = 0; timeout_us <= 1000000; timeout_us += 500000) {
+		/* Not confirmed, others get it, whether they wait or not; */
+		EXPECT_OK(t, store_view_claim(o->view, 0, &t->err));
+		EXPECT_OK(t, store_view_write(other, timeout_us, &t->err));
+		/* the claimer learns it, also when the next claim is of the same process, */
+		EXPECT_EQ(t, store_view_write(o->view, 0, &t->err), ERR_BUSY);
+		store_view_end(other);
+		EXPECT_OK(t, store_view_claim(third, 0, &t->err));
+		EXPECT_OK(t, store_view_claim(o->view, 3000, &t->err));
+		store_view_end(third);
+		EXPECT_OK(t, store_view_write(o->view, 0, &t->err));
+		/* and what it leaves it no longer has. */
+		store_view_end(o->view);
+		EXPECT_OK(t, store_view_claim(o->view, 0, &t->err));
+		EXPECT_OK(t, store_view_write(other, 100000, &t->err));
+		store_view_end(o->view);
+		EXPECT(t, store_view_writing(other));
+		EXPECT_EQ(t, store_view_write(third, 0, &t->err), ERR_BUSY);
+		store_view_end(third);
+		store_view_end(other);
+	}
+	store_view_close(other);
+	store_view_close(third);
+	EXPECT_OK(t, close_store(o, &t->err));
+	bed_close(t, &bed);
+}
+
 static const struct test_case cases[] = {
 	CASE(nobody_waits_for_more_than_a_bounded_number_of_turns),
 	CASE(who_waits_is_served_in_order),
 	CASE(the_dead_and_the_stopped_hold_up_nobody),
 	CASE(killed_writers_and_waiters_stop_nobody),
 	CASE(who_gives_up_learns_who_holds_it_and_leaves_the_queue),
+	CASE(a_claim_that_is_not_confirmed_is_taken_over),
 };
 TEST_MAIN(cases)
