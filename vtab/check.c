@@ -600,35 +600,62 @@ int vtab_check(sqlite3 *db, const char *schema, const char *table, int level,
 
 /* --- turdb_count ------------------------------------------------------------------ */
 
+/* A read of the table, without its rows, by SQLite: so the count is of the
+ * transaction that is open, or opens one as any other read does. `statement` holds
+ * it in autocommit. */
+static int read_begin(struct table *table, sqlite3_stmt **statement,
+                      struct err *err)
+{
+	sqlite3 *db = table->connection->db;
+	char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".\"%w\" LIMIT 1",
+	                            table->schema, table->name);
+	int rc = sql ? sqlite3_prepare_v2(db, sql, -1, statement, NULL)
+	             : SQLITE_NOMEM;
+
+	sqlite3_free(sql);
+	if (!rc)
+		rc = sqlite3_step(*statement);
+	if (rc == SQLITE_ROW || rc == SQLITE_DONE)
+		return ERR_NONE;
+	return err_set(err, err_of_sqlite(rc), "count rows of",
+	               name_shorten(table->name).text, "%s",
+	               why_of_sqlite(db, rc));
+}
+
+static int count_in(struct connection *connection, const char *name,
+                    uint64_t *rows, struct err *err)
+{
+	sqlite3_stmt *statement = NULL;
+	struct table *table = NULL;
+	int rc = table_find(connection, name, &table, err);
+
+	if (!rc)
+		rc = read_begin(table, &statement, err);
+	if (!rc) /* reading may have connected it anew */
+		rc = table_find(connection, name, &table, err);
+	if (!rc)
+		rc = btree_count(&table->tree, rows, err);
+	sqlite3_finalize(statement);
+	return rc;
+}
+
 /* turdb_count('table' or 'schema.table'): the rows, without walking them. */
 static void count_rows(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
-	struct connection *connection = sqlite3_user_data(context);
 	const char *name = (const char *)sqlite3_value_text(argv[0]);
-	struct home *home;
-	struct table *table = NULL;
 	uint64_t rows = 0;
 	struct err err;
-	bool entered;
 	int rc;
 
 	(void)argc;
-	rc = name ? table_find(connection, name, &table, &err)
+	rc = name ? count_in(sqlite3_user_data(context), name, &rows, &err)
 	          : err_set(&err, ERR_INVALID, "count rows", "", "no table named");
-	if (rc) {
-		sqlite3_result_error(context, err.text, -1);
+	if (!rc) {
+		sqlite3_result_int64(context, (sqlite3_int64)rows);
 		return;
 	}
-	home = table->home;
-	rc = home->methods->enter(home, &entered, &err);
-	if (!rc) {
-		rc = btree_count(&table->tree, &rows, &err);
-		home->methods->leave(home, entered);
-	}
-	if (rc)
-		sqlite3_result_error(context, err.text, -1);
-	else
-		sqlite3_result_int64(context, (sqlite3_int64)rows);
+	sqlite3_result_error(context, err.text, -1);
+	sqlite3_result_error_code(context, vfs_result(rc));
 }
 
 int check_register(struct connection *connection)

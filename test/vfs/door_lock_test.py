@@ -174,7 +174,7 @@ def a_writer_is_stale_also_when_what_it_read_was_known(scratch):
     one.execute('CREATE VIRTUAL TABLE t USING turdb(id INTEGER PRIMARY KEY, v INTEGER, INDEX t_v(v))')
     one.execute('INSERT INTO t VALUES(1, 1)')
     for sql in ('SELECT v FROM t WHERE id=1', 'SELECT v FROM t', 'SELECT id FROM t WHERE v>0',
-                "SELECT turdb_count('t') FROM sqlite_schema"):
+                "SELECT turdb_count('t') FROM sqlite_schema", "SELECT turdb_count('t')"):
         for _ in range(2):
             one.execute('BEGIN')
             one.execute(sql).fetchall()
@@ -184,7 +184,31 @@ def a_writer_is_stale_also_when_what_it_read_was_known(scratch):
         two.execute('UPDATE t SET v=v+1')
         expect_equal((sql, error_code(one.execute, 'UPDATE t SET v=0')), (sql, 'SQLITE_BUSY_SNAPSHOT'))
         one.execute('ROLLBACK')
-    expect_equal(value(one, 'SELECT v FROM t'), 5)
+    expect_equal(value(one, 'SELECT v FROM t'), 6)
+
+
+def turdb_count_counts_what_its_transaction_sees(scratch):
+    one, two = connect('app'), connect('app')
+    one.execute('CREATE VIRTUAL TABLE t USING turdb(id INTEGER PRIMARY KEY)')
+    one.execute("ATTACH 'file:other?vfs=turdb' AS other")
+    one.execute('CREATE VIRTUAL TABLE other.t USING turdb(id INTEGER PRIMARY KEY)')
+    two.execute('INSERT INTO t VALUES(1), (2)')
+    one.execute('BEGIN')
+    expect_equal(one.execute("SELECT turdb_count('t'), turdb_count('main.t'), turdb_count('other.t')").fetchone(), (2, 2, 0))
+    two.execute('INSERT INTO t VALUES(3)')
+    expect_equal(value(one, "SELECT turdb_count('t')"), 2)
+    expect_equal(value(one, 'SELECT count(*) FROM t'), 2)
+    one.execute('COMMIT')
+    expect_equal(value(one, "SELECT turdb_count('t')"), 3)
+    one.execute('BEGIN')
+    one.execute('INSERT INTO t VALUES(4)')
+    expect_equal(value(one, "SELECT turdb_count('t')"), 4)
+    one.execute('ROLLBACK')
+    two.execute('INSERT INTO t VALUES(4)')  # nothing is held
+    expect_equal(value(one, "SELECT turdb_count('t')"), 4)
+    expect_error('no such turdb table', one.execute, "SELECT turdb_count('nope')")
+    one.execute('CREATE TABLE plain(a)')
+    expect_error('plain', one.execute, "SELECT turdb_count('plain')")
 
 
 def an_open_select_keeps_its_snapshot_when_others_write(scratch):
