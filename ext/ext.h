@@ -40,7 +40,4 @@ int ext_check(sqlite3 *db, const char *table, int level,
               void (*problem)(void *context, const char *sentence),
               void *context, struct err *err);
 
-/* Makes a failure the result of a function. */
-void ext_result_error(sqlite3_context *context, const struct err *err);
-
 #endif

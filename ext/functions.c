@@ -83,19 +83,19 @@ static void checkpoint(sqlite3_context *context, int count,
 
 	if (ext_schema_find(db, text_argument(count, arguments, 0), schema,
 	                    &store, &err)) {
-		ext_result_error(context, &err);
+		vfs_result_error(context, &err);
 		return;
 	}
 	if (sqlite3_file_control(db, schema, VFS_FCNTL_VIEW, &view) == SQLITE_OK &&
 	    store_view_writing(view)) {
 		err_set(&err, ERR_LOCKED, "checkpoint", schema,
 		        "this connection has a write transaction open");
-		ext_result_error(context, &err);
+		vfs_result_error(context, &err);
 		return;
 	}
 	if (store_checkpoint(store, &done, &err)) {
 		vfs_report(environment_of(context), &err);
-		ext_result_error(context, &err);
+		vfs_result_error(context, &err);
 		return;
 	}
 	sqlite3_result_int(context, done);
@@ -209,7 +209,7 @@ static void vacuum(sqlite3_context *context, int count,
 	sqlite3_finalize(vacuum.breath);
 	if (rc) {
 		vfs_report(environment_of(context), &err);
-		ext_result_error(context, &err);
+		vfs_result_error(context, &err);
 	} else {
 		sqlite3_result_int64(context, (sqlite3_int64)vacuum.done);
 	}
@@ -292,7 +292,7 @@ static void config(sqlite3_context *context, int count,
 	if (!rc)
 		rc = setting_run(context, &setting, change, (uint32_t)value, &err);
 	if (rc)
-		ext_result_error(context, &err);
+		vfs_result_error(context, &err);
 	else
 		sqlite3_result_int64(context, setting.value);
 }
@@ -321,7 +321,7 @@ static void check(sqlite3_context *context, int count, sqlite3_value **arguments
 	                   &first, &err);
 
 	if (rc && rc != ERR_CORRUPT)
-		ext_result_error(context, &err);
+		vfs_result_error(context, &err);
 	else if (first.text[0] || rc)
 		sqlite3_result_text(context,
 		                    first.text[0] ? first.text : err.text, -1,

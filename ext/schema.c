@@ -112,9 +112,3 @@ int ext_read_begin(sqlite3 *db, const char *schema, sqlite3_stmt **statement,
 	*statement = NULL;
 	return ERR_IO;
 }
-
-void ext_result_error(sqlite3_context *context, const struct err *err)
-{
-	sqlite3_result_error(context, err->text, -1);
-	sqlite3_result_error_code(context, vfs_result(err->code));
-}

@@ -40,6 +40,21 @@ int vfs_result(int err_code)
 	return results[err_code];
 }
 
+/* These two have words that every program knows. */
+static bool says_it_all(int result)
+{
+	return result == SQLITE_INTERRUPT || result == SQLITE_NOMEM;
+}
+
+void vfs_result_error(sqlite3_context *context, const struct err *err)
+{
+	int result = vfs_result(err->code);
+
+	sqlite3_result_error(context, says_it_all(result) ? sqlite3_errstr(result)
+	                                                  : err->text, -1);
+	sqlite3_result_error_code(context, result);
+}
+
 /* A lock that was not had is everyday life, not a message for the log. */
 static bool worth_logging(int err_code)
 {

@@ -90,6 +90,9 @@ const char *vfs_identity(void);
  * codes where SQLite has them. */
 int vfs_result(int err_code);
 
+/* A function's answer is the error: its sentence and its result code. */
+void vfs_result_error(sqlite3_context *context, const struct err *err);
+
 /* Keeps the sentence for turdb_last_error() and logs it through sqlite3_log();
  * returns vfs_result(err->code). Any thread. */
 int vfs_report(struct vfs_environment *environment, const struct err *err);

@@ -654,8 +654,7 @@ static void count_rows(sqlite3_context *context, int argc, sqlite3_value **argv)
 		sqlite3_result_int64(context, (sqlite3_int64)rows);
 		return;
 	}
-	sqlite3_result_error(context, err.text, -1);
-	sqlite3_result_error_code(context, vfs_result(rc));
+	vfs_result_error(context, &err);
 }
 
 int check_register(struct connection *connection)

@@ -360,8 +360,7 @@ static void run_job(sqlite3_context *context, int argc, sqlite3_value **argv)
 		sqlite3_result_text(context, edited, -1, SQLITE_TRANSIENT);
 		return;
 	}
-	sqlite3_result_error(context, job->err.text, -1);
-	sqlite3_result_error_code(context, vfs_result(job->rc));
+	vfs_result_error(context, &job->err);
 }
 
 /* --- around it -------------------------------------------------------------------------- */
@@ -539,10 +538,9 @@ static void job_result(sqlite3_context *context, struct job *job)
 	}
 	if (job->rc != ERR_CONSTRAINT)
 		vfs_report(job->connection->environment.process, &job->err);
-	sqlite3_result_error(context, job->err.text, -1);
-	sqlite3_result_error_code(context, job->rc == ERR_CONSTRAINT
-	                                           ? SQLITE_CONSTRAINT_UNIQUE
-	                                           : vfs_result(job->rc));
+	vfs_result_error(context, &job->err);
+	if (job->rc == ERR_CONSTRAINT)
+		sqlite3_result_error_code(context, SQLITE_CONSTRAINT_UNIQUE);
 }
 
 /* --- the functions ---------------------------------------------------------------------- */

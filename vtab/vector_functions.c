@@ -256,13 +256,6 @@ static float element_at(const struct vector *vector, uint32_t i)
 
 /* --- giving them back ------------------------------------------------------------- */
 
-static void fail(sqlite3_context *context, const struct err *err)
-{
-	sqlite3_result_error(context, err->text, -1);
-	if (err->code == ERR_NOMEM)
-		sqlite3_result_error_nomem(context);
-}
-
 static uint8_t *make(sqlite3_context *context, enum hnsw_element element,
                      uint32_t dimensions)
 {
@@ -394,7 +387,7 @@ static void make_vector(sqlite3_context *context, int argc,
 		rc = convert(context, binding->name, element, &from, &err);
 	}
 	if (rc)
-		fail(context, &err);
+		vfs_result_error(context, &err);
 	release(&from);
 }
 
@@ -407,7 +400,7 @@ static void length(sqlite3_context *context, int argc, sqlite3_value **argv)
 
 	(void)argc;
 	if (take(binding_of(context)->name, argv[0], &vector, &err))
-		fail(context, &err);
+		vfs_result_error(context, &err);
 	else
 		sqlite3_result_int64(context, vector.dimensions);
 	release(&vector);
@@ -420,7 +413,7 @@ static void type(sqlite3_context *context, int argc, sqlite3_value **argv)
 
 	(void)argc;
 	if (take(binding_of(context)->name, argv[0], &vector, &err))
-		fail(context, &err);
+		vfs_result_error(context, &err);
 	else
 		sqlite3_result_text(context, vector_element_name(vector.element), -1,
 		                    SQLITE_STATIC);
@@ -456,7 +449,7 @@ static void to_json(sqlite3_context *context, int argc, sqlite3_value **argv)
 
 	(void)argc;
 	if (take(binding_of(context)->name, argv[0], &vector, &err)) {
-		fail(context, &err);
+		vfs_result_error(context, &err);
 		return;
 	}
 	text = sqlite3_str_new(sqlite3_context_db_handle(context));
@@ -489,7 +482,7 @@ static void normalize(sqlite3_context *context, int argc, sqlite3_value **argv)
 		rc = refuse(&err, name, "a %s vector cannot be normalized",
 		            vector_element_name(vector.element));
 	if (rc) {
-		fail(context, &err);
+		vfs_result_error(context, &err);
 		goto release;
 	}
 	for (uint32_t i = 0; i < vector.dimensions; i++) {
@@ -542,7 +535,7 @@ static void slice(sqlite3_context *context, int argc, sqlite3_value **argv)
 	if (!rc)
 		rc = slice_bounds(name, &vector, argv, &start, &end, &err);
 	if (rc) {
-		fail(context, &err);
+		vfs_result_error(context, &err);
 		goto release;
 	}
 	bytes = make(context, vector.element, (uint32_t)(end - start));
@@ -576,7 +569,7 @@ static void quantize_int8(sqlite3_context *context, int argc,
 	if (!rc && (!how || sqlite3_stricmp(how, "unit") != 0))
 		rc = refuse(&err, name, "the second argument must be 'unit'");
 	if (rc) {
-		fail(context, &err);
+		vfs_result_error(context, &err);
 		goto release;
 	}
 	bytes = make(context, HNSW_INT8, vector.dimensions);
@@ -612,7 +605,7 @@ static void quantize_binary(sqlite3_context *context, int argc,
 		            "the number of elements must be a multiple of 8, it is %u",
 		            vector.dimensions);
 	if (rc) {
-		fail(context, &err);
+		vfs_result_error(context, &err);
 		goto release;
 	}
 	bytes = make(context, HNSW_BIT, vector.dimensions);
@@ -639,7 +632,7 @@ static void add_or_subtract(sqlite3_context *context, sqlite3_value **argv,
 	if (!rc && vectors[0].element == HNSW_BIT)
 		rc = refuse(&err, name, "bit vectors have no sum or difference");
 	if (rc) {
-		fail(context, &err);
+		vfs_result_error(context, &err);
 		goto release;
 	}
 	bytes = make(context, vectors[0].element, vectors[0].dimensions);
@@ -685,7 +678,7 @@ static void distance(sqlite3_context *context, int argc, sqlite3_value **argv)
 		rc = refuse(&err, binding->name, "it is not defined for %s vectors",
 		            vector_element_name(vectors[0].element));
 	if (rc)
-		fail(context, &err);
+		vfs_result_error(context, &err);
 	else
 		sqlite3_result_double(context, hnsw_distance(
 			binding->kernels, metric, vectors[0].element,
