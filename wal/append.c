@@ -223,6 +223,9 @@ int wal_append(struct wal *wal, const struct span *spans, size_t span_count,
 		if (rc)
 			return rc;
 	}
+	rc = wal_sync_ready(wal, &position, err);
+	if (rc)
+		return rc;
 	rc = write_record(wal, &position, WAL_RECORD_MAGIC,
 	                  (uint32_t)payload_size, spans, span_count, err);
 	if (rc)

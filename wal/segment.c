@@ -308,7 +308,7 @@ int wal_segment_unlink(struct wal *wal, uint32_t no, struct err *err)
 
 /* Files kept open */
 
-static void close_one(struct wal_file *file)
+void wal_file_close(struct wal_file *file)
 {
 	os_close(file->file);
 	*file = (struct wal_file){ 0 };
@@ -316,8 +316,10 @@ static void close_one(struct wal_file *file)
 
 void wal_files_close(struct wal *wal)
 {
-	close_one(&wal->append);
-	close_one(&wal->sync);
+	wal_file_close(&wal->append);
+	wal_file_close(&wal->sync);
+	wal_file_close(&wal->sync_older);
+	wal->sync_ready = 0;
 }
 
 int wal_file_use(struct wal *wal, struct wal_file *file, uint32_t no,
@@ -333,7 +335,7 @@ int wal_file_use(struct wal *wal, struct wal_file *file, uint32_t no,
 	rc = os_open(wal->dir, name, OS_OPEN_WRITE, 0, &opened, err);
 	if (rc)
 		return rc;
-	close_one(file);
+	wal_file_close(file);
 	*file = (struct wal_file){ .file = opened, .no = no };
 	return ERR_NONE;
 }

@@ -25,7 +25,9 @@
  * segment count as durable only after all segments before it are: they are
  * synced first. (Y3) A failed sync poisons the log before anybody is woken, and
  * is never tried again: the kernel has forgotten the pages it could not write.
- * (Y4) The claim of a leader that died is taken over by who waits for it.
+ * (Y4) The claim of a leader that died is taken over by who waits for it. (Y5)
+ * The files of a sync are open before there is a record to sync, so that a lack
+ * of memory or descriptors fails a commit while it can still be taken back.
  */
 #include "wal/wal_private.h"
 
@@ -55,13 +57,14 @@ static int fail_to_begin(struct err *err, const struct err *reason)
 
 /* What a sync covers */
 
-static int sync_segment(struct wal *wal, uint32_t no, struct err *err)
+static int sync_segment(struct wal *wal, struct wal_file *file, uint32_t no,
+                        struct err *err)
 {
 	struct err reason;
 
-	if (wal_file_use(wal, &wal->sync, no, &reason))
+	if (wal_file_use(wal, file, no, &reason))
 		return fail_to_begin(err, &reason);
-	if (os_sync(wal->sync.file, &reason))
+	if (os_sync(file->file, &reason))
 		return wal_poison(wal, "sync the log", "", &reason, err);
 	return ERR_NONE;
 }
@@ -70,7 +73,7 @@ static int sync_segment(struct wal *wal, uint32_t no, struct err *err)
 static int sync_older(struct wal *wal, uint32_t no, uint64_t end,
                       struct err *err)
 {
-	int rc = sync_segment(wal, no, err);
+	int rc = sync_segment(wal, &wal->sync_older, no, err);
 
 	if (rc && !atomic_load(&wal->shared->failed) &&
 	    atomic_load(&wal->shared->durable) >= end)
@@ -120,10 +123,12 @@ static int sync_all(struct wal *wal, struct err *err)
 	wal_position_read(shared, &position);
 	rc = sync_before(wal, &position, err);
 	if (!rc)
-		rc = sync_segment(wal, position.segment_no, err);
-	if (!rc)
-		wal_durable_raise(shared, position.appended);
-	return rc;
+		rc = sync_segment(wal, &wal->sync, position.segment_no, err);
+	if (rc)
+		return rc;
+	wal_durable_raise(shared, position.appended);
+	wal_file_close(&wal->sync_older);
+	return ERR_NONE;
 }
 
 /* Gathering */
@@ -206,6 +211,51 @@ static void wait_for_leader(struct wal *wal, uint32_t sequence)
 	os->methods->wait(os, &shared->sync_sequence, sequence,
 	                  LEADER_LOOK_US);
 	atomic_fetch_sub(&shared->sync_waiters, 1);
+}
+
+/* Opening ahead */
+
+/* The segment before, when it waits for a sync. It may have been dropped. */
+static int open_older(struct wal *wal, const struct wal_position *position,
+                      struct err *err)
+{
+	struct wal_shared *shared = wal->shared;
+	int rc;
+
+	if (!position->previous_no ||
+	    atomic_load(&shared->durable) >= position->segment_first)
+		return ERR_NONE;
+	if (wal->sync.file && wal->sync.no == position->previous_no) {
+		wal_file_close(&wal->sync_older);
+		wal->sync_older = wal->sync;
+		wal->sync = (struct wal_file){ 0 };
+		return ERR_NONE;
+	}
+	rc = wal_file_use(wal, &wal->sync_older, position->previous_no, err);
+	if (rc && atomic_load(&shared->durable) >= position->segment_first)
+		return ERR_NONE;
+	return rc;
+}
+
+int wal_sync_ready(struct wal *wal, const struct wal_position *position,
+                   struct err *err)
+{
+	struct wal_shared *shared = wal->shared;
+	uint64_t token;
+	int rc;
+
+	if (wal->sync_ready == position->segment_no)
+		return ERR_NONE;
+	token = wal_claim_take(wal, &shared->sync_claim, false);
+	if (!token)
+		return ERR_NONE; /* a leader has it: at the next record */
+	rc = open_older(wal, position, err);
+	if (!rc)
+		rc = wal_file_use(wal, &wal->sync, position->segment_no, err);
+	finish(wal, token);
+	if (!rc)
+		wal->sync_ready = position->segment_no;
+	return rc;
 }
 
 int wal_sync(struct wal *wal, uint64_t lsn, struct err *err)

@@ -2,9 +2,9 @@
  * wal_private.h - what the files of wal/ share among themselves.
  *
  * Who may touch what in `struct wal`, without a mutex:
- *   append     the owner of the caller's writer lock
- *   sync       the owner of shared->sync_claim
- *   the rest   fixed by wal_open, or used by one process alone (replay, start)
+ *   append, sync_ready  the owner of the caller's writer lock
+ *   sync, sync_older    the owner of shared->sync_claim
+ *   the rest            fixed by wal_open, or used by one process alone (replay, start)
  */
 #ifndef TURDB_WAL_WAL_PRIVATE_H
 #define TURDB_WAL_WAL_PRIVATE_H
@@ -30,7 +30,8 @@ struct wal {
 	struct wal_shared *shared;
 	struct wal_options options;
 	struct wal_file append;
-	struct wal_file sync;
+	struct wal_file sync, sync_older;
+	uint32_t sync_ready;    /* the segment whose sync can begin at once   */
 	uint64_t replayed_from; /* segments before it may be reused at start */
 };
 
@@ -116,6 +117,7 @@ int wal_segment_unlink(struct wal *wal, uint32_t no, struct err *err);
 /* Opens segment `no` in `file` unless it is open there already. */
 int wal_file_use(struct wal *wal, struct wal_file *file, uint32_t no,
                  struct err *err);
+void wal_file_close(struct wal_file *file);
 void wal_files_close(struct wal *wal);
 
 extern const uint8_t wal_zeros[2 * WAL_PAGE_SIZE];
@@ -163,6 +165,11 @@ void wal_durable_raise(struct wal_shared *shared, uint64_t lsn);
 /* Poisons the log and returns ERR_OUTCOME, with `reason`'s sentence within. */
 int wal_poison(struct wal *wal, const char *operation, const char *resource,
                const struct err *reason, struct err *err);
+
+/* sync.c: for the owner of the writer lock, before it writes a record into the
+ * segment in use: opens what the sync of that record will need. (Y5) */
+int wal_sync_ready(struct wal *wal, const struct wal_position *position,
+                   struct err *err);
 
 /* next.c: the segment to come. */
 

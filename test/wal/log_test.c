@@ -938,6 +938,36 @@ static void no_memory_is_an_error_and_nothing_else(struct test *t)
 	scratch_close(&log);
 }
 
+/* A lack of memory once became "whether the commit is durable is not known": the
+ * first sync in a segment opened its file when the record was already there. */
+static void no_memory_fails_an_append_but_no_sync(struct test *t)
+{
+	bool reached = true;
+
+	for (int64_t n = 1; reached; n++) {
+		struct scratch_log log;
+		uint64_t end;
+
+		if (!scratch_open(t, &log, SMALL_SEGMENT))
+			return;
+		log.heap.fail_in = n;
+		for (int i = 0; i < 60; i++) {
+			int rc = scratch_append(t, &log, 4000, &end);
+
+			if (rc)
+				EXPECT_ERR(t, rc, ERR_NOMEM, "memory");
+			else
+				EXPECT_OK(t, wal_sync(log.wal, end, &t->err));
+		}
+		reached = log.heap.fail_in == 0;
+		log.heap.fail_in = 0;
+		EXPECT(t, n > 5 || reached);
+		EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
+		EXPECT_EQ(t, log.replay_count, log.appended_count);
+		scratch_close(&log);
+	}
+}
+
 static const struct test_case cases[] = {
 	CASE(records_come_back_in_order),
 	CASE(replay_can_begin_at_any_record),
@@ -978,5 +1008,6 @@ static const struct test_case cases[] = {
 	CASE(a_start_does_not_touch_what_the_old_checkpoint_needs),
 	CASE(the_list_of_segments_is_in_order),
 	CASE(no_memory_is_an_error_and_nothing_else),
+	CASE(no_memory_fails_an_append_but_no_sync),
 };
 TEST_MAIN(cases)
