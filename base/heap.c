@@ -1,18 +1,19 @@
 /*
  * heap.c - counts and limits what the library allocates.
  *
- * A block is [size: 8 bytes][raw pointer: 8 bytes][the caller's bytes].
+ * A block is [size: 8 bytes][raw pointer: 8 bytes][the caller's bytes]. The lowest
+ * bit of the raw pointer says that it came from malloc() whatever the source.
  */
 #include "base/heap.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREFIX_SIZE = 16, ALIGNMENT = 16 };
+enum { PREFIX_SIZE = 16, ALIGNMENT = 16, FROM_MALLOC = 1 };
 
 struct prefix {
 	size_t size;
-	void *raw;
+	uintptr_t raw;
 };
 
 static struct prefix *prefix_of(void *block)
@@ -55,7 +56,8 @@ static int reserve(struct heap *heap, size_t size)
 	return 1;
 }
 
-void *heap_allocate(struct heap *heap, size_t size)
+static void *allocate(struct heap *heap, size_t size,
+                      void *(*source)(size_t size), uintptr_t mark)
 {
 	uintptr_t aligned;
 	struct prefix *prefix;
@@ -64,7 +66,7 @@ void *heap_allocate(struct heap *heap, size_t size)
 	if (size > SIZE_MAX / 2 || failure_is_due(heap) ||
 	    !reserve(heap, size + PREFIX_SIZE))
 		return NULL;
-	raw = heap->source_allocate(size + PREFIX_SIZE + ALIGNMENT);
+	raw = source(size + PREFIX_SIZE + ALIGNMENT);
 	if (!raw) {
 		atomic_fetch_sub(&heap->used, size + PREFIX_SIZE);
 		return NULL;
@@ -73,8 +75,22 @@ void *heap_allocate(struct heap *heap, size_t size)
 	          ~(uintptr_t)(ALIGNMENT - 1);
 	prefix = prefix_of((void *)aligned);
 	prefix->size = size;
-	prefix->raw = raw;
+	prefix->raw = (uintptr_t)raw | mark;
 	return (void *)aligned;
+}
+
+void *heap_allocate(struct heap *heap, size_t size)
+{
+	return allocate(heap, size, heap->source_allocate, 0);
+}
+
+void *heap_lasting(struct heap *heap, size_t size)
+{
+	void *block = allocate(heap, size, malloc, FROM_MALLOC);
+
+	if (block)
+		memset(block, 0, size);
+	return block;
 }
 
 void *heap_zeroed(struct heap *heap, size_t size)
@@ -110,5 +126,8 @@ void heap_free(struct heap *heap, void *block)
 		return;
 	prefix = prefix_of(block);
 	atomic_fetch_sub(&heap->used, prefix->size + PREFIX_SIZE);
-	heap->source_free(prefix->raw);
+	if (prefix->raw & FROM_MALLOC)
+		free((void *)(prefix->raw - FROM_MALLOC));
+	else
+		heap->source_free((void *)prefix->raw);
 }

@@ -4,6 +4,10 @@
  *
  * A heap belongs to an environment and is shared by its threads. Every block
  * remembers its size in a 16-byte prefix; pointers are 16-byte aligned.
+ *
+ * The source may be SQLite's allocator, and a program may exchange that one after
+ * sqlite3_shutdown(). What stays longer than the last connection is taken from
+ * malloc() instead (heap_lasting), counted and limited like the rest.
  */
 #ifndef TURDB_BASE_HEAP_H
 #define TURDB_BASE_HEAP_H
@@ -29,9 +33,10 @@ void heap_init(struct heap *heap);
 
 /* All return NULL when there is no memory, the limit is reached or a test
  * asked for a failure. heap_zeroed clears. heap_resize keeps the old block on
- * failure; `block` NULL allocates. heap_free takes NULL. */
+ * failure; `block` NULL allocates; not for lasting ones. heap_free takes NULL. */
 void *heap_allocate(struct heap *heap, size_t size);
 void *heap_zeroed(struct heap *heap, size_t size);
+void *heap_lasting(struct heap *heap, size_t size); /* cleared, from malloc() */
 void *heap_resize(struct heap *heap, void *block, size_t size);
 void heap_free(struct heap *heap, void *block);
 

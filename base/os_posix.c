@@ -1019,7 +1019,7 @@ static const struct os_methods methods = {
 
 int os_posix_open(struct heap *heap, struct os **os, struct err *err)
 {
-	struct posix_os *made = heap_zeroed(heap, sizeof *made);
+	struct posix_os *made = heap_lasting(heap, sizeof *made);
 
 	if (!made)
 		return err_set(err, ERR_NOMEM, "open the operating system", "",

@@ -4,6 +4,9 @@
  * It hangs from the registered VFS, not from a variable of ours: a second load, and
  * a second copy of the library, find it there. Building and finding happen under
  * one of SQLite's static mutexes, so that two threads may load at once.
+ *
+ * The VFS stays registered across sqlite3_shutdown(), after which a program may give
+ * SQLite another allocator. So what is made here comes from malloc().
  */
 #include "ext/ext.h"
 
@@ -71,17 +74,16 @@ struct environment_and_heap {
 
 static int make(struct vfs_environment **environment, struct err *err)
 {
-	struct environment_and_heap *made = sqlite3_malloc64(sizeof *made);
+	struct environment_and_heap *made = calloc(1, sizeof *made);
 	int rc;
 
 	if (!made)
 		return err_set(err, ERR_NOMEM, "load extension", "turdb",
 		               "no memory for its environment");
-	memset(made, 0, sizeof *made);
 	made->environment.heap = &made->heap;
 	rc = build(&made->environment, err);
 	if (rc)
-		sqlite3_free(made);
+		free(made);
 	else
 		*environment = &made->environment;
 	return rc;

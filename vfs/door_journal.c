@@ -202,8 +202,8 @@ static int read_page(struct door_file *owner, const struct piece *piece,
 			       (uint64_t)(page_no - 1) * journal->page_size +
 				       piece->inside,
 			       bytes, size, &got, &err)) {
-		vfs_report(owner->environment, &err);
-		return SQLITE_IOERR_READ;
+		return vfs_report(owner->environment, &err) == SQLITE_NOMEM
+		     ? SQLITE_IOERR_NOMEM : SQLITE_IOERR_READ;
 	}
 	memset(bytes + got, 0, size - got);
 	return SQLITE_OK;

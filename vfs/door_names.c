@@ -46,8 +46,8 @@ static const char removed_name;
 
 static struct table *table_make(struct heap *heap, size_t room)
 {
-	struct table *table = heap_zeroed(heap, sizeof *table +
-	                                  room * sizeof(struct slot));
+	struct table *table = heap_lasting(heap, sizeof *table +
+	                                   room * sizeof(struct slot));
 
 	if (table)
 		table->room = room;
@@ -64,7 +64,7 @@ static size_t place_of(const struct table *table, const char *name)
 int door_names_open(struct heap *heap, struct door_names **names,
                     struct err *err)
 {
-	struct door_names *made = heap_zeroed(heap, sizeof *made);
+	struct door_names *made = heap_lasting(heap, sizeof *made);
 	struct table *table = table_make(heap, FIRST_ROOM);
 
 	if (!made || !table) {

@@ -17,7 +17,7 @@ int store_environment_open(struct os *os, struct heap *heap,
                            struct store_environment **environment,
                            struct err *err)
 {
-	struct store_environment *made = heap_zeroed(heap, sizeof *made);
+	struct store_environment *made = heap_lasting(heap, sizeof *made);
 
 	if (!made)
 		return err_set(err, ERR_NOMEM, "start", "store", "no memory");
