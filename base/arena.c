@@ -63,6 +63,20 @@ void *arena_allocate(struct arena *arena, size_t size)
 	return bytes;
 }
 
+bool arena_keep(struct arena *arena, struct span *bytes)
+{
+	uint8_t *copy;
+
+	if (!bytes->size)
+		return true;
+	copy = arena_allocate(arena, bytes->size);
+	if (!copy)
+		return false;
+	memcpy(copy, bytes->data, bytes->size);
+	bytes->data = copy;
+	return true;
+}
+
 void arena_reset(struct arena *arena)
 {
 	struct arena_block **link = &arena->first;

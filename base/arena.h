@@ -7,6 +7,9 @@
 #ifndef TURDB_BASE_ARENA_H
 #define TURDB_BASE_ARENA_H
 
+#include <stdbool.h>
+
+#include "base/bytes.h"
 #include "base/heap.h"
 
 struct arena_block;
@@ -23,6 +26,10 @@ void arena_init(struct arena *arena, struct heap *heap);
 /* 16-byte aligned, not cleared; NULL when the heap has none. Dies with the
  * next arena_reset(). */
 void *arena_allocate(struct arena *arena, size_t size);
+
+/* Copies borrowed bytes into the arena and points the span there; false, with the span
+ * as it was, when there is no memory. */
+bool arena_keep(struct arena *arena, struct span *bytes);
 
 /* Gives back everything; keeps at most 64 KB of blocks for the next round. */
 void arena_reset(struct arena *arena);

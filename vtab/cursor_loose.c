@@ -9,7 +9,6 @@
 #include "vtab/cursor.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* The range of one column's texts that could be numbers: they begin with a space, a
  * sign, a point or a digit. */
@@ -77,7 +76,6 @@ static int scattered_add(struct table_cursor *cursor, struct span rest,
 {
 	size_t room = cursor->scattered_room ? cursor->scattered_room * 2 : 64;
 	struct scattered *larger;
-	uint8_t *copy;
 
 	if (cursor->scattered_count == cursor->scattered_room) {
 		larger = heap_resize(table_of(cursor)->connection->heap,
@@ -87,12 +85,10 @@ static int scattered_add(struct table_cursor *cursor, struct span rest,
 		cursor->scattered = larger;
 		cursor->scattered_room = room;
 	}
-	copy = arena_allocate(&cursor->scattered_keys, rest.size + 1);
-	if (!copy)
+	if (!arena_keep(&cursor->scattered_keys, &rest))
 		goto no_memory;
-	memcpy(copy, rest.data, rest.size);
 	cursor->scattered[cursor->scattered_count++] = (struct scattered){
-		.rest = span_of(copy, rest.size), .rowid = rowid };
+		.rest = rest, .rowid = rowid };
 	return ERR_NONE;
 
 no_memory:

@@ -7,13 +7,6 @@
 
 #include <string.h>
 
-static int fail(struct table *table, uint32_t column, struct err *err)
-{
-	return err_set(err, ERR_INVALID, "compute generated column",
-	               table->definition.columns[column].name, "%s",
-	               sqlite3_errmsg(table->connection->db));
-}
-
 /* Compiles all expressions: at CREATE, so that what they lack is told there. */
 int generated_prepare(struct table *table, struct err *err)
 {
@@ -31,38 +24,6 @@ int generated_prepare(struct table *table, struct err *err)
 	return rc;
 }
 
-static int compute(struct table *table, uint32_t column,
-                   const struct value *values, int64_t rowid,
-                   struct value *value, struct err *err)
-{
-	sqlite3_stmt *statement = table->generated[column];
-	int rc = ERR_NONE;
-
-	row_expression_bind(table, statement, values, rowid);
-	if (sqlite3_step(statement) != SQLITE_ROW)
-		rc = fail(table, column, err);
-	else if (value_take(sqlite3_column_value(statement, 0),
-	                    table->definition.columns[column].affinity, value))
-		rc = err_set(err, ERR_NOMEM, "compute generated column",
-		             table->definition.columns[column].name,
-		             "no memory");
-	if (!rc && value->bytes.size) {
-		uint8_t *copy = arena_allocate(&table->row_arena,
-		                               value->bytes.size);
-
-		if (copy)
-			memcpy(copy, value->bytes.data, value->bytes.size);
-		else
-			rc = err_set(err, ERR_NOMEM, "compute generated column",
-			             table->definition.columns[column].name,
-			             "no memory");
-		value->bytes.data = copy;
-	}
-	sqlite3_reset(statement);
-	sqlite3_clear_bindings(statement);
-	return rc;
-}
-
 int generated_compute(struct table *table, struct value *values, int64_t rowid,
                       struct err *err)
 {
@@ -75,7 +36,11 @@ int generated_compute(struct table *table, struct value *values, int64_t rowid,
 	for (uint32_t i = 0; i < definition->generated_count && !rc; i++) {
 		uint32_t column = definition->generated[i];
 
-		rc = compute(table, column, values, rowid, &values[column], err);
+		row_expression_bind(table, table->generated[column], values,
+		                    rowid);
+		rc = row_expression_value(table, table->generated[column],
+		                          column, "compute generated column",
+		                          &values[column], err);
 	}
 	return rc;
 }

@@ -212,18 +212,15 @@ static int keep_small_rows(struct long_group *group, struct err *err)
 {
 	for (size_t i = 0; i < group->count; i++) {
 		struct span row;
-		uint8_t *copy;
 		int rc = row_fetch(group, group->rows[i].rowid, 0, &row, err);
 
 		if (rc)
 			return rc;
 		if (!row.size || group->copied + row.size > COPIES_MAX)
 			continue;
-		copy = arena_allocate(&group->copies, row.size);
-		if (!copy)
+		if (!arena_keep(&group->copies, &row))
 			return ERR_NONE; /* it will be looked up */
-		memcpy(copy, row.data, row.size);
-		group->rows[i].row = span_of(copy, row.size);
+		group->rows[i].row = row;
 		group->copied += row.size;
 	}
 	return ERR_NONE;

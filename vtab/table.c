@@ -17,6 +17,13 @@ int table_result(struct table *table, int rc, const struct err *err)
 	return vfs_result(rc);
 }
 
+int table_no_memory(const struct table *table, const char *operation,
+                    struct err *err)
+{
+	return err_set(err, ERR_NOMEM, operation, name_shorten(table->name).text,
+	               "no memory");
+}
+
 static int scratch_open(struct table *table, struct err *err)
 {
 	struct heap *heap = table->connection->heap;
@@ -44,8 +51,7 @@ static int scratch_open(struct table *table, struct err *err)
 	    !table->unchanged || !table->indexes ||
 	    !table->keys || !table->defaults || !table->checks ||
 	    !table->generated)
-		return err_set(err, ERR_NOMEM, "open table",
-		               name_shorten(table->name).text, "no memory");
+		return table_no_memory(table, "open table", err);
 	for (uint32_t i = 0; i < columns; i++)
 		table->any_not_null |= definition->columns[i].not_null;
 	key_buffer_init(&table->old_key, heap);
@@ -66,9 +72,7 @@ static int index_columns(struct table *table, struct err *err)
 			&table->arena,
 			(definition->column_count + 1) * sizeof *index->columns);
 		if (!index->columns)
-			return err_set(err, ERR_NOMEM, "open table",
-			               name_shorten(table->name).text,
-			               "no memory");
+			return table_no_memory(table, "open table", err);
 		for (uint32_t c = 0; c < definition->column_count; c++)
 			index->columns[c] = (struct key_column){
 				.collation = definition->columns[c].collation,
@@ -250,8 +254,7 @@ int table_create_files(struct table *table, struct err *err)
 
 	entry.index_files = arena_allocate(&table->arena, 4u * count + 4);
 	if (!rc && !entry.index_files)
-		rc = err_set(err, ERR_NOMEM, "create table",
-		             name_shorten(table->name).text, "no memory");
+		rc = table_no_memory(table, "create table", err);
 	if (!rc)
 		rc = home->methods->file_create(home, STORE_FILE_TABLE,
 		                                table->name, &entry.table_file,

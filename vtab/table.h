@@ -102,6 +102,8 @@ int dictionary_next_id(struct home *home, uint64_t *id, struct err *err);
 
 /* table.c */
 int table_result(struct table *table, int rc, const struct err *err);
+int table_no_memory(const struct table *table, const char *operation,
+                    struct err *err);
 int table_open(struct connection *connection, int argc,
                const char *const *argv, struct table **table, struct err *err);
 void table_close(struct table *table);
@@ -200,11 +202,19 @@ int long_key_find(struct table *table, struct table_index *index,
                   const struct key_buffer *key, const int64_t *except,
                   int64_t *found_rowid, bool *found, struct err *err);
 
-/* update.c: an expression over the columns of a row. */
+/* row_expression.c: an expression over the columns of a row. Its value comes with the
+ * table's affinity for `column`, its bytes in row_arena; a failure is one of
+ * `operation` on the column. */
 int row_expression_prepare(struct table *table, const char *expression,
                            sqlite3_stmt **statement, struct err *err);
+/* The same without columns. */
+int constant_expression_prepare(struct table *table, const char *expression,
+                                sqlite3_stmt **statement, struct err *err);
 void row_expression_bind(struct table *table, sqlite3_stmt *statement,
                          const struct value *values, int64_t rowid);
+int row_expression_value(struct table *table, sqlite3_stmt *statement,
+                         uint32_t column, const char *operation,
+                         struct value *value, struct err *err);
 
 /* generated.c: the values of generated columns, from the others; their bytes are
  * in row_arena. */

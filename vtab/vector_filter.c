@@ -338,7 +338,6 @@ static int operand_take(struct vector_filter *filter, const struct term *term,
 {
 	struct value value;
 	bool loose;
-	uint8_t *copy;
 	int rc;
 
 	value_probe(from, term->affinity, &value, &loose);
@@ -348,12 +347,9 @@ static int operand_take(struct vector_filter *filter, const struct term *term,
 	if (rc)
 		return rc;
 	*sure = !loose && !filter->work.shortened;
-	copy = arena_allocate(&filter->arena, filter->work.size + 1);
-	if (!copy)
-		return no_memory(filter, err);
-	memcpy(copy, filter->work.bytes, filter->work.size);
-	*operand = span_of(copy, filter->work.size);
-	return ERR_NONE;
+	*operand = key_bytes(&filter->work);
+	return arena_keep(&filter->arena, operand) ? ERR_NONE
+	                                           : no_memory(filter, err);
 }
 
 static int by_bytes(const void *a, const void *b)

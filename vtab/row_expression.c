@@ -1,0 +1,123 @@
+/*
+ * row_expression.c - an expression of SQL over the columns of one row.
+ *
+ * Defaults, CHECKs and generated columns are computed by SQLite itself, in statements
+ * that stay prepared with the table.
+ */
+#include "vtab/table.h"
+
+static int prepare(struct table *table, sqlite3_stmt **statement,
+                   const char *sql, struct err *err)
+{
+	sqlite3 *db = table->connection->db;
+
+	if (!sql)
+		return table_no_memory(table, "write to table", err);
+	if (sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement,
+	                       NULL))
+		return err_set(err, ERR_INVALID, "evaluate for table",
+		               name_shorten(table->name).text, "%s",
+		               sqlite3_errmsg(db));
+	return ERR_NONE;
+}
+
+static void bind_value(sqlite3_stmt *statement, int at,
+                       const struct value *value)
+{
+	switch (value->type) {
+	case VALUE_INTEGER:
+		sqlite3_bind_int64(statement, at, value->integer);
+		break;
+	case VALUE_REAL:
+		sqlite3_bind_double(statement, at, value->real);
+		break;
+	case VALUE_TEXT:
+		sqlite3_bind_text64(statement, at,
+		                    (const char *)value->bytes.data,
+		                    value->bytes.size, SQLITE_STATIC,
+		                    SQLITE_UTF8);
+		break;
+	case VALUE_BLOB: /* an empty one may have no address, which means NULL */
+		sqlite3_bind_blob64(statement, at,
+		                    value->bytes.size
+		                            ? (const void *)value->bytes.data
+		                            : "",
+		                    value->bytes.size, SQLITE_STATIC);
+		break;
+	default:
+		sqlite3_bind_null(statement, at);
+	}
+}
+
+/* The row as a table whose columns have their affinities and collations: a compound
+ * takes both from its first SELECT, which here has no rows. */
+int row_expression_prepare(struct table *table, const char *expression,
+                           sqlite3_stmt **statement, struct err *err)
+{
+	static const char *const types[] = { "BLOB", "TEXT", "NUMERIC",
+		                             "INTEGER", "REAL" };
+	static const char *const collations[] = { "BINARY", "NOCASE", "RTRIM" };
+	const struct table_definition *definition = &table->definition;
+	sqlite3_str *text = sqlite3_str_new(table->connection->db);
+	char *sql;
+	int rc;
+
+	sqlite3_str_appendf(text, "SELECT (%s) FROM (SELECT ", expression);
+	for (uint32_t i = 0; i < definition->column_count; i++)
+		sqlite3_str_appendf(text, "%sCAST(NULL AS %s) COLLATE %s AS \"%w\"",
+		                    i ? ", " : "",
+		                    types[definition->columns[i].affinity],
+		                    collations[definition->columns[i].collation],
+		                    definition->columns[i].name);
+	sqlite3_str_appendf(text, " WHERE 0 UNION ALL SELECT ");
+	for (uint32_t i = 0; i < definition->column_count; i++)
+		sqlite3_str_appendf(text, "%s?%u", i ? ", " : "", i + 1);
+	sqlite3_str_appendf(text, ")");
+	sql = sqlite3_str_finish(text);
+	rc = prepare(table, statement, sql, err);
+	sqlite3_free(sql);
+	return rc;
+}
+
+void row_expression_bind(struct table *table, sqlite3_stmt *statement,
+                         const struct value *values, int64_t rowid)
+{
+	const struct table_definition *definition = &table->definition;
+	struct value own = { .type = VALUE_INTEGER, .integer = rowid };
+
+	for (uint32_t i = 0; i < definition->column_count; i++)
+		bind_value(statement, (int)i + 1,
+		           (int)i == definition->rowid_column ? &own
+		                                              : &values[i]);
+}
+
+int constant_expression_prepare(struct table *table, const char *expression,
+                                sqlite3_stmt **statement, struct err *err)
+{
+	char *sql = sqlite3_mprintf("SELECT (%s)", expression);
+	int rc = prepare(table, statement, sql, err);
+
+	sqlite3_free(sql);
+	return rc;
+}
+
+int row_expression_value(struct table *table, sqlite3_stmt *statement,
+                         uint32_t column, const char *operation,
+                         struct value *value, struct err *err)
+{
+	const struct column_definition *definition =
+		&table->definition.columns[column];
+	int rc = ERR_NONE;
+
+	if (sqlite3_step(statement) != SQLITE_ROW)
+		rc = err_set(err, ERR_INVALID, operation, definition->name, "%s",
+		             sqlite3_errmsg(table->connection->db));
+	else if (value_take(sqlite3_column_value(statement, 0),
+	                    definition->affinity, value) ||
+	         !arena_keep(&table->row_arena, &value->bytes))
+		rc = err_set(err, ERR_NOMEM, operation, definition->name,
+		             "no memory");
+	sqlite3_reset(statement);
+	sqlite3_clear_bindings(statement);
+	return rc;
+}

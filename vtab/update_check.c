@@ -1,0 +1,362 @@
+/*
+ * update_check.c - every constraint of a row, before anything is written.
+ *
+ * What becomes of a violation is said by the statement's OR clause, else by the
+ * constraint itself. The order of the checks is SQLite's, because it decides which
+ * of several violations is told.
+ */
+#include "vtab/update.h"
+
+#include <string.h>
+
+enum { VERDICT_IGNORE, VERDICT_REPLACE, VERDICT_FAIL };
+
+/* What becomes of a violation: the statement's OR clause, else the constraint's. */
+static int verdict(const struct change *change, enum conflict constraint)
+{
+	int on = sqlite3_vtab_on_conflict(change->table->connection->db);
+
+	if (on == SQLITE_REPLACE)
+		return VERDICT_REPLACE;
+	if (on != SQLITE_ABORT)
+		return VERDICT_FAIL; /* SQLite carries IGNORE out itself */
+	if (constraint == CONFLICT_REPLACE)
+		return VERDICT_REPLACE;
+	return constraint == CONFLICT_IGNORE ? VERDICT_IGNORE : VERDICT_FAIL;
+}
+
+static int violated(struct change *change, int code, const char *what,
+                    const char *detail, struct err *err)
+{
+	change->code = code;
+	err->code = ERR_CONSTRAINT;
+	sqlite3_snprintf(sizeof err->text, err->text,
+	                 "%s constraint failed: %s", what, detail);
+	return ERR_CONSTRAINT;
+}
+
+static int column_violated(struct change *change, int code, const char *what,
+                           const char *column, struct err *err)
+{
+	char detail[ERR_TEXT_SIZE];
+
+	sqlite3_snprintf(sizeof detail, detail, "%s.%s", change->table->name,
+	                 column);
+	return violated(change, code, what, detail, err);
+}
+
+static int index_violated(struct change *change,
+                          const struct index_definition *index, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+	char detail[ERR_TEXT_SIZE] = "";
+	size_t used = 0;
+
+	for (uint32_t i = 0; i < index->column_count && used < sizeof detail;
+	     i++) {
+		sqlite3_snprintf((int)(sizeof detail - used), detail + used,
+		                 "%s%s.%s", i ? ", " : "",
+		                 change->table->name,
+		                 definition->columns[index->columns[i].column]
+		                         .name);
+		used = strlen(detail);
+	}
+	return violated(change,
+	                index->origin == INDEX_OF_PRIMARY
+	                        ? SQLITE_CONSTRAINT_PRIMARYKEY
+	                        : SQLITE_CONSTRAINT_UNIQUE,
+	                "UNIQUE", detail, err);
+}
+
+int change_rowid_violated(struct change *change, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+
+	return definition->rowid_column >= 0
+	               ? column_violated(change, SQLITE_CONSTRAINT_PRIMARYKEY,
+	                                 "UNIQUE",
+	                                 definition->columns[
+						 definition->rowid_column].name,
+	                                 err)
+	               : column_violated(change, SQLITE_CONSTRAINT_ROWID,
+	                                 "UNIQUE", "rowid", err);
+}
+
+static int replace_row(struct change *change, int64_t rowid, struct err *err)
+{
+	struct table *table = change->table;
+
+	for (uint32_t i = 0; i < change->replaced_count; i++)
+		if (change->replaced[i] == rowid)
+			return ERR_NONE;
+	if (!change->replaced) {
+		change->replaced = arena_allocate(
+			&table->row_arena, (table->definition.index_count + 2) *
+			                           sizeof(int64_t));
+		if (!change->replaced)
+			return table_no_memory(table, "write to table", err);
+	}
+	change->replaced[change->replaced_count++] = rowid;
+	return ERR_NONE;
+}
+
+/* --- the row alone ------------------------------------------------------------- */
+
+static int null_met(struct change *change, uint32_t column, struct err *err)
+{
+	const struct column_definition *definition =
+		&change->table->definition.columns[column];
+	int rc;
+
+	if (change->unchanged[column] || change->vectors[column].size ||
+	    (int)column == change->table->definition.rowid_column)
+		return ERR_NONE;
+	switch (verdict(change, definition->not_null_conflict)) {
+	case VERDICT_IGNORE:
+		change->ignored = true;
+		return ERR_NONE;
+	case VERDICT_REPLACE: /* by the default; a row cannot be taken away */
+		if (!definition->default_sql)
+			break;
+		rc = change_default_take(change, column, err);
+		if (rc || change->values[column].type != VALUE_NULL)
+			return rc;
+		break;
+	default:
+		break;
+	}
+	return column_violated(change, SQLITE_CONSTRAINT_NOTNULL, "NOT NULL",
+	                       definition->name, err);
+}
+
+static int check_not_null(struct change *change, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+	int rc = ERR_NONE;
+
+	if (!change->table->any_not_null)
+		return ERR_NONE;
+	for (uint32_t i = 0; !rc && !change->ignored &&
+	                     i < definition->column_count; i++)
+		if (definition->columns[i].not_null &&
+		    change->values[i].type == VALUE_NULL)
+			rc = null_met(change, i, err);
+	return rc;
+}
+
+/* No OR clause decides about types: SQLite lets IGNORE pass no other code. */
+static int check_types(struct change *change, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+
+	for (uint32_t i = 0; definition->strict && i < definition->column_count;
+	     i++) {
+		const struct column_definition *column = &definition->columns[i];
+		const char *given, *wanted;
+		int on;
+
+		if (change->unchanged[i] || column->vector ||
+		    (int)i == definition->rowid_column ||
+		    strict_admits(column, &change->values[i], &given, &wanted))
+			continue;
+		on = sqlite3_vtab_on_conflict(change->table->connection->db);
+		change->code = on == SQLITE_ABORT ? SQLITE_CONSTRAINT_DATATYPE
+		                                  : SQLITE_MISMATCH;
+		err->code = ERR_CONSTRAINT;
+		sqlite3_snprintf(sizeof err->text, err->text,
+		                 "cannot store %s value in %s column %s.%s",
+		                 given, wanted, change->table->name,
+		                 column->name);
+		return ERR_CONSTRAINT;
+	}
+	return ERR_NONE;
+}
+
+static int check_expression(struct change *change, uint32_t number,
+                            struct err *err)
+{
+	struct table *table = change->table;
+	const struct table_definition *definition = &table->definition;
+	sqlite3_stmt *statement;
+	bool holds;
+	int rc = ERR_NONE;
+
+	if (!table->checks[number])
+		rc = row_expression_prepare(table,
+		                            definition->checks[number].sql,
+		                            &table->checks[number], err);
+	if (rc)
+		return rc;
+	statement = table->checks[number];
+	row_expression_bind(table, statement, change->values,
+	                    change->new_rowid);
+	if (sqlite3_step(statement) != SQLITE_ROW) {
+		rc = err_set(err, ERR_INVALID, "evaluate check of table",
+		             name_shorten(table->name).text, "%s",
+		             sqlite3_errmsg(table->connection->db));
+		sqlite3_reset(statement);
+		return rc;
+	}
+	holds = sqlite3_column_type(statement, 0) == SQLITE_NULL ||
+	        sqlite3_column_double(statement, 0) != 0;
+	sqlite3_reset(statement);
+	sqlite3_clear_bindings(statement);
+	if (holds)
+		return ERR_NONE;
+	return violated(change, SQLITE_CONSTRAINT_CHECK, "CHECK",
+	                definition->checks[number].name
+	                        ? definition->checks[number].name
+	                        : definition->checks[number].sql,
+	                err);
+}
+
+int change_check_values(struct change *change, struct err *err)
+{
+	int rc = check_not_null(change, err);
+
+	return rc || change->ignored ? rc : check_types(change, err);
+}
+
+/* --- rows beside it ------------------------------------------------------------ */
+
+/* Where no index has to be written before the row, the row's own insertion finds
+ * out whether the rowid is taken: one search less. */
+static bool tree_can_tell(const struct change *change)
+{
+	const struct table_definition *definition = &change->table->definition;
+
+	return !change->has_old && definition->index_count == 0 &&
+	       verdict(change, definition->rowid_conflict) == VERDICT_FAIL;
+}
+
+static int check_rowid(struct change *change, struct err *err)
+{
+	struct table *table = change->table;
+	const struct table_definition *definition = &table->definition;
+	struct span row;
+	uint8_t key[8];
+	bool found;
+	int rc;
+
+	if (change->has_old && change->old_rowid == change->new_rowid)
+		return ERR_NONE;
+	if (tree_can_tell(change)) {
+		change->rowid_unchecked = true;
+		return ERR_NONE;
+	}
+	btree_rowid_key(key, change->new_rowid);
+	rc = btree_get(&table->tree, span_of(key, 8), &table->scratch, &row,
+	               &found, err);
+	if (rc || !found)
+		return rc;
+	switch (verdict(change, definition->rowid_conflict)) {
+	case VERDICT_IGNORE:
+		change->ignored = true;
+		return ERR_NONE;
+	case VERDICT_REPLACE:
+		return replace_row(change, change->new_rowid, err);
+	default:
+		break;
+	}
+	return change_rowid_violated(change, err);
+}
+
+static bool any_null(const struct change *change,
+                     const struct index_definition *index)
+{
+	for (uint32_t i = 0; i < index->column_count; i++)
+		if (change->values[index->columns[i].column].type ==
+		            VALUE_NULL &&
+		    (int)index->columns[i].column !=
+		            change->table->definition.rowid_column)
+			return true;
+	return false;
+}
+
+/* The row that has the new row's values in this index. */
+static int find_conflict(struct change *change, uint32_t number, int64_t *rowid,
+                         bool *found, struct err *err)
+{
+	struct table *table = change->table;
+	struct table_index *index = &table->indexes[number];
+	struct key_buffer *key = &table->keys[number];
+	const int64_t *except = change->has_old ? &change->old_rowid : NULL;
+	struct span value;
+	bool unique;
+	int rc = index_key(index, change->values, change->new_rowid,
+	                   table->definition.rowid_column, key, &unique, err);
+
+	*found = false;
+	if (rc || (!unique && (!key->shortened ||
+	                       any_null(change, index->definition))))
+		return rc;
+	if (!unique)
+		return long_key_find(table, index, change->values,
+		                     change->new_rowid, key, except, rowid,
+		                     found, err);
+	rc = btree_get(&index->tree, key_bytes(key),
+	               &table->scratch, &value, found, err);
+	if (rc || !*found)
+		return rc;
+	*found = value.size == 8;
+	if (*found)
+		*rowid = btree_rowid_of(value.data);
+	if (*found && except && *rowid == *except)
+		*found = false;
+	return ERR_NONE;
+}
+
+static int check_index(struct change *change, uint32_t number, struct err *err)
+{
+	const struct table_index *index = &change->table->indexes[number];
+	int64_t rowid;
+	bool found;
+	int rc;
+
+	if (change_spares_index(change, index->definition))
+		return ERR_NONE;
+	rc = find_conflict(change, number, &rowid, &found, err);
+	if (rc || !found)
+		return rc;
+	switch (verdict(change, index->definition->conflict)) {
+	case VERDICT_IGNORE:
+		change->ignored = true;
+		return ERR_NONE;
+	case VERDICT_REPLACE:
+		return replace_row(change, rowid, err);
+	default:
+		return index_violated(change, index->definition, err);
+	}
+}
+
+/* As SQLite walks them: the index made last first, those that replace at the end. */
+static int check_indexes(struct change *change, bool replacing, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+	int rc = ERR_NONE;
+
+	for (uint32_t i = definition->index_count;
+	     !rc && !change->ignored && i-- > 0;) {
+		const struct index_definition *index = &definition->indexes[i];
+
+		if (index->kind == INDEX_TREE && index->unique &&
+		    (index->conflict == CONFLICT_REPLACE) == replacing)
+			rc = check_index(change, i, err);
+	}
+	return rc;
+}
+
+int change_check(struct change *change, struct err *err)
+{
+	const struct table_definition *definition = &change->table->definition;
+	int rc = change_check_values(change, err);
+
+	for (uint32_t i = 0; !rc && !change->ignored &&
+	                     i < definition->check_count; i++)
+		rc = check_expression(change, i, err);
+	if (!rc && !change->ignored)
+		rc = check_rowid(change, err);
+	if (!rc)
+		rc = check_indexes(change, false, err);
+	return rc ? rc : check_indexes(change, true, err);
+}
