@@ -107,6 +107,9 @@ struct os_methods {
 	 * Promises nothing: it makes a later sync shorter. NULL where there is
 	 * no such thing. */
 	void (*write_back)(struct os_file *file, uint64_t offset, uint64_t size);
+	/* The same without waiting: the device begins. NULL likewise. */
+	void (*write_back_begin)(struct os_file *file, uint64_t offset,
+	                         uint64_t size);
 	int (*size)(struct os_file *file, uint64_t *bytes, struct err *err);
 	int (*truncate)(struct os_file *file, uint64_t bytes, struct err *err);
 	/* Space for [offset, offset+size) is there afterwards, and the file at

@@ -599,6 +599,13 @@ static void posix_write_back(struct os_file *file, uint64_t offset,
 	                SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
 }
 
+static void posix_write_back_begin(struct os_file *file, uint64_t offset,
+                                   uint64_t size)
+{
+	sync_file_range(descriptor_of(file), (off64_t)offset, (off64_t)size,
+	                SYNC_FILE_RANGE_WRITE);
+}
+
 static int posix_size(struct os_file *file, uint64_t *bytes, struct err *err)
 {
 	struct stat info;
@@ -993,6 +1000,7 @@ static const struct os_methods methods = {
 	.write = posix_write,
 	.sync = posix_sync,
 	.write_back = posix_write_back,
+	.write_back_begin = posix_write_back_begin,
 	.size = posix_size,
 	.truncate = posix_truncate,
 	.allocate = posix_allocate,

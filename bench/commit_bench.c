@@ -23,7 +23,7 @@
 
 #include "bench/side.h"
 
-enum { ROUNDS_MAX = 64, WRITERS_MAX = 64, ROWS = 10000 };
+enum { ROUNDS_MAX = 1024, WRITERS_MAX = 64, ROWS = 10000 };
 
 extern char **environ;
 

@@ -256,6 +256,7 @@ static int page_rewrite(struct store *store, const struct page_table *old,
 	uint32_t page_no = changes[0].file_id / CATALOG_PAGE_ENTRIES;
 	uint8_t page[PLACE_SIZE] __attribute__((aligned(16)));
 	const uint8_t *old_page;
+	const void *bytes = page;
 	struct page_ref ref;
 	int rc = catalog_page(store, old, page_no, &ref, &old_page, err);
 
@@ -284,7 +285,8 @@ static int page_rewrite(struct store *store, const struct page_table *old,
 	ref.checksum = page_file_checksum(STORE_CATALOG_FILE_ID, page_no, birth,
 	                                  page, PLACE_SIZE);
 	*change = (struct page_change){ .page_no = page_no, .ref = ref };
-	return page_file_write(store->catalog_file, &ref, page, err);
+	return page_table_sink_write(sink, store->catalog_file, &ref, &bytes, 1,
+	                             err);
 }
 
 int store_catalog_apply(struct store *store, const struct page_table *old,

@@ -4,7 +4,9 @@
  * In this order: places are taken and page images written (page cache, no sync);
  * page tables and catalog pages are written to new places; the record is appended;
  * the snapshot is published; superseded places that nobody retains are given back;
- * the writer lock is released; the log is awaited as far as the caller asks.
+ * the writer lock is released; the log is awaited as far as the caller asks. Who
+ * will wait for the disk alone appends the record first and writes while the device
+ * works (late.c): a one-row commit then takes 12 to 16 us less of 120.
  *
  * (C1) Until the record is whole nothing has happened: every place taken here is
  *      given back on failure, and the edits stay.
@@ -12,6 +14,8 @@
  *      writer's death in between costs at most some caution.
  * (C3) Superseded places are judged after publishing, when no reader can pin the
  *      snapshot before any more (rule 4).
+ * (C4) Behind the record nothing fails but a write put off; then the record is
+ *      replayed, as if this writer had died.
  */
 #include "vfs/record_format.h"
 #include "vfs/store_private.h"
@@ -137,6 +141,15 @@ static int sink_superseded(void *context, uint32_t place, uint32_t units,
 	                       err);
 }
 
+static int sink_write(void *context, struct page_file *file,
+                      const struct page_ref *refs, const void *const *bytes,
+                      size_t count, struct err *err)
+{
+	struct commit *commit = context;
+
+	return store_late_pages(commit->view, file, refs, bytes, count, err);
+}
+
 static void give_taken_back(struct store_view *view)
 {
 	struct err err;
@@ -192,7 +205,9 @@ static int write_image(struct commit *commit, const struct edit *edit,
 		return rc;
 	ref->checksum = page_file_checksum(file->file_id, edit->page_no,
 	                                   ref->birth, image, ref->length);
-	return page_file_write(file->file, ref, image, err);
+	if (use == SPACE_PLACED)
+		return page_file_write(file->file, ref, image, err);
+	return store_late_image(commit->view, file->file, ref, image, err);
 }
 
 static int note(struct commit *commit, const struct edit *edit, uint32_t place,
@@ -396,6 +411,7 @@ static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
 	struct page_table table = file->table, new_table;
 	struct page_table_sink sink = { .take = sink_take,
 	                                .superseded = sink_superseded,
+	                                .write = sink_write,
 	                                .context = commit };
 	struct edit *last = edits[count - 1];
 	uint32_t changes = 0, pages = count;
@@ -553,6 +569,7 @@ static int prepare(struct commit *commit, struct store_root *root,
 	                           .entries = few_entries };
 	struct page_table_sink sink = { .take = sink_take,
 	                                .superseded = sink_superseded,
+	                                .write = sink_write,
 	                                .context = commit };
 	struct span payload;
 	uint32_t count, files = 0;
@@ -663,8 +680,9 @@ static void remove_uncommitted_files(struct store_view *view)
 	}
 }
 
-static int finish(const struct commit *commit, const struct store_root *root,
-                  bool *checkpoint, struct err *err)
+/* Publishes, unless a replay has. */
+static void finish(const struct commit *commit, const struct store_root *root,
+                   bool replayed, bool *checkpoint)
 {
 	struct store_view *view = commit->view;
 	struct store *store = view->store;
@@ -672,14 +690,17 @@ static int finish(const struct commit *commit, const struct store_root *root,
 	struct err ignored;
 
 	*checkpoint = false;
-	store_publish(store, root);
+	if (!replayed)
+		store_publish(store, root);
 	atomic_fetch_add_explicit(&store->shm.head->commits, 1,
 	                          memory_order_relaxed);
 	atomic_fetch_add_explicit(&store->shm.head->log_bytes,
 	                          view->record_size, memory_order_relaxed);
 	store_slot_move(view, root);
-	store_retained_update(store, root, &previous, &ignored);
-	give_superseded_back(view, root);
+	if (!replayed) {
+		store_retained_update(store, root, &previous, &ignored);
+		give_superseded_back(view, root);
+	}
 	remove_uncommitted_files(view);
 	disown_spilled(view);
 	if (view->drops || commit->releases)
@@ -688,8 +709,23 @@ static int finish(const struct commit *commit, const struct store_root *root,
 		                   (commit->releases ? RELEASE_PLACES : 0));
 	if (view->drops || commit->releases_now || store_checkpoint_due(store))
 		store_checkpoint_enter(store, root, checkpoint, &ignored);
-	(void)err;
-	return ERR_NONE;
+}
+
+/* (C4) *replayed: the pages are written and published already. */
+static int write_late(struct store_view *view, struct store_root *root,
+                      bool *replayed, struct err *err)
+{
+	struct err reason;
+
+	*replayed = false;
+	if (!view->late.count)
+		return ERR_NONE;
+	wal_sync_begin(view->store->wal);
+	if (!store_late_write(view, &reason))
+		return ERR_NONE;
+	view->superseded.count = view->taken.count = 0;
+	*replayed = true;
+	return store_writer_redo(view->store, root, err);
 }
 
 static void leave(struct store_view *view)
@@ -707,7 +743,9 @@ int store_view_commit(struct store_view *view,
 	struct store *store = view->store;
 	struct commit commit = { .view = view, .txid = view->root.txid + 1 };
 	struct store_root root = view->root;
-	bool nothing, checkpoint, drops = view->drops;
+	bool nothing, checkpoint, replayed, drops = view->drops;
+	bool now = durability == STORE_DURABLE_NOW &&
+	           !PLANTED(store->environment, PLANT_ACK_WITHOUT_SYNC);
 	struct err ignored;
 	uint32_t orders;
 	int rc;
@@ -719,6 +757,7 @@ int store_view_commit(struct store_view *view,
 		rc = store_poisoned(store, err);
 	if (!rc) {
 		store_sqlite_forget_freed(view);
+		store_late_begin(view, now && wal_sync_is_lone(store->wal));
 		rc = prepare(&commit, &root, &nothing, err);
 	}
 	if (rc) {
@@ -731,11 +770,16 @@ int store_view_commit(struct store_view *view,
 		leave(view);
 		return ERR_NONE;
 	}
-	finish(&commit, &root, &checkpoint, err);
+	rc = write_late(view, &root, &replayed, err);
+	if (rc) {
+		disown_spilled(view);
+		leave(view);
+		return rc;
+	}
+	finish(&commit, &root, replayed, &checkpoint);
 	view->root = root;
 	leave(view);
-	if (durability == STORE_DURABLE_NOW &&
-	    !PLANTED(store->environment, PLANT_ACK_WITHOUT_SYNC)) {
+	if (now) {
 		rc = wal_sync(store->wal, root.lsn, err);
 		if (rc)
 			store_poison(store);

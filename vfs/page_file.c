@@ -394,8 +394,8 @@ void page_file_prefetch(struct page_file *file, const struct page_ref *ref)
 
 /* --- writing -------------------------------------------------------------- */
 
-static int check_write(struct page_file *file, const struct page_ref *ref,
-                       struct err *err)
+int page_file_write_ready(struct page_file *file, const struct page_ref *ref,
+                          struct err *err)
 {
 	int rc;
 
@@ -444,7 +444,7 @@ static int write_run(struct page_file *file, const struct page_ref *refs,
 	int rc;
 
 	for (size_t i = 0; i < count; i++) {
-		rc = check_write(file, &refs[i], err);
+		rc = page_file_write_ready(file, &refs[i], err);
 		if (rc)
 			return rc;
 		spans[i] = span_of(bytes[i], refs[i].length);

@@ -77,6 +77,11 @@ uint64_t page_file_checksum(uint32_t file_id, uint64_t tag, uint64_t birth,
 int page_file_write(struct page_file *file, const struct page_ref *ref,
                     const void *bytes, struct err *err);
 
+/* Whether page_file_write() of that reference has all it needs from us, so that
+ * only the system can make it fail. */
+int page_file_write_ready(struct page_file *file, const struct page_ref *ref,
+                          struct err *err);
+
 /* Writes `count` images in the order given; neighbours whose places adjoin go to
  * the system in one call. After an error any of them may be written. */
 int page_file_write_many(struct page_file *file, const struct page_ref *refs,

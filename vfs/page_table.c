@@ -354,8 +354,9 @@ static uint8_t *buffer_of(struct rebuild *r, uint32_t level)
 
 static int flush(struct rebuild *r)
 {
-	int rc = page_file_write_many(r->file, r->waiting, r->waiting_bytes,
-	                              r->waiting_count, r->err);
+	int rc = page_table_sink_write(r->sink, r->file, r->waiting,
+	                               r->waiting_bytes, r->waiting_count,
+	                               r->err);
 
 	r->waiting_count = 0;
 	r->waiting_levels = 0;

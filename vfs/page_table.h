@@ -34,7 +34,24 @@ struct page_table_sink {
 	int (*superseded)(void *context, uint32_t place, uint32_t units,
 	                  uint64_t birth, struct err *err);
 	void *context;
+	/* Writes new map pages, as page_file_write_many() does; that itself when
+	 * NULL. `bytes` are borrowed during the call. */
+	int (*write)(void *context, struct page_file *file,
+	             const struct page_ref *refs, const void *const *bytes,
+	             size_t count, struct err *err);
 };
+
+/* Through `write`, or at once. */
+static inline int page_table_sink_write(const struct page_table_sink *sink,
+                                        struct page_file *file,
+                                        const struct page_ref *refs,
+                                        const void *const *bytes, size_t count,
+                                        struct err *err)
+{
+	return sink->write
+	               ? sink->write(sink->context, file, refs, bytes, count, err)
+	               : page_file_write_many(file, refs, bytes, count, err);
+}
 
 /* Makes the table that differs from `old` by `changes` (sorted by page_no, each
  * once), writing new map pages with birth `birth`. Grows the depth as needed and

@@ -351,6 +351,24 @@ int store_writer_entered(struct store *store, bool died, struct err *err)
 	return store_log_start(store, err);
 }
 
+int store_writer_redo(struct store *store, struct store_root *root,
+                      struct err *err)
+{
+	struct err reason;
+	int rc;
+
+	atomic_store(&store->shm.head->takeover, 1);
+	rc = store_writer_entered(store, false, &reason);
+	/* What this process noted about places no longer fits: once more. */
+	atomic_store(&store->shm.head->takeover, 1);
+	if (rc)
+		return err_set(err, ERR_OUTCOME, "commit", store->path,
+		               "it is in the log, but its pages could not be written "
+		               "(%s); the next writer will try again", reason.text);
+	store_newest_root(store, root);
+	return ERR_NONE;
+}
+
 void store_poison(struct store *store)
 {
 	atomic_store(&store->shm.head->poisoned, 1);

@@ -167,6 +167,18 @@ struct taken_list {
 	uint32_t count, room;
 };
 
+enum { LATE_MAX = 16 };
+
+/* What a commit writes behind its record (late.c). */
+struct store_late {
+	bool on;
+	uint32_t count, copy_count;
+	struct page_file *files[LATE_MAX];
+	struct page_ref refs[LATE_MAX];
+	const void *bytes[LATE_MAX];
+	uint8_t *copies; /* made at first need */
+};
+
 enum { BORROW_CACHE = 128 };
 
 struct view_file {
@@ -230,6 +242,7 @@ struct store_view {
 	bool drops;              /* a file was dropped                          */
 	uint8_t *record;         /* the log record being built                  */
 	size_t record_size, record_room;
+	struct store_late late;
 };
 
 /* --- shm.c ----------------------------------------------------------------------- */
@@ -475,6 +488,21 @@ void store_sqlite_forget_freed(struct store_view *view);
 int store_sqlite_forget_free(struct store_view *view, uint32_t pages,
                              uint32_t *forgotten, struct err *err);
 
+/* --- late.c: images written behind their record ----------------------------------- */
+
+/* Begins a commit; not `on`: everything is written at once. */
+void store_late_begin(struct store_view *view, bool on);
+/* An image that stays until store_late_write(). */
+int store_late_image(struct store_view *view, struct page_file *file,
+                     const struct page_ref *ref, const void *image,
+                     struct err *err);
+/* Pages of PLACE_SIZE, borrowed during the call. */
+int store_late_pages(struct store_view *view, struct page_file *file,
+                     const struct page_ref *refs, const void *const *bytes,
+                     size_t count, struct err *err);
+/* Writes what was put off. */
+int store_late_write(struct store_view *view, struct err *err);
+
 /* --- commit.c, spill.c, mark.c ------------------------------------------------------------------ */
 
 int store_spill(struct store_view *view, size_t keep_bytes, struct err *err);
@@ -514,6 +542,11 @@ int store_recover(struct store *store, bool suspect, struct err *err);
 int store_create_files(struct store *store, struct err *err);
 /* What a new writer does first when shared memory says so. */
 int store_writer_entered(struct store *store, bool died, struct err *err);
+/* For a writer whose record is whole and whose pages could not be written: makes
+ * them from the record, publishes; *root is that snapshot. When that fails too, the
+ * next writer does it. */
+int store_writer_redo(struct store *store, struct store_root *root,
+                      struct err *err);
 int store_log_start(struct store *store, struct err *err);
 void store_poison(struct store *store);
 int store_poisoned(const struct store *store, struct err *err);

@@ -73,6 +73,7 @@ static void memory_free(struct store_view *view)
 	heap_free(heap, view->taken.items);
 	heap_free(heap, view->superseded.items);
 	heap_free(heap, view->record);
+	heap_free(heap, view->late.copies);
 }
 
 void store_view_close(struct store_view *view)

@@ -189,6 +189,36 @@ static int lead(struct wal *wal, struct err *err)
 	return rc;
 }
 
+/* Beginning early */
+
+bool wal_sync_is_lone(const struct wal *wal)
+{
+	const struct wal_shared *shared = wal->shared;
+
+	return atomic_load_explicit(&shared->gather_active,
+	                            memory_order_relaxed) <= 1 &&
+	       atomic_load_explicit(&shared->sync_waiters,
+	                            memory_order_relaxed) == 0;
+}
+
+void wal_sync_begin(struct wal *wal)
+{
+	struct os_file *file = wal->append.file;
+	const struct os_methods *os = wal->dir->os->methods;
+	struct wal_position position;
+	uint64_t from = atomic_load(&wal->shared->durable);
+
+	wal_position_read(wal->shared, &position);
+	if (from < position.segment_first)
+		from = position.segment_first;
+	if (!os->write_back_begin || from >= position.appended)
+		return;
+	assert(file && wal->append.no == position.segment_no);
+	os->write_back_begin(file, wal_segment_offset(position.segment_first,
+	                                              from),
+	                     position.appended - from);
+}
+
 /* Waiting */
 
 static void finish(struct wal *wal, uint64_t token)

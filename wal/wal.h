@@ -165,6 +165,12 @@ int wal_scan_tail(struct wal *wal, wal_record_fn *each, void *context,
  * `failed` is set for good, unless it could not even begin). */
 int wal_sync(struct wal *wal, uint64_t lsn, struct err *err);
 
+/* Whether a wal_sync() now would most likely be the only one. */
+bool wal_sync_is_lone(const struct wal *wal);
+/* For the owner of the writer lock who has just appended and will soon call
+ * wal_sync(): lets the device begin to write. Promises nothing, never fails. */
+void wal_sync_begin(struct wal *wal);
+
 /* Makes the next segment ready when the current one is more than half full;
  * one comparison otherwise. Called by committers after they released the
  * writer lock. An error is not the commit's: the next one tries again. */
