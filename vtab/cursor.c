@@ -11,6 +11,7 @@
  * each table, so that a lookup by key allocates nothing.
  */
 #include "vtab/cursor.h"
+#include "vtab/vector_number.h"
 
 static int result(struct table_cursor *cursor, int rc, const struct err *err)
 {

@@ -132,16 +132,7 @@ int table_each(struct connection *connection, const char *schema,
                struct err *err);
 /* check.c */
 int check_register(struct connection *connection);
-/* vector_functions.c: elements of vectors as numbers, and the subtypes that tell what
- * a blob's elements are (sqlite-vec's; false: it does not say). */
-const char *vector_element_name(enum hnsw_element element);
-unsigned vector_subtype(enum hnsw_element element);
-bool vector_subtype_element(unsigned subtype, enum hnsw_element *element);
-float vector_number(enum hnsw_element element, const uint8_t *bytes, uint32_t i);
-bool vector_number_fits(enum hnsw_element element, float number);
-/* Into bytes that were zero. */
-void vector_number_store(enum hnsw_element element, uint8_t *bytes, uint32_t i,
-                         float number);
+/* vector_functions.c */
 int vector_functions_register(struct connection *connection);
 /* describe.c */
 int describe_register(struct connection *connection);

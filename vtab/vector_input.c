@@ -5,22 +5,12 @@
  * cannot be a vector of the column is refused with the number expected and given.
  */
 #include "vtab/table.h"
+#include "vtab/vector_number.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "hnsw/vector.h"
-
-static int refuse(const struct column_definition *column, struct err *err,
-                  const char *what, uint64_t given)
-{
-	return err_set(err, ERR_INVALID, "take vector for column", column->name,
-	               "%s (%u dimensions expected, %llu given)", what,
-	               column->dimensions, (unsigned long long)given);
-}
 
 static int check_finite(const struct column_definition *column,
                         const float *numbers, struct err *err)
@@ -55,61 +45,25 @@ static int check_direction(const struct column_definition *column,
 	               column->dimensions);
 }
 
-static const char *skip_space(const char *at)
+static int take_text(const struct column_definition *column, const char *text,
+                     float *numbers, struct err *err)
 {
-	while (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')
-		at++;
-	return at;
-}
+	uint64_t count;
 
-/* A JSON number begins with a digit or a minus; strtof takes more than that. */
-static bool number_at(const char *at, float *number, const char **end)
-{
-	const char *digit = *at == '-' ? at + 1 : at;
-	char *stop;
-
-	if (!isdigit((unsigned char)*digit) ||
-	    (digit[0] == '0' && (digit[1] == 'x' || digit[1] == 'X')))
-		return false;
-	*number = strtof(at, &stop);
-	*end = stop;
-	return stop != at;
-}
-
-static int parse_text(const struct column_definition *column, const char *text,
-                      float *numbers, struct err *err)
-{
-	const char *at = skip_space(text);
-	uint64_t count = 0;
-	float number;
-
-	if (*at != '[')
-		goto bad;
-	at = skip_space(at + 1);
-	while (*at != ']') {
-		if (!number_at(at, &number, &at))
-			goto bad;
-		if (count < column->dimensions)
-			numbers[count] = number;
-		count++;
-		at = skip_space(at);
-		if (*at == ',') {
-			at = skip_space(at + 1);
-			if (*at == ']')
-				goto bad;
-		} else if (*at != ']') {
-			goto bad;
-		}
-	}
-	if (*skip_space(at + 1))
-		goto bad;
+	if (!text)
+		return err_set(err, ERR_NOMEM, "take vector for column",
+		               column->name, "no memory");
+	if (!vector_json_read(text, numbers, column->dimensions, &count))
+		return err_set(err, ERR_INVALID, "take vector for column",
+		               column->name,
+		               "the text is not a JSON array of numbers: '%.40s'",
+		               text);
 	if (count != column->dimensions)
-		return refuse(column, err, "the wrong number of elements", count);
+		return err_set(err, ERR_INVALID, "take vector for column",
+		               column->name,
+		               "the wrong number of elements (%u dimensions expected, %llu given)",
+		               column->dimensions, (unsigned long long)count);
 	return ERR_NONE;
-
-bad:
-	return err_set(err, ERR_INVALID, "take vector for column", column->name,
-	               "the text is not a JSON array of numbers: '%.40s'", text);
 }
 
 /* Numbers become elements of the column. */
@@ -193,8 +147,8 @@ int vector_take(const struct column_definition *column, enum hnsw_metric metric,
 		return err_set(err, ERR_NOMEM, "take vector for column",
 		               column->name, "no memory");
 	if (sqlite3_value_type(from) == SQLITE_TEXT) {
-		rc = parse_text(column, (const char *)sqlite3_value_text(from),
-		                numbers, err);
+		rc = take_text(column, (const char *)sqlite3_value_text(from),
+		               numbers, err);
 		if (!rc)
 			rc = take_numbers(column, numbers, bytes, err);
 	} else {
