@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/breath.h"
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/pager.h"
@@ -39,6 +40,7 @@ struct btree {
 	uint64_t root_epoch, root_edits;
 	uint32_t root_page_no, leaf_count; /* entries of a leaf, about */
 	uint8_t height;
+	struct breath *breath; /* what btree_verify() takes, or NULL */
 };
 
 /* Writes an empty tree into a fresh file. */

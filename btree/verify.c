@@ -83,6 +83,8 @@ static bool page_is_new(struct verify *verify, uint32_t page_no)
 	struct err err;
 	uint8_t *seen;
 
+	if (read_failed(verify, breathe(verify->tree->breath, &err), &err))
+		return false;
 	while (size < wanted)
 		size *= 2;
 	if (size > verify->seen_size) {

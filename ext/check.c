@@ -24,13 +24,18 @@ static int check_schema(void *context, const char *schema, struct err *err)
 	struct check *check = context;
 	sqlite3_stmt *reading = NULL;
 	struct store_view *view;
+	struct vfs_breath breath;
 	int rc = ext_read_begin(check->db, schema, &reading, &view, err);
 
 	if (rc)
 		return rc;
+	vfs_breath_init(&breath, check->db, vfs_environment_find()->os);
+	store_view_breathe(view, &breath.base);
 	if (!check->table)
 		rc = store_check(view, check->level, check->problem,
 		                 check->context, err);
+	store_view_breathe(view, NULL);
+	vfs_breath_end(&breath);
 	/* Pages that are not what was written are not looked into. */
 	if (!rc)
 		rc = vtab_check(check->db, schema, check->table, check->level,

@@ -71,9 +71,30 @@ static void last_error(sqlite3_context *context, int count,
 	sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
 }
 
+enum { CHECKPOINT_WAIT_US = 30000000, WAIT_SLICE_US = 100000 };
+
+/* Waits for the checkpoint of others and for the writer; breathing. */
+static int checkpoint_run(sqlite3 *db, struct os *os, struct store *store,
+                          bool *done, struct err *err)
+{
+	uint64_t ends = os->methods->monotonic_us(os) + CHECKPOINT_WAIT_US;
+	struct vfs_breath breath;
+	int rc;
+
+	vfs_breath_init(&breath, db, os);
+	do {
+		rc = store_checkpoint_within(store, WAIT_SLICE_US, done, err);
+		if (!rc && !*done)
+			rc = breathe_deeply(&breath.base, err);
+	} while (!rc && !*done && os->methods->monotonic_us(os) < ends);
+	vfs_breath_end(&breath);
+	return rc;
+}
+
 static void checkpoint(sqlite3_context *context, int count,
                        sqlite3_value **arguments)
 {
+	struct vfs_environment *environment = environment_of(context);
 	sqlite3 *db = sqlite3_context_db_handle(context);
 	char schema[EXT_SCHEMA_SIZE];
 	struct store_view *view;
@@ -93,8 +114,8 @@ static void checkpoint(sqlite3_context *context, int count,
 		vfs_result_error(context, &err);
 		return;
 	}
-	if (store_checkpoint(store, &done, &err)) {
-		vfs_report(environment_of(context), &err);
+	if (checkpoint_run(db, environment->os, store, &done, &err)) {
+		vfs_report(environment, &err);
 		vfs_result_error(context, &err);
 		return;
 	}
@@ -107,21 +128,31 @@ enum { VACUUM_STEP_PAGES = 256, VACUUM_WAIT_US = 5000000 };
 
 struct vacuum {
 	sqlite3 *db;
+	struct os *os;
 	struct store *store;
-	sqlite3_stmt *breath; /* stepping it lets an interrupt in */
+	struct vfs_breath breath;
 	uint64_t left, done;  /* pages */
 };
 
-static int breathe(struct vacuum *vacuum, struct err *err)
+/* One step, waiting for the writer lock in slices, with a breath in each. */
+static int vacuum_step(struct vacuum *vacuum, uint32_t *moved, struct err *err)
 {
-	int rc = sqlite3_step(vacuum->breath);
+	uint64_t ends = vacuum->os->methods->monotonic_us(vacuum->os) +
+	                VACUUM_WAIT_US;
+	uint32_t pages = VACUUM_STEP_PAGES;
+	int rc;
 
-	sqlite3_reset(vacuum->breath);
-	if (rc == SQLITE_ROW)
-		return ERR_NONE;
-	return err_set(err, rc == SQLITE_INTERRUPT ? ERR_INTERRUPT : ERR_IO,
-	               "vacuum", store_path(vacuum->store), "%s",
-	               sqlite3_errmsg(vacuum->db));
+	if (pages > vacuum->left)
+		pages = (uint32_t)vacuum->left;
+	do {
+		rc = breathe_deeply(&vacuum->breath.base, err);
+		if (rc)
+			return rc;
+		rc = store_vacuum(vacuum->store, pages, WAIT_SLICE_US, moved,
+		                  err);
+	} while (rc == ERR_BUSY &&
+	         vacuum->os->methods->monotonic_us(vacuum->os) < ends);
+	return rc;
 }
 
 /* Places that were left become free when a checkpoint no longer needs them. */
@@ -145,14 +176,9 @@ static int vacuum_run(struct vacuum *vacuum, struct err *err)
 	int rc = ERR_NONE;
 
 	while (!rc && vacuum->left) {
-		uint32_t pages = VACUUM_STEP_PAGES, moved = 0;
+		uint32_t moved = 0;
 
-		if (pages > vacuum->left)
-			pages = (uint32_t)vacuum->left;
-		rc = breathe(vacuum, err);
-		if (!rc)
-			rc = store_vacuum(vacuum->store, pages, VACUUM_WAIT_US,
-			                  &moved, err);
+		rc = vacuum_step(vacuum, &moved, err);
 		vacuum->left -= moved;
 		vacuum->done += moved;
 		if (!rc && !moved) {
@@ -190,23 +216,22 @@ static int vacuum_start(struct vacuum *vacuum, int count,
 	    store_view_writing(view))
 		return err_set(err, ERR_LOCKED, "vacuum", schema,
 		               "this connection has a write transaction open");
-	if (sqlite3_prepare_v2(vacuum->db, "SELECT 1", -1, &vacuum->breath,
-	                       NULL))
-		return err_set(err, ERR_NOMEM, "vacuum", schema, "%s",
-		               sqlite3_errmsg(vacuum->db));
 	return ERR_NONE;
 }
 
 static void vacuum(sqlite3_context *context, int count,
                    sqlite3_value **arguments)
 {
-	struct vacuum vacuum = { .db = sqlite3_context_db_handle(context) };
+	struct vacuum vacuum = { .db = sqlite3_context_db_handle(context),
+		                 .os = environment_of(context)->os };
 	struct err err;
-	int rc = vacuum_start(&vacuum, count, arguments, &err);
+	int rc;
 
+	vfs_breath_init(&vacuum.breath, vacuum.db, vacuum.os);
+	rc = vacuum_start(&vacuum, count, arguments, &err);
 	if (!rc)
 		rc = vacuum_run(&vacuum, &err);
-	sqlite3_finalize(vacuum.breath);
+	vfs_breath_end(&vacuum.breath);
 	if (rc) {
 		vfs_report(environment_of(context), &err);
 		vfs_result_error(context, &err);

@@ -295,6 +295,11 @@ static void forget(struct hnsw *graph)
 	graph->quantiser[1].loaded = false;
 }
 
+void hnsw_breathe(struct hnsw *graph, struct breath *breath)
+{
+	graph->breath = breath;
+}
+
 int graph_begin(struct hnsw *graph, struct err *err)
 {
 	const uint8_t *bytes;

@@ -122,6 +122,8 @@ struct hnsw {
 	size_t candidate_room;
 	uint8_t *repair_scratch; /* of deleting */
 	struct hnsw_search *spare_search; /* the last one, to be used again */
+	struct breath *breath;    /* its user's, or NULL                  */
+	struct breath *searching; /* the same while a search runs         */
 };
 
 /* --- operations --------------------------------------------------------------------- */

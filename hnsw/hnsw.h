@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/breath.h"
 #include "base/bytes.h"
 #include "base/cpu.h"
 #include "base/err.h"
@@ -76,6 +77,10 @@ int hnsw_rowid_set(struct hnsw *graph, uint32_t node, int64_t rowid,
  * the next call. ERR_CORRUPT when the node does not exist. */
 int hnsw_vector(struct hnsw *graph, uint32_t node, struct span *vector,
                 int64_t *rowid, struct err *err);
+
+/* What searches and checks that may be long take breaths with, from then on; NULL:
+ * they are never ended. A search so ended gave nothing and changed nothing. */
+void hnsw_breathe(struct hnsw *graph, struct breath *breath);
 
 /*
  * Search, incremental: results come nearest first (by exact distance of the

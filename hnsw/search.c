@@ -265,6 +265,8 @@ static int equal_results(struct hnsw_search *search, uint32_t node, size_t most,
 				rc = batch_push(search, found, err);
 		}
 		if (!rc)
+			rc = breathe(graph->searching, err);
+		if (!rc)
 			rc = twins_next(graph, node, TWINS_EQUAL, &node, err);
 	} while (!rc && node != NO_NODE);
 	return rc;
@@ -368,8 +370,10 @@ static int pool_results(struct hnsw_search *search, struct err *err)
 			break;
 
 		ahead_prefetch(search->graph, i);
-		rc = equal_results(search, pool_node(pool->keys[i]), most, &cut,
-		                   err);
+		rc = breathe(search->graph->searching, err);
+		if (!rc)
+			rc = equal_results(search, pool_node(pool->keys[i]),
+			                   most, &cut, err);
 		equal = search->batch_count - before;
 		if (!rc && (search->k || !cut))
 			rc = near_results(search, pool_node(pool->keys[i]), err);
@@ -486,8 +490,11 @@ static int run_scan(struct hnsw_search *search, struct err *err)
 	if (limit > graph->state.count)
 		limit = graph->state.count;
 	rc = batch_room(search, limit, err);
-	for (node = 0; !rc && node < graph->state.high_water; node++)
+	for (node = 0; !rc && node < graph->state.high_water; node++) {
 		rc = scan_one(search, node, limit, err);
+		if (!rc)
+			rc = breathe(graph->searching, err);
+	}
 	if (!rc && search->batch_count < search->width)
 		search->complete = true;
 	search->batch_sure = search->batch_count;
@@ -584,6 +591,7 @@ static int run(struct hnsw_search *search, struct err *err)
 		return ERR_NONE;
 	returned_sort(search);
 	rc = score_from_vector(graph, &graph->query, search->vector, err);
+	graph->searching = graph->breath;
 	while (!rc) {
 		rc = run_once(search, err);
 		if (search->complete ||
@@ -591,6 +599,7 @@ static int run(struct hnsw_search *search, struct err *err)
 			break;
 		widen(search);
 	}
+	graph->searching = NULL;
 	return rc;
 }
 

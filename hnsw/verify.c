@@ -83,7 +83,9 @@ static int levels_read(struct check *check,
 		uint8_t level;
 
 		check->levels[node] = NODE_FREE;
-		rc = graph_block(graph, node, &block, err);
+		rc = breathe(graph->breath, err);
+		if (!rc)
+			rc = graph_block(graph, node, &block, err);
 		if (rc)
 			return rc;
 		level = block[NODE_LEVEL_AT];
@@ -279,6 +281,8 @@ static int level_check(struct check *check, uint32_t level, struct err *err)
 		if (!is_on_level(check, node, level))
 			continue;
 		rc = absorb(check, links_check(check, level, node, err), err);
+		if (!rc)
+			rc = breathe(check->graph->breath, err);
 		if (rc)
 			return rc;
 	}
@@ -327,6 +331,8 @@ static int reach_check(struct check *check, struct err *err)
 	for (at = 0; at < count; at++) {
 		rc = absorb(check, reach_from(check, queue[at], queue, &count,
 		                              err), err);
+		if (!rc)
+			rc = breathe(check->graph->breath, err);
 		if (rc)
 			return rc;
 	}
@@ -411,6 +417,8 @@ static int twins_check(struct check *check, struct err *err)
 			continue;
 		rc = absorb(check, chains_check(check, node, &chained, err),
 		            err);
+		if (!rc)
+			rc = breathe(check->graph->breath, err);
 		if (rc)
 			return rc;
 	}
@@ -462,6 +470,8 @@ static int payloads_check(struct check *check, struct err *err)
 		if (check->levels[node] == NODE_FREE)
 			continue;
 		rc = absorb(check, payload_check(check, node, err), err);
+		if (!rc)
+			rc = breathe(check->graph->breath, err);
 		if (rc)
 			return rc;
 	}

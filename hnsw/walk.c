@@ -215,7 +215,9 @@ int walk_level(struct hnsw *graph, const struct score_query *query,
 	visited_add(&graph->visited, start.node);
 	pool_add(&graph->pool, pool_key(start.node, start.distance));
 	while (any) {
-		rc = next_gather(graph, level, &batch, &any, err);
+		rc = breathe(graph->searching, err);
+		if (!rc)
+			rc = next_gather(graph, level, &batch, &any, err);
 		if (!rc)
 			rc = score_batch_run(graph, query, &batch, err);
 		if (rc)

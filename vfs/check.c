@@ -24,6 +24,7 @@ struct checking {
 	uint64_t capacity;
 	uint32_t pages, free_pages;
 	uint64_t page_count; /* numbers below it are in use or free */
+	struct breath *breath;
 };
 
 static void report(struct checking *checking, const struct err *err)
@@ -80,8 +81,10 @@ static int visit(void *context, uint32_t level, uint64_t index,
 	struct checking *checking = context;
 	const uint8_t *bytes;
 	struct err why;
+	int rc = breathe(checking->breath, err);
 
-	(void)err;
+	if (rc)
+		return rc;
 	if (level == 0 && index >= checking->page_count)
 		say(checking, index, "is beyond the number of pages:",
 		    checking->page_count);
@@ -216,6 +219,11 @@ static void check_superblocks(struct checking *checking)
 	}
 }
 
+void store_view_breathe(struct store_view *view, struct breath *breath)
+{
+	view->breath = breath;
+}
+
 int store_check(struct store_view *view, int level,
                 void (*problem)(void *context, const char *sentence),
                 void *context, struct err *err)
@@ -224,6 +232,7 @@ int store_check(struct store_view *view, int level,
 	struct checking checking = {
 		.store = store, .root = &view->root, .level = level,
 		.problem = problem, .context = context,
+		.breath = view->breath,
 	};
 	int rc;
 

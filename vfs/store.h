@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/breath.h"
 #include "base/err.h"
 #include "base/heap.h"
 #include "base/os.h"
@@ -245,6 +246,9 @@ int store_vacuum(struct store *store, uint32_t pages, uint64_t timeout_us,
 void store_configure(struct store *store, uint32_t cache_kb,
                      uint32_t checkpoint_mb);
 void store_configure_checkpoint_s(struct store *store, uint32_t seconds);
+
+/* What store_check() takes breaths with; NULL: it goes on to its end. */
+void store_view_breathe(struct store_view *view, struct breath *breath);
 
 /* Checks what the store itself knows: superblocks, catalog, page tables, every
  * page's checksum, places reachable once or free. level 0: structures; 1: also

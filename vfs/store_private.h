@@ -214,6 +214,7 @@ struct store_view {
 	struct store_root root;  /* the snapshot                                */
 	uint64_t epoch;
 	uint64_t claim;          /* of the writer lock; 0 = none                */
+	struct breath *breath;   /* of a check                                  */
 	uint64_t write_ticket;   /* of a wait for the writer lock that was in vain */
 	uint64_t ended_txid;     /* of the last snapshot, for keeping the epoch */
 	struct view_file *files;

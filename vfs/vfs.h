@@ -20,6 +20,7 @@
 
 #include <sqlite3ext.h>
 
+#include "base/breath.h"
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/heap.h"
@@ -81,6 +82,20 @@ struct vfs_environment *vfs_environment_find(void);
  * zero-copy reads and a rollback journal that needs no memory. (Attached ones
  * look after themselves.) Cheap and harmless elsewhere. */
 void vfs_connection_prepare(sqlite3 *db);
+
+/* What long work on a connection takes breaths with: sqlite3_interrupt() and its
+ * progress handler come through. After an operation that used it, vfs_breath_end():
+ * the statement that it may hold keeps the connection from closing. */
+struct vfs_breath {
+	struct breath base; /* first: taken as one */
+	sqlite3 *db;
+	struct os *os;
+	sqlite3_stmt *statement;
+	uint64_t due_us;
+};
+
+void vfs_breath_init(struct vfs_breath *breath, sqlite3 *db, struct os *os);
+void vfs_breath_end(struct vfs_breath *breath);
 
 /* Name, version and build of this library, for `identity`: what two copies in
  * one process must share to use one environment. */

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROWS_BETWEEN_BREATHS = 4096 };
 
 static const char report_type[] = "turdb_report";
 
@@ -33,7 +32,6 @@ struct report {
 	const char *schema;
 	struct listed_file *files; /* of a check of the whole schema */
 	size_t file_count, file_room;
-	sqlite3_stmt *breath;      /* stepping it lets an interrupt in */
 	bool damaged;              /* a tree or graph is                */
 	struct err *err;
 	int rc;
@@ -105,7 +103,8 @@ static int check_one_file(struct report *report, struct store_view *view,
 	struct connection *connection = report->connection;
 	struct store_file_info info;
 	struct check_file file = { .pager = pager, .graph = graph,
-		                   .kernels = connection->kernels };
+		                   .kernels = connection->kernels,
+		                   .breath = &connection->breath.base };
 	int rc = view ? store_file_info(view, file_id, &info, err) : ERR_NONE;
 
 	if (rc)
@@ -304,16 +303,9 @@ static int check_row(struct checking *checking, struct btree_cursor *walk,
 	return rc;
 }
 
-static int breathe(struct checking *checking, struct err *err)
+static struct breath *breath_of(const struct checking *checking)
 {
-	int rc = sqlite3_step(checking->report->breath);
-
-	sqlite3_reset(checking->report->breath);
-	if (rc == SQLITE_ROW)
-		return ERR_NONE;
-	return err_set(err, rc == SQLITE_INTERRUPT ? ERR_INTERRUPT : ERR_IO,
-	               "check table", name_shorten(checking->table->name).text,
-	               "%s", sqlite3_errmsg(checking->table->connection->db));
+	return &checking->table->connection->breath.base;
 }
 
 static int check_rows(struct checking *checking, uint64_t *vectors,
@@ -327,8 +319,8 @@ static int check_rows(struct checking *checking, uint64_t *vectors,
 	rc = btree_cursor_first(&walk, &on, err);
 	for (*rows = 0; !rc && on; ++*rows) {
 		rc = check_row(checking, &walk, vectors, err);
-		if (!rc && *rows % ROWS_BETWEEN_BREATHS == 0)
-			rc = breathe(checking, err);
+		if (!rc)
+			rc = breathe(breath_of(checking), err);
 		if (!rc)
 			rc = btree_cursor_next(&walk, &on, err);
 	}
@@ -382,7 +374,6 @@ static int check_entries(struct checking *checking, struct table_index *index,
 	struct btree_cursor walk;
 	struct span key, value;
 	bool on, deleted;
-	uint64_t entries = 0;
 	int rc;
 
 	btree_cursor_init(&walk, &index->tree);
@@ -392,8 +383,8 @@ static int check_entries(struct checking *checking, struct table_index *index,
 		if (!rc)
 			rc = check_owner(checking, index, key,
 			                 index_rowid(key, value), err);
-		if (!rc && entries++ % ROWS_BETWEEN_BREATHS == 0)
-			rc = breathe(checking, err);
+		if (!rc)
+			rc = breathe(breath_of(checking), err);
 		if (!rc)
 			rc = btree_cursor_next(&walk, &on, err);
 	}
@@ -561,14 +552,9 @@ static void check_tables(sqlite3_context *context, int argc,
 	}
 	report->connection = connection;
 	report->schema = schema;
-	if (sqlite3_prepare_v2(connection->db, "SELECT 1", -1, &report->breath,
-	                       NULL))
-		rc = err_set(report->err, ERR_NOMEM, "check tables of", schema,
-		             "%s", sqlite3_errmsg(connection->db));
-	else
-		rc = name ? check_named(report, name, true, level)
-		          : check_schema(report, level);
-	sqlite3_finalize(report->breath);
+	rc = name ? check_named(report, name, true, level)
+	          : check_schema(report, level);
+	vfs_breath_end(&connection->breath);
 	heap_free(connection->heap, report->files);
 	report->files = NULL;
 	if (rc)

@@ -11,6 +11,7 @@ struct check_file {
 	bool graph;
 	const struct store_file_info *info; /* NULL: a home that counts no pages */
 	const struct hnsw_kernels *kernels;
+	struct breath *breath;
 };
 
 /* Calls `problem` for each thing wrong; damage is no error. */

@@ -75,6 +75,7 @@ static int verify_tree(struct file_check *check, struct err *err)
 	struct btree tree;
 	int rc = btree_open(&tree, check->file->pager, err);
 
+	tree.breath = check->file->breath;
 	return rc ? rc : btree_verify(&tree, tell, visit, check, err);
 }
 
@@ -86,6 +87,7 @@ static int verify_graph(struct file_check *check, struct err *err)
 
 	if (rc)
 		return rc;
+	hnsw_breathe(graph, check->file->breath);
 	rc = hnsw_verify(graph, tell, visit, NULL, check, err);
 	hnsw_close(graph);
 	return rc;

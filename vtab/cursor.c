@@ -15,6 +15,10 @@
 
 static int result(struct table_cursor *cursor, int rc, const struct err *err)
 {
+	struct vfs_breath *breath = &table_of(cursor)->connection->breath;
+
+	if (__builtin_expect(breath->statement != NULL, 0))
+		vfs_breath_end(breath);
 	return __builtin_expect(rc, 0) ? table_result(table_of(cursor), rc, err)
 	                               : SQLITE_OK;
 }

@@ -96,6 +96,9 @@ static int group_gather(struct table_cursor *cursor, struct err *err)
 	while (!rc && !cursor->eof && long_group_has(group, key)) {
 		rc = long_group_add(group, cursor->rowid, err);
 		if (!rc)
+			rc = breathe(&table_of(cursor)->connection->breath.base,
+			             err);
+		if (!rc)
 			rc = cursor_index_step(cursor, err);
 		if (!rc && !cursor->eof)
 			rc = btree_cursor_read(&cursor->walk, &key, NULL,

@@ -124,6 +124,9 @@ static int gather(struct table_cursor *cursor, uint32_t equal_count,
 	while (!rc && !cursor->eof) {
 		rc = gather_entry(cursor, equal_count, err);
 		if (!rc)
+			rc = breathe(&table_of(cursor)->connection->breath.base,
+			             err);
+		if (!rc)
 			rc = cursor_index_step(cursor, err);
 	}
 	cursor_walk_close(cursor);

@@ -35,6 +35,9 @@ static int walk_collect(struct table_cursor *cursor, size_t limit, bool *few,
 		if (*few)
 			rc = cursor_neighbour_add(cursor, 0, cursor->rowid, err);
 		if (!rc)
+			rc = breathe(&table_of(cursor)->connection->breath.base,
+			             err);
+		if (!rc)
 			rc = cursor->kind == PLAN_INDEX
 			             ? cursor_index_step(cursor, err)
 			             : cursor_table_next(cursor, err);
@@ -239,6 +242,9 @@ static int few_measure(struct table_cursor *cursor, uint32_t column,
 			continue;
 		rc = row_measure(cursor, column, index, query, &rows[i],
 		                 &counts, err);
+		if (!rc)
+			rc = breathe(&table_of(cursor)->connection->breath.base,
+			             err);
 		rows[kept] = rows[i];
 		kept += counts;
 	}

@@ -90,30 +90,21 @@ static int measure_all(struct table_cursor *cursor, uint32_t column,
                        struct span query, struct err *err)
 {
 	struct table *table = table_of(cursor);
-	sqlite3_stmt *breath; /* stepping it lets an interrupt in */
 	struct btree_cursor walk;
-	uint32_t rows = 0;
 	bool on;
 	int rc;
 
-	if (sqlite3_prepare_v2(table->connection->db, "SELECT 1", -1, &breath,
-	                       NULL))
-		return err_set(err, ERR_NOMEM, "search", table->pager->name,
-		               "%s", sqlite3_errmsg(table->connection->db));
 	cursor->neighbour_count = cursor->neighbour_at = 0;
 	btree_cursor_init(&walk, &table->tree);
 	rc = btree_cursor_first(&walk, &on, err);
 	while (!rc && on) {
 		rc = row_measure(cursor, &walk, column, query, err);
-		if (!rc && rows++ % 4096 == 0 && sqlite3_step(breath) != SQLITE_ROW)
-			rc = err_set(err, ERR_INTERRUPT, "search",
-			             table->pager->name, "interrupted");
-		sqlite3_reset(breath);
+		if (!rc)
+			rc = breathe(&table->connection->breath.base, err);
 		if (!rc)
 			rc = btree_cursor_next(&walk, &on, err);
 	}
 	btree_cursor_close(&walk);
-	sqlite3_finalize(breath);
 	if (!rc)
 		cursor_neighbours_settle(cursor);
 	return rc;

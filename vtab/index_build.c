@@ -19,8 +19,6 @@
 enum {
 	RUN_BYTES_MAX = 16 << 20,
 	CHUNK_SIZE = 64 << 10,
-	ENTRIES_BETWEEN_BREATHS = 1024,
-	NODES_BETWEEN_BREATHS = 16,
 	ENTRIES_OF_OPERATION = 256,
 };
 
@@ -48,8 +46,6 @@ struct build {
 	size_t chunk_left;
 	bool any;                /* a run has been put */
 	struct hnsw *from;       /* where vectors come from, if not from rows */
-	uint64_t breaths;
-	sqlite3_stmt *breath;
 	struct err *err;
 };
 
@@ -65,29 +61,9 @@ static int fail(struct build *build, int code, const char *why)
 	return err_set(build->err, code, "build index", what, "%s", why);
 }
 
-/* Some steps of SQLite's own, so that it counts them and looks for an interrupt. */
-static int breath_open(struct build *build)
+static struct breath *breath_of(const struct build *build)
 {
-	sqlite3 *db = build->table->connection->db;
-
-	if (sqlite3_prepare_v2(db,
-	                       "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 40) SELECT max(i) FROM n",
-	                       -1, &build->breath, NULL))
-		return fail(build, ERR_NOMEM, sqlite3_errmsg(db));
-	return ERR_NONE;
-}
-
-static int breathe(struct build *build)
-{
-	int rc = sqlite3_step(build->breath);
-
-	sqlite3_reset(build->breath);
-	if (rc == SQLITE_ROW)
-		return ERR_NONE;
-	return fail(build, err_of_sqlite(rc),
-	            rc == SQLITE_INTERRUPT
-	                    ? "interrupted"
-	                    : why_of_sqlite(build->table->connection->db, rc));
+	return &build->table->connection->breath.base;
 }
 
 static int operation_end(struct build *build)
@@ -114,7 +90,7 @@ static int load_values(struct table *table, struct span row,
 
 /* Calls `each` with every row, its values in table->values, borrowed until the
  * operation ends. `each` may change the row it is given. */
-static int each_row(struct build *build, uint32_t between_breaths,
+static int each_row(struct build *build,
                     int (*each)(struct build *build, int64_t rowid))
 {
 	struct table *table = build->table;
@@ -131,8 +107,8 @@ static int each_row(struct build *build, uint32_t between_breaths,
 			rc = load_values(table, row, table->values, build->err);
 		if (!rc)
 			rc = each(build, btree_rowid_of(key.data));
-		if (!rc && build->breaths++ % between_breaths == 0)
-			rc = breathe(build);
+		if (!rc)
+			rc = breathe_deeply(breath_of(build), build->err);
 		if (!rc)
 			rc = btree_cursor_next(&walk, &on, build->err);
 	}
@@ -267,8 +243,8 @@ static int put_run(struct build *build)
 		rc = put_entry(build, &build->entries[i]);
 		if (!rc && i % ENTRIES_OF_OPERATION == 0)
 			rc = operation_end(build);
-		if (!rc && build->breaths++ % ENTRIES_BETWEEN_BREATHS == 0)
-			rc = breathe(build);
+		if (!rc)
+			rc = breathe(breath_of(build), build->err);
 	}
 	build->any = true;
 	build->count = build->bytes = build->chunk_left = 0;
@@ -441,7 +417,7 @@ static int vector_into_row(struct build *build, int64_t rowid)
 
 /* --- the operations ------------------------------------------------------------------- */
 
-static int build_open(struct build *build, struct table *table,
+static void build_open(struct build *build, struct table *table,
                       struct table_index *index, struct err *err)
 {
 	struct heap *heap = table->connection->heap;
@@ -453,12 +429,11 @@ static int build_open(struct build *build, struct table *table,
 		build->bytes_max = limit / 8;
 	key_buffer_init(&build->key, heap);
 	arena_init(&build->keys, heap);
-	return breath_open(build);
 }
 
 static void build_close(struct build *build)
 {
-	sqlite3_finalize(build->breath);
+	vfs_breath_end(&build->table->connection->breath);
 	heap_free(build->table->connection->heap, build->entries);
 	arena_close(&build->keys);
 	key_buffer_close(&build->key);
@@ -468,17 +443,17 @@ int index_fill(struct table *table, struct table_index *index,
                struct hnsw *from, struct err *err)
 {
 	struct build build;
-	int rc = build_open(&build, table, index, err);
+	int rc = ERR_NONE;
 
+	build_open(&build, table, index, err);
 	build.from = from;
 	if (!rc && index->definition->kind == INDEX_TREE) {
-		rc = each_row(&build, ENTRIES_BETWEEN_BREATHS, take_row);
+		rc = each_row(&build, take_row);
 		if (!rc)
 			rc = put_run(&build);
 	} else if (!rc) {
-		rc = each_row(&build, NODES_BETWEEN_BREATHS,
-		              from ? vector_between_graphs
-		                   : vector_into_graph);
+		rc = each_row(&build, from ? vector_between_graphs
+		                           : vector_into_graph);
 	}
 	build_close(&build);
 	return rc;
@@ -488,11 +463,12 @@ int index_vectors_into_rows(struct table *table, struct table_index *index,
                             struct err *err)
 {
 	struct build build;
-	int rc = build_open(&build, table, index, err);
+	int rc = ERR_NONE;
 
+	build_open(&build, table, index, err);
 	build.from = index->graph;
 	if (!rc)
-		rc = each_row(&build, ENTRIES_BETWEEN_BREATHS, vector_into_row);
+		rc = each_row(&build, vector_into_row);
 	build_close(&build);
 	return rc;
 }

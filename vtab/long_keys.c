@@ -214,6 +214,9 @@ static int keep_small_rows(struct long_group *group, struct err *err)
 		struct span row;
 		int rc = row_fetch(group, group->rows[i].rowid, 0, &row, err);
 
+		if (!rc)
+			rc = breathe(&group->table->connection->breath.base,
+			             err);
 		if (rc)
 			return rc;
 		if (!row.size || group->copied + row.size > COPIES_MAX)
@@ -259,7 +262,7 @@ static int compare_rows(struct sorting *sorting, const struct long_row *a,
 	const struct index_definition *definition = group->index->definition;
 	const struct long_row *both[2] = { a, b };
 	struct span rows[2];
-	int rc = ERR_NONE;
+	int rc = breathe(&group->table->connection->breath.base, sorting->err);
 
 	for (int i = 0; i < 2 && !rc; i++) {
 		rows[i] = both[i]->row;

@@ -304,6 +304,7 @@ int vtab_register(sqlite3 *db, const struct vtab_environment *environment)
 	connection->kernels = hnsw_kernels_for(environment->process->cpu);
 	connection->environment = *environment;
 	connection->users = 1;
+	vfs_breath_init(&connection->breath, db, environment->process->os);
 	rc = sentinel_register(connection);
 	if (!rc)
 		rc = check_register(connection);

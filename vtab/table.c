@@ -186,8 +186,11 @@ int index_attach(struct table *table, struct table_index *index,
 		return rc;
 	if (index->definition->kind == INDEX_TREE)
 		return btree_open(&index->tree, index->pager, err);
-	return hnsw_open(index->pager, table->connection->kernels,
-	                 &index->graph, err);
+	rc = hnsw_open(index->pager, table->connection->kernels,
+	               &index->graph, err);
+	if (!rc)
+		hnsw_breathe(index->graph, &table->connection->breath.base);
+	return rc;
 }
 
 int table_attach(struct table *table, const struct dictionary_entry *entry,

@@ -32,6 +32,7 @@ struct connection {
 	struct home *ddl_homes[DDL_HOMES_MAX];
 	uint32_t ddl_home_count;
 	struct table *tables;     /* connected ones */
+	struct vfs_breath breath; /* of whatever long work is under way */
 };
 
 struct table_index {
