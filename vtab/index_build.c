@@ -427,6 +427,7 @@ static void build_open(struct build *build, struct table *table,
 		                 .bytes_max = RUN_BYTES_MAX };
 	if (limit && limit / 8 < RUN_BYTES_MAX)
 		build->bytes_max = limit / 8;
+	table->connection->breath.due_us = 0; /* one at once, however short it is */
 	key_buffer_init(&build->key, heap);
 	arena_init(&build->keys, heap);
 }
