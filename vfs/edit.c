@@ -238,7 +238,7 @@ static int content_of(const struct edit *edit, const uint8_t **bytes,
 	                        err);
 }
 
-int store_edit_image(struct edit *edit, struct err *err)
+static int image_make(struct edit *edit, bool filled, struct err *err)
 {
 	struct store_view *view = edit->file->view;
 	uint32_t size = store_edit_size(edit);
@@ -256,9 +256,9 @@ int store_edit_image(struct edit *edit, struct err *err)
 	if (!image)
 		return err_set(err, ERR_NOMEM, "write", edit->file->name,
 		               "copy of page %u", edit->page_no);
-	if (bytes)
+	if (filled && bytes)
 		memcpy(image, bytes, size);
-	else
+	else if (filled)
 		memset(image, 0, size);
 	edit->now = (struct edit_value){
 		.state = EDIT_IMAGE,
@@ -269,6 +269,16 @@ int store_edit_image(struct edit *edit, struct err *err)
 	};
 	store_value_drop(edit, &old);
 	return ERR_NONE;
+}
+
+int store_edit_image(struct edit *edit, struct err *err)
+{
+	return image_make(edit, true, err);
+}
+
+int store_edit_replace(struct edit *edit, struct err *err)
+{
+	return image_make(edit, false, err);
 }
 
 int store_edit_state(struct edit *edit, enum edit_state state, struct err *err)

@@ -153,7 +153,8 @@ static int write_part(struct view_file *file, uint64_t at, const uint8_t *bytes,
 	int rc = store_edit_begin(file, page_no, &edit, err);
 
 	if (!rc)
-		rc = store_edit_image(edit, err);
+		rc = part == STORE_PAGE_SIZE ? store_edit_replace(edit, err)
+		                             : store_edit_image(edit, err);
 	if (rc)
 		return rc;
 	memcpy(edit->now.image + at % STORE_PAGE_SIZE, bytes, part);

@@ -392,6 +392,8 @@ int store_edit_begin(struct view_file *file, uint32_t page_no,
 int store_edit_again(struct edit *edit, struct err *err);
 /* Makes sure that edit->now is an IMAGE with the page's present content. */
 int store_edit_image(struct edit *edit, struct err *err);
+/* The same for who overwrites the whole image: its bytes are left undefined. */
+int store_edit_replace(struct edit *edit, struct err *err);
 int store_edit_state(struct edit *edit, enum edit_state state, struct err *err);
 void store_edits_discard(struct store_view *view);
 uint8_t *store_image_take(struct store_view *view, uint32_t size);

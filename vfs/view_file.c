@@ -63,9 +63,9 @@ static int open_file(struct view_file *file, struct err *err)
 {
 	struct store *store = file->view->store;
 
-	store_entry_name(&file->entry, file->name);
 	if (file->file)
-		return ERR_NONE;
+		return ERR_NONE; /* a file has one name all its life */
+	store_entry_name(&file->entry, file->name);
 	return store_files_get(store, &file->entry, &file->file, err);
 }
 

@@ -171,7 +171,7 @@ static uint32_t make_changes(struct world *w, struct page_change *changes)
 static void commit(struct test *t, struct world *w)
 {
 	static const struct page_ref none;
-	struct page_table_sink sink = { sink_take, sink_superseded, w };
+	struct page_table_sink sink = { sink_take, sink_superseded, w, NULL };
 	struct page_change changes[PAGES];
 	uint32_t count = make_changes(w, changes);
 	struct page_table before = w->latest.table;
@@ -546,7 +546,7 @@ static bool small_open(struct test *t, struct small *s)
 		return false;
 	s->counts.next = 1;
 	s->sink = (struct page_table_sink){ small_take, small_superseded,
-		                            &s->counts };
+		                            &s->counts, NULL };
 	s->txid = 1;
 	if (page_file_reserve(s->f.file, 20000, &capacity, &t->err))
 		test_fail(t, __FILE__, __LINE__, "%s", t->err.text);
