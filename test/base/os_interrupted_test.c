@@ -2,7 +2,7 @@
  * os_interrupted_test.c - signals interrupt every system call, and reads and writes
  * come back with less than was asked for; nobody above notices.
  *
- * The calls of the C library that os_posix.c makes are defined here once more. Every
+ * The calls of the C library that os_posix*.c make are defined here once more. Every
  * second time they are interrupted at once; otherwise they do a part of their work.
  */
 #define _GNU_SOURCE
