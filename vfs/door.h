@@ -79,6 +79,7 @@ struct door_file {
 	bool read_durable;         /* PRAGMA turdb_read=durable                 */
 	bool locking;              /* inside xLock(SHARED): see (D4)            */
 	unsigned nested;           /* (D3)                                      */
+	unsigned opens_seen;       /* of environment->open_calls, see door_copy.c */
 	unsigned contended;        /* write locks to go as if contended         */
 	int64_t mmap_limit;        /* PRAGMA mmap_size                          */
 	struct door_journal journal;
@@ -123,10 +124,19 @@ void door_settle(struct door_file *file);
 int door_modes_check(struct door_file *file, struct err *err);
 /* The busy timeout in ms; 0 when there is none or it cannot be asked. */
 int64_t door_busy_timeout(struct door_file *file);
+bool door_has_busy_statement(sqlite3 *db);
 /* Gives a database without a page yet the page size of the store. */
 void door_page_size_choose(struct door_file *file);
 /* Tries to give the pager our rollback journal and zero-copy reads. */
 void door_pager_prepare(struct door_file *file);
+
+/* door_copy.c */
+bool door_vacuum_into_runs(sqlite3 *db);
+/* Under a new snapshot, after something was opened: warns of a VACUUM INTO that
+ * leaves turdb tables behind. */
+void door_copy_look(struct door_file *file);
+/* As the writer: refuses to be written over by a backup. */
+int door_copy_refuse(struct door_file *file);
 
 /* door_journal.c */
 int door_journal_open(struct door_file *owner, sqlite3_file *base,

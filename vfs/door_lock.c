@@ -233,6 +233,10 @@ static int lock_shared(struct door_file *file)
 	}
 	if (file->fresh)
 		look_whether_fresh(file);
+	if (file->opens_seen !=
+	    atomic_load_explicit(&file->environment->open_calls,
+	                         memory_order_relaxed))
+		door_copy_look(file);
 	if (file->contended)
 		write_early(file);
 	if (file->read_durable && !file->early)
@@ -242,9 +246,17 @@ static int lock_shared(struct door_file *file)
 
 static int lock_reserved(struct door_file *file)
 {
+	int rc;
+
 	file->journal.used = false;
 	file->early = false;
-	return become_writer(file);
+	rc = become_writer(file);
+	if (rc)
+		return rc;
+	rc = door_copy_refuse(file);
+	if (rc)
+		store_view_rollback(file->view);
+	return rc;
 }
 
 int door_lock(sqlite3_file *base, int level)

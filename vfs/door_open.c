@@ -277,6 +277,8 @@ int door_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int flags,
 	}
 	if (!name || !name[0] || !(flags & SQLITE_OPEN_MAIN_DB))
 		return pass_through(environment, name, base, flags, flags_out);
+	atomic_fetch_add_explicit(&environment->open_calls, 1,
+	                          memory_order_relaxed);
 	switch (route_of(vfs, name, flags, &rc)) {
 	case ROUTE_STORE:
 		return open_directory(environment, name, base, flags, flags_out);

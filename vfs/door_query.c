@@ -141,7 +141,7 @@ void door_pager_prepare(struct door_file *file)
 	file->prepared = !rc && (file->own_journal || file->read_only);
 }
 
-static bool has_busy_statement(sqlite3 *db)
+bool door_has_busy_statement(sqlite3 *db)
 {
 	sqlite3_stmt *statement = NULL;
 
@@ -158,6 +158,22 @@ static bool page_size_compiled(void)
 	       !sqlite3_compileoption_used("DEFAULT_PAGE_SIZE=4096");
 }
 
+/* A VACUUM INTO makes this database. Its page size is that of the source, which was
+ * chosen when that one is ours, or what PRAGMA page_size asked for. */
+static bool vacuum_chose(struct door_file *file)
+{
+	struct door_query own, source = { .sql = "PRAGMA main.page_size" };
+	sqlite3_file *main_file = file_of_schema(file->db, "main");
+
+	if (!door_vacuum_into_runs(file->db))
+		return false;
+	if (main_file && main_file->pMethods == &door_methods)
+		return true;
+	return !pragma(file, "PRAGMA \"%w\".page_size", &own) &&
+	       !query_quietly(file, file->schema, &source) &&
+	       own.number != source.number;
+}
+
 /* Unless the user chose. A made-up header at open would do it too, but would fix
  * auto_vacuum as well. Not for a backup (no statement), which brings its own page
  * size. The second PRAGMA takes back what the first left for the next VACUUM. */
@@ -167,7 +183,8 @@ void door_page_size_choose(struct door_file *file)
 	int reserved = DOOR_NEW_RESERVED;
 
 	if (file->page_size_chosen || !file->schema ||
-	    !has_busy_statement(file->db) || page_size_compiled())
+	    !door_has_busy_statement(file->db) || page_size_compiled() ||
+	    vacuum_chose(file))
 		return;
 	if (pragma(file, "PRAGMA \"%w\".page_size=16384", &query) ||
 	    pragma(file, "PRAGMA \"%w\".page_size=0", &query))

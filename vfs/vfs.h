@@ -69,6 +69,7 @@ struct vfs_environment {
 	struct lock report_lock;
 	char report[ERR_TEXT_SIZE];  /* under report_lock: vfs_report()        */
 	_Atomic uint64_t opens;      /* databases opened through the door      */
+	_Atomic uint32_t open_calls; /* files asked for as databases, ours or not */
 };
 
 /* Registers the VFS over the default one; `environment` stays for ever. */

@@ -96,6 +96,19 @@ static int attach(struct table *table, struct err *err)
 	return rc;
 }
 
+/* A copy made by SQLite has the statement of the table and nothing else. */
+static int fail_to_connect(char **message, struct connection *connection,
+                           const char *const *argv, struct err *err)
+{
+	if (err->code == ERR_UNSUPPORTED)
+		err_set(err, ERR_UNSUPPORTED, "open table",
+		        name_shorten(argv[2]).text,
+		        "schema %s is not a turdb directory and has no rows for it: "
+		        "VACUUM INTO, backup and dump carry ordinary tables only; "
+		        "copy databases with turdb_backup()", argv[1]);
+	return fail(message, connection, err);
+}
+
 static int table_connect(sqlite3 *db, void *context, int argc,
                          const char *const *argv, sqlite3_vtab **vtab,
                          char **message)
@@ -107,7 +120,7 @@ static int table_connect(sqlite3 *db, void *context, int argc,
 
 	(void)db;
 	if (rc)
-		return fail(message, connection, &err);
+		return fail_to_connect(message, connection, argv, &err);
 	rc = declare(table, &err);
 	if (!rc)
 		rc = attach(table, &err);
