@@ -53,6 +53,7 @@ static void judge(const struct trying *trying, int rc)
 	case SQLITE_INTERRUPT:
 	case SQLITE_CONSTRAINT:
 	case SQLITE_FULL:
+	case SQLITE_TOOBIG:
 		return;
 	case SQLITE_NOMEM:
 	case SQLITE_INTERNAL:

@@ -43,6 +43,7 @@ static bool told(const char *what, int rc, const struct err *err)
 	case ERR_VERSION:
 	case ERR_CANTOPEN:
 	case ERR_FULL:
+	case ERR_TOOBIG: /* damage can leave the last file id behind */
 	case ERR_ABORT:
 	case ERR_POISONED:
 		break;
@@ -135,7 +136,7 @@ static bool failed(struct trying *trying, const char *what, int rc,
 {
 	if (!told(what, rc, err))
 		return false;
-	if (trying->good && rc != ERR_FULL)
+	if (trying->good && rc != ERR_FULL && rc != ERR_TOOBIG)
 		wrong("after a clean check", rc, err);
 	return true;
 }
