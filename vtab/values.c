@@ -74,6 +74,8 @@ int value_take(sqlite3_value *from, enum affinity affinity,
 	if (affinity == AFFINITY_REAL && value->type == VALUE_INTEGER) {
 		value->real = (double)value->integer;
 		value->type = VALUE_REAL;
+	} else if (affinity == AFFINITY_REAL && value->type == VALUE_REAL) {
+		value->real += 0.0; /* SQLite keeps no -0.0 in a REAL column */
 	} else if ((affinity == AFFINITY_INTEGER ||
 	            affinity == AFFINITY_NUMERIC) &&
 	           value->type == VALUE_REAL) {
