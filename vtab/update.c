@@ -181,6 +181,12 @@ int table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
 		rc = table->home->methods->operation_end(table->home, &err);
 	if (!rc)
 		return SQLITE_OK;
+	/* A sentence left behind by a row that is ignored would be told as the reason
+	 * of whatever ends the statement later. */
+	if (rc == ERR_CONSTRAINT &&
+	    (change.code & 0xff) == SQLITE_CONSTRAINT &&
+	    sqlite3_vtab_on_conflict(table->connection->db) == SQLITE_IGNORE)
+		return change.code;
 	code = table_result(table, rc, &err);
 	if (rc == ERR_CONSTRAINT)
 		return change.code ? change.code : code;

@@ -187,25 +187,28 @@ int change_sequence_raise(struct table *table, int64_t rowid, struct err *err)
 	                      &table->row_arena, err);
 }
 
-/* A rowid that the statement names, by the key's column or by itself. */
 static int take_rowid(struct change *change, sqlite3_value *from,
-                      sqlite3_value *own, struct err *err)
+                      struct err *err)
 {
 	struct value value;
 
 	value_take(from, AFFINITY_INTEGER, &value);
-	if (value.type != VALUE_INTEGER) {
-		change->code = SQLITE_MISMATCH;
-		err->code = ERR_CONSTRAINT;
-		sqlite3_snprintf(sizeof err->text, err->text,
-		                 "datatype mismatch");
-		return ERR_CONSTRAINT;
+	if (value.type == VALUE_INTEGER) {
+		change->new_rowid = value.integer;
+		return ERR_NONE;
 	}
-	change->new_rowid = value.integer;
-	/* UPDATE SET rowid = ... names the rowid itself. */
-	if (change->has_old && sqlite3_value_int64(own) != change->old_rowid)
-		change->new_rowid = sqlite3_value_int64(own);
-	return ERR_NONE;
+	change->code = SQLITE_MISMATCH;
+	err->code = ERR_CONSTRAINT;
+	sqlite3_snprintf(sizeof err->text, err->text, "datatype mismatch");
+	return ERR_CONSTRAINT;
+}
+
+/* UPDATE SET rowid = ... names the rowid itself, beside the key's column. */
+static bool names_rowid(const struct change *change, sqlite3_value *own)
+{
+	return change->has_old &&
+	       (sqlite3_value_type(own) != SQLITE_INTEGER ||
+	        sqlite3_value_int64(own) != change->old_rowid);
 }
 
 /* One above the last, as SQLite does it. */
@@ -234,16 +237,17 @@ int change_rowid_choose(struct change *change, sqlite3_value **argv,
 {
 	int column = change->table->definition.rowid_column;
 	sqlite3_value *from = column >= 0 ? argv[2 + column] : argv[1];
+	int rc;
 
-	if (change->has_old &&
-	    (column < 0 || sqlite3_value_nochange(from))) {
-		change->new_rowid = sqlite3_value_int64(argv[1]);
-		return ERR_NONE;
-	}
+	if (change->has_old && (column < 0 || sqlite3_value_nochange(from)))
+		return take_rowid(change, argv[1], err);
 	/* INSERT INTO t(id, rowid): the rowid that was named so counts. */
 	if (!change->has_old && sqlite3_value_type(argv[1]) != SQLITE_NULL)
 		from = argv[1];
-	if (change->has_old || sqlite3_value_type(from) != SQLITE_NULL)
-		return take_rowid(change, from, argv[1], err);
-	return next_rowid(change, err);
+	if (!change->has_old && sqlite3_value_type(from) == SQLITE_NULL)
+		return next_rowid(change, err);
+	rc = take_rowid(change, from, err);
+	if (!rc && names_rowid(change, argv[1]))
+		rc = take_rowid(change, argv[1], err);
+	return rc;
 }
