@@ -8,14 +8,19 @@
 #include "vtab/check.h"
 
 #include <stdio.h>
+#include <string.h>
+
+enum { REACHED_SIZE_FIRST = 64 };
 
 struct file_check {
 	const struct check_file *file;
+	struct heap *heap;
 	void (*problem)(void *context, const char *sentence);
 	void *context;
-	uint8_t *reached;     /* a bit per page, or NULL where none are counted */
+	uint8_t *reached;     /* a bit per page up to the last one reached  */
+	size_t reached_size;
 	uint32_t reached_count;
-	bool wrong;
+	bool wrong, no_memory;
 };
 
 static void tell(void *context, const char *sentence)
@@ -26,13 +31,35 @@ static void tell(void *context, const char *sentence)
 	check->problem(check->context, sentence);
 }
 
+/* Grows with the pages that are there: a damaged catalog may count any number. */
+static bool reached_grow(struct file_check *check, uint32_t page_no)
+{
+	size_t size = check->reached_size ? check->reached_size
+	                                  : REACHED_SIZE_FIRST;
+	uint8_t *reached;
+
+	while (size <= page_no / 8)
+		size *= 2;
+	if (size == check->reached_size)
+		return true;
+	reached = heap_resize(check->heap, check->reached, size);
+	if (!reached) {
+		check->no_memory = true;
+		return false;
+	}
+	memset(reached + check->reached_size, 0, size - check->reached_size);
+	check->reached = reached;
+	check->reached_size = size;
+	return true;
+}
+
 static void visit(void *context, uint32_t page_no)
 {
 	struct file_check *check = context;
 	uint8_t bit = (uint8_t)(1u << page_no % 8);
 	char sentence[200];
 
-	if (!check->reached)
+	if (!check->file->info)
 		return; /* the walk itself refuses to see a page twice */
 	if (page_no >= check->file->info->page_count) {
 		snprintf(sentence, sizeof sentence,
@@ -42,6 +69,8 @@ static void visit(void *context, uint32_t page_no)
 		tell(check, sentence);
 		return;
 	}
+	if (!reached_grow(check, page_no))
+		return;
 	if (check->reached[page_no / 8] & bit) {
 		snprintf(sentence, sizeof sentence,
 		         "check %s: page %u is reached twice",
@@ -59,7 +88,7 @@ static void count_pages(struct file_check *check)
 	const struct store_file_info *info = check->file->info;
 	char sentence[200];
 
-	if (!check->reached || check->wrong ||
+	if (!info || check->wrong ||
 	    1 + (uint64_t)check->reached_count + info->free_pages ==
 	            info->page_count)
 		return;
@@ -97,22 +126,15 @@ int check_file(const struct check_file *file, struct heap *heap,
                void (*problem)(void *context, const char *sentence),
                void *context, struct err *err)
 {
-	struct file_check check = { .file = file, .problem = problem,
-		                    .context = context };
-	int rc;
-
-	if (file->info) {
-		check.reached = heap_zeroed(heap,
-		                            file->info->page_count / 8 + 1);
-		if (!check.reached)
-			return err_set(err, ERR_NOMEM, "check",
-			               file->info->name,
-			               "no memory for a bit per page");
-	}
-	rc = file->graph ? verify_graph(&check, err) : verify_tree(&check, err);
+	struct file_check check = { .file = file, .heap = heap,
+		                    .problem = problem, .context = context };
+	int rc = file->graph ? verify_graph(&check, err) : verify_tree(&check, err);
 	/* What could not even be opened has told nobody yet. */
 	if (rc == ERR_CORRUPT && !check.wrong)
 		tell(&check, err->text);
+	if (!rc && check.no_memory)
+		rc = err_set(err, ERR_NOMEM, "check", file->pager->name,
+		             "no memory for a bit per page");
 	if (!rc)
 		count_pages(&check);
 	heap_free(heap, check.reached);
