@@ -302,6 +302,10 @@ static void quantize_int8(sqlite3_context *context, int argc,
 		            vector_element_name(vector.element));
 	if (!rc && (!how || sqlite3_stricmp(how, "unit") != 0))
 		rc = vector_value_refuse(&err, name, "the second argument must be 'unit'");
+	for (uint32_t i = 0; !rc && i < vector.dimensions; i++)
+		if (isnan(vector_value_number(&vector, i)))
+			rc = vector_value_refuse(&err, name,
+			                         "element %u is not a number", i);
 	if (rc) {
 		vfs_result_error(context, &err);
 		goto release;
