@@ -13,6 +13,8 @@
 #include "vtab/cursor.h"
 #include "vtab/vector_number.h"
 
+#include <string.h>
+
 static int result(struct table_cursor *cursor, int rc, const struct err *err)
 {
 	struct vfs_breath *breath = &table_of(cursor)->connection->breath;
@@ -39,6 +41,7 @@ int cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **opened)
 		cursor->scratch.heap = table->connection->heap;
 		arena_init(&cursor->scattered_keys, table->connection->heap);
 		long_group_init(&cursor->group, table->connection->heap);
+		cursor->in.heap = table->connection->heap;
 	}
 	cursor->base.pVtab = vtab;
 	cursor->eof = true;
@@ -48,18 +51,13 @@ int cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **opened)
 
 static void stop(struct table_cursor *cursor)
 {
-	cursor_walk_close(cursor);
+	cursor_walk_end(cursor);
+	in_values_drop(&cursor->in);
 	if (cursor->search)
 		hnsw_search_end(cursor->search);
 	cursor->search = NULL;
 	vector_filter_close(cursor->filter);
 	cursor->filter = NULL;
-	if (cursor->gathered)
-		arena_reset(&cursor->scattered_keys);
-	cursor->gathered = false;
-	cursor->group.open = false;
-	cursor->row_known = false;
-	cursor->eof = true;
 }
 
 void cursor_free(struct table *table, struct table_cursor *cursor)
@@ -72,6 +70,7 @@ void cursor_free(struct table *table, struct table_cursor *cursor)
 	btree_scratch_free(&cursor->scratch);
 	arena_close(&cursor->scattered_keys);
 	long_group_close(&cursor->group);
+	in_values_close(&cursor->in);
 	heap_free(heap, cursor->scattered);
 	heap_free(heap, cursor->neighbours);
 	heap_free(heap, cursor);
@@ -150,7 +149,7 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 	struct table *table = table_of(cursor);
 	uint32_t index = (uint32_t)number >> PLAN_INDEX_SHIFT;
 	uint32_t equal = (uint32_t)number >> PLAN_EQUAL_SHIFT & PLAN_EQUAL_MASK;
-	bool empty = false;
+	const char *list;
 	struct err err;
 	int rc = ERR_NONE;
 
@@ -168,12 +167,11 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 		break;
 	case PLAN_INDEX:
 		cursor->index = &table->indexes[index];
-		rc = cursor_bounds_take(cursor, equal, text, argc, argv, &empty,
-		                        &err);
-		if (!rc && !empty && cursor->gathered)
-			cursor_loose_next(cursor);
-		else if (!rc && !empty)
-			rc = cursor_index_start(cursor, &err);
+		list = strchr(text, ARG_IN);
+		rc = list ? cursor_list_start(cursor, equal, text, argc, argv,
+		                              (int)(list - text), &err)
+		          : cursor_equal_start(cursor, equal, text, argc, argv,
+		                               &err);
 		break;
 	case PLAN_VECTOR:
 		rc = cursor_vector_start(cursor, index, text, argc, argv,
@@ -202,6 +200,8 @@ int cursor_next(sqlite3_vtab_cursor *moved)
 			cursor_loose_next(cursor);
 		else
 			rc = cursor_index_next(cursor, &err);
+		if (!rc && cursor->eof && cursor->in.argv)
+			rc = cursor_list_next(cursor, &err);
 		break;
 	case PLAN_VECTOR:
 		rc = cursor_vector_next(cursor, &err);

@@ -3,12 +3,13 @@
  *
  * A cursor walks one of three things, as its plan says: the table in the order of
  * rowids (cursor_table.c), an index (cursor_index.c, between bounds that come from
- * cursor_bounds.c and cursor_loose.c), or what is near a vector (cursor_vector.c,
+ * cursor_bounds.c and cursor_loose.c; for each value of a list: cursor_list.c), or what is near a vector (cursor_vector.c,
  * cursor_matches.c). Whichever it is, `eof` and `rowid` say where it stands.
  */
 #ifndef TURDB_VTAB_CURSOR_H
 #define TURDB_VTAB_CURSOR_H
 
+#include "vtab/in_values.h"
 #include "vtab/table.h"
 #include "vtab/vector_filter.h"
 
@@ -45,6 +46,9 @@ struct table_cursor {
 	uint32_t equal_count;
 	size_t prefix_size, key_size;   /* of the equalities; of the entry */
 	size_t key_size_max;            /* of those gathered               */
+	struct in_values in;            /* of one of the equalities, if a list */
+	const char *in_letters;         /* of the plan: they outlive the walk  */
+	uint32_t in_equal_count;
 
 	struct span row;                /* good while the two counters stand */
 	bool row_known;
@@ -71,6 +75,18 @@ static inline void cursor_walk_close(struct table_cursor *cursor)
 	if (cursor->walk_open)
 		btree_cursor_close(&cursor->walk);
 	cursor->walk_open = false;
+}
+
+/* The walk is over, and what was gathered for it forgotten. */
+static inline void cursor_walk_end(struct table_cursor *cursor)
+{
+	cursor_walk_close(cursor);
+	if (cursor->gathered)
+		arena_reset(&cursor->scattered_keys);
+	cursor->gathered = false;
+	cursor->group.open = false;
+	cursor->row_known = false;
+	cursor->eof = true;
 }
 
 static inline void cursor_row_note(struct table_cursor *cursor, struct span row,
@@ -128,6 +144,17 @@ int cursor_loose_gather(struct table_cursor *cursor, uint32_t equal_count,
                         const struct value *number,
                         const struct key_column *column, struct err *err);
 void cursor_loose_next(struct table_cursor *cursor);
+
+/* cursor_list.c. Starts the walk of an index as a plan says. */
+int cursor_equal_start(struct table_cursor *cursor, uint32_t equal_count,
+                       const char *letters, int argc, sqlite3_value **argv,
+                       struct err *err);
+/* The same where argv[which] is the list of an IN; cursor_list_next() goes on at the
+ * end of a walk. */
+int cursor_list_start(struct table_cursor *cursor, uint32_t equal_count,
+                      const char *letters, int argc, sqlite3_value **argv,
+                      int which, struct err *err);
+int cursor_list_next(struct table_cursor *cursor, struct err *err);
 
 /* cursor_vector.c. The arguments are those of the plan for a MATCH on `column`. */
 int cursor_vector_start(struct table_cursor *cursor, uint32_t column,

@@ -83,9 +83,12 @@ static int take_equalities(struct table_cursor *cursor, uint32_t equal_count,
 			            &value, &loose);
 		if (letters[i] == ARG_EQUAL && value.type == VALUE_NULL)
 			*empty = true;
+		if (!*narrow && letters[i] == ARG_IN)
+			in_values_end(&cursor->in); /* one walk for all */
 		if (!*narrow)
 			continue;
-		if (loose)
+		/* The first number of a list takes the texts for all. */
+		if (loose && !(letters[i] == ARG_IN && cursor->in.at > 1))
 			rc = cursor_loose_exists(cursor, key_bytes(prefix),
 			                         &cursor->index->columns[i],
 			                         &texts, err);

@@ -22,6 +22,7 @@ struct plan {
 	int arg_count;
 	double rows, cost;
 	bool unique, ordered, descending;
+	bool has_list;           /* an IN that the cursor walks itself */
 };
 
 struct planning {
@@ -254,6 +255,16 @@ static bool is_exact(const struct planning *p, int constraint)
 	       sqlite3_value_type(operand) == SQLITE_BLOB;
 }
 
+/* See in_values.h. */
+static bool is_list(const struct planning *p, int constraint)
+{
+	int column = p->info->aConstraint[constraint].iColumn;
+
+	return p->table->definition.columns[column].affinity < AFFINITY_NUMERIC &&
+	       sqlite_has(SQLITE_HAS_VTAB_IN) &&
+	       sqlite3_vtab_in(p->info, constraint, -1);
+}
+
 static void consider_index(struct planning *p, uint32_t number)
 {
 	const struct index_definition *index =
@@ -265,14 +276,17 @@ static void consider_index(struct planning *p, uint32_t number)
 	while (plan.equal_count < index->column_count &&
 	       plan.equal_count < COLUMNS_OF_INDEX_MAX - 8) {
 		int found = find_equal(p, &index->columns[plan.equal_count]);
+		bool list = found >= 0 && is_list(p, found);
 
-		if (found < 0)
+		if (found < 0 || (list && plan.has_list))
 			break;
+		plan.has_list |= list;
 		any_null |= p->info->aConstraint[found].op !=
 		            SQLITE_INDEX_CONSTRAINT_EQ;
 		exact = exact && is_exact(p, found);
 		arg_add(&plan, found,
-		        equal_letter(p->info->aConstraint[found].op));
+		        list ? ARG_IN
+		             : equal_letter(p->info->aConstraint[found].op));
 		plan.equal_count++;
 		plan.rows /= plan.equal_count == 1 ? 20 : 5;
 	}
@@ -284,11 +298,12 @@ static void consider_index(struct planning *p, uint32_t number)
 		add_ranges(p, &plan, &index->columns[plan.equal_count]);
 	if (!plan.unique && plan.equal_count && plan.rows < 2)
 		plan.rows = 2;
-	order_by_index(p, &plan);
+	if (!plan.has_list)
+		order_by_index(p, &plan);
 	if (!plan.arg_count && !plan.ordered)
 		return;
 	plan.cost = plan.rows * 2.5 + 3;
-	plan.unique = plan.unique && exact;
+	plan.unique = plan.unique && exact && !plan.has_list;
 	consider(p, &plan);
 }
 
@@ -408,6 +423,8 @@ static int hand_over(struct planning *p)
 		info->aConstraintUsage[plan->args[i]].omit =
 			plan->kind == PLAN_VECTOR || plan->kind == PLAN_ROWID ||
 			plan->kind == PLAN_ROWID_RANGE;
+		if (plan->letters[i] == ARG_IN)
+			sqlite3_vtab_in(info, plan->args[i], 1);
 	}
 	info->idxNum = (int)(plan->kind |
 	                     (plan->descending ? PLAN_DESCENDING : 0) |

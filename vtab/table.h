@@ -252,7 +252,7 @@ enum { PLAN_KIND_MASK = 7, PLAN_DESCENDING = 8, PLAN_EQUAL_SHIFT = 4,
        PLAN_ROWS_READ = 1 << 15,
        PLAN_INDEX_SHIFT = 16 };
 /* One character of idxStr per argument. */
-enum { ARG_EQUAL = '=', ARG_IS = 'i', ARG_NULL = '0', ARG_GE = 'g', ARG_GT = 'G', ARG_LE = 'l',
+enum { ARG_EQUAL = '=', ARG_IN = ',', ARG_IS = 'i', ARG_NULL = '0', ARG_GE = 'g', ARG_GT = 'G', ARG_LE = 'l',
        ARG_LT = 'L', ARG_MATCH = 'm', ARG_K = 'k', ARG_EF = 'e',
        ARG_EXACT = 'x', ARG_DISTANCE_LE = 'd', ARG_DISTANCE_LT = 'D' };
 
