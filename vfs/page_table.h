@@ -12,7 +12,17 @@
 void page_ref_store(uint8_t at[REF_SIZE], const struct page_ref *ref);
 /* Reads the bytes only; whether place and length make sense for the file is
  * checked by whoever borrows. */
-void page_ref_load(const uint8_t at[REF_SIZE], struct page_ref *ref);
+static inline void page_ref_load(const uint8_t at[REF_SIZE],
+                                 struct page_ref *ref)
+{
+	uint32_t length = load_le32(at + REF_LENGTH_AT);
+
+	ref->place = load_le32(at + REF_PLACE_AT);
+	ref->length = length & 0xffffff;
+	ref->birth = load_le64(at + REF_BIRTH_AT);
+	ref->checksum = load_le64(at + REF_CHECKSUM_AT);
+	ref->flags = (uint8_t)(length >> 24);
+}
 
 /* ref->length 0 when the page is absent. Every number read is checked. */
 int page_table_find(struct page_file *file, const struct page_table *table,
