@@ -40,7 +40,7 @@ static int walk_collect(struct table_cursor *cursor, size_t limit, bool *few,
 		if (!rc)
 			rc = cursor->kind == PLAN_INDEX
 			             ? cursor_index_step(cursor, err)
-			             : cursor_table_next(cursor, err);
+			             : cursor_table_step(cursor, err);
 	}
 	return rc;
 }

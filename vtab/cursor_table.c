@@ -123,23 +123,26 @@ int cursor_table_walk(struct table_cursor *cursor, struct err *err)
 	return rc ? rc : stand(cursor, on, err);
 }
 
-/* One row on; most often that is the next one in the same page. */
+int cursor_table_step(struct table_cursor *cursor, struct err *err)
+{
+	bool on = false;
+	int rc = cursor->descending
+	                 ? btree_cursor_previous(&cursor->walk, &on, err)
+	                 : btree_cursor_next(&cursor->walk, &on, err);
+
+	return rc ? rc : stand(cursor, on, err);
+}
+
 int cursor_table_next(struct table_cursor *cursor, struct err *err)
 {
 	struct span row;
-	bool on = false;
-	int rc;
 
-	if (!cursor->descending && cursor->rows_read &&
-	    btree_cursor_step(&cursor->walk, &cursor->rowid, &row)) {
-		cursor_row_note(cursor, row, true);
-		cursor->eof = cursor->rowid > cursor->rowid_high;
-		return ERR_NONE;
-	}
-	rc = cursor->descending
-	             ? btree_cursor_previous(&cursor->walk, &on, err)
-	             : btree_cursor_next(&cursor->walk, &on, err);
-	return rc ? rc : stand(cursor, on, err);
+	if (cursor->descending || !cursor->rows_read ||
+	    !btree_cursor_step(&cursor->walk, &cursor->rowid, &row))
+		return cursor_table_step(cursor, err);
+	cursor_row_note(cursor, row, true);
+	cursor->eof = cursor->rowid > cursor->rowid_high;
+	return ERR_NONE;
 }
 
 int cursor_table_start(struct table_cursor *cursor, const char *letters,
