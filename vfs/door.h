@@ -35,7 +35,7 @@ enum {
 	/* Where PRAGMA mmap_size starts: SQLite's own usual maximum. What is
 	 * mapped does not depend on it, only whether SQLite asks for maps. */
 	DOOR_MMAP_SIZE = 0x7fff0000,
-	DOOR_CONTENDED = 64,       /* write locks for which contention is remembered */
+	DOOR_CONTENDED = 1000,     /* write locks for which contention is remembered */
 	DOOR_EARLY_WAIT_US = 10000,
 	DOOR_NEW_RESERVED = 16,    /* bytes that SQLite leaves free in a page   */
 };

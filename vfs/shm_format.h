@@ -64,7 +64,7 @@ struct shm_waiter {
 	_Atomic uint64_t ticket;   /* the queue is in the order of these      */
 	_Atomic uint64_t since_us; /* when it began to wait                   */
 	_Atomic uint64_t turns;    /* the lock's, when it began to wait       */
-	_Atomic uint32_t wakeup;   /* futex: 1 = look again                   */
+	_Atomic uint32_t wakeup;   /* futex: 0 asleep, 1 look again, 2 napping */
 	uint32_t zero;
 	uint64_t reserved[3];
 };

@@ -194,7 +194,7 @@ static void hammer_for(struct test *t, struct bed *bed, uint64_t ms, uint64_t *l
 	EXPECT_OK(t, close_store(&bed->opened, &t->err));
 }
 
-/* A waiter is served after 256 turns, and those before it in the queue. A machine busy
+/* A waiter is served after 128 turns, and those before it in the queue. A machine busy
  * with other things may leave one asleep that was called: then it gets another try. */
 static void nobody_waits_for_more_than_a_bounded_number_of_turns(struct test *t)
 {
