@@ -23,10 +23,11 @@ static void *allocate(size_t size)
 	return sqlite3_malloc64(size);
 }
 
-static int connect_all(sqlite3 *db, char **message)
+static int connect_all(sqlite3 *db, bool opening, char **message)
 {
 	struct vfs_environment *environment = vfs_environment_find();
-	struct vtab_environment tables = { .process = environment };
+	struct vtab_environment tables = { .process = environment,
+	                                   .opening = opening };
 	int rc = ext_functions_register(db, environment);
 
 	if (!rc)
@@ -55,11 +56,16 @@ static int build(struct vfs_environment *environment, struct err *err)
 	                            &environment->stores, err);
 	if (rc)
 		goto close_os;
-	rc = vfs_register(environment, err);
+	rc = vtab_process_open(environment, err);
 	if (rc)
 		goto close_stores;
+	rc = vfs_register(environment, err);
+	if (rc)
+		goto close_tables;
 	return ERR_NONE;
 
+close_tables:
+	vtab_process_close(environment);
 close_stores:
 	store_environment_close(environment->stores);
 close_os:

@@ -55,6 +55,8 @@ static void clear_error(sqlite3 *db)
 {
 	sqlite3_stmt *statement = NULL;
 
+	if (sqlite3_errcode(db) == SQLITE_OK)
+		return;
 	sqlite3_prepare_v2(db, "SELECT 1", -1, &statement, NULL);
 	sqlite3_finalize(statement);
 }
@@ -69,7 +71,7 @@ static int on_new_connection(sqlite3 *db, char **message,
 	if (!environment)
 		return SQLITE_OK;
 	vfs_connection_prepare(db);
-	rc = environment->connect(db, message);
+	rc = environment->connect(db, true, message);
 	if (!rc)
 		clear_error(db);
 	return rc;
@@ -117,7 +119,7 @@ int sqlite3_turdb_init(sqlite3 *db, char **message,
 		return fail(message, &err);
 	rc = is_connected(db, &connected);
 	if (!rc && !connected)
-		rc = environment->connect(db, message);
+		rc = environment->connect(db, false, message);
 	clear_error(db);
 	if (!rc)
 		rc = sqlite3_auto_extension((void (*)(void))on_new_connection);

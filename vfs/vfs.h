@@ -47,6 +47,7 @@
 #define VFS_FCNTL_STORE 0x54555245
 
 struct door_names;
+struct vtab_process;
 
 /* What all connections of a process share. The caller of vfs_register() fills
  * the first part. */
@@ -56,8 +57,10 @@ struct vfs_environment {
 	struct heap *heap;
 	struct store_environment *stores;
 	enum cpu_level cpu;  /* whose kernels are used everywhere              */
-	/* Gives a connection the functions and modules of this library. */
-	int (*connect)(sqlite3 *db, char **message);
+	/* Gives a connection the functions and modules of this library; `opening`
+	 * when it is just being opened. */
+	int (*connect)(sqlite3 *db, bool opening, char **message);
+	struct vtab_process *tables; /* kept for vtab/ */
 
 	/* vfs/ fills the rest. */
 	sqlite3_vfs vfs;     /* registered as "turdb"                          */

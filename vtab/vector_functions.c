@@ -60,6 +60,12 @@ struct binding {
 	char name[32];
 };
 
+/* What all connections of a process share. */
+struct vtab_process {
+	_Atomic bool alone; /* connections begin without sqlite-vec's functions */
+	struct binding bindings[]; /* two of each function: with turdb_ and without */
+};
+
 static const struct binding *binding_of(sqlite3_context *context)
 {
 	return sqlite3_user_data(context);
@@ -470,38 +476,87 @@ static int sqlite_vec_find(sqlite3 *db, bool *there)
 	return rc == SQLITE_NOMEM ? SQLITE_NOMEM : SQLITE_OK;
 }
 
-static int register_function(struct connection *connection,
-                             const struct function *function,
-                             const char *prefix)
+/* Where sqlite-vec's functions may be. A connection that is being opened has what
+ * the automatic extensions before this one gave it, and those were there when this
+ * library was loaded: asking once, at the first opening, answers for all later ones.
+ * Asking costs four times as much as everything else here. */
+static int sqlite_vec_look(struct connection *connection, bool *there)
 {
-	struct binding *binding = sqlite3_malloc64(sizeof *binding);
+	struct vtab_process *process = connection->environment.process->tables;
+	bool opening = connection->environment.opening;
+	int rc;
+
+	*there = false;
+	if (opening && atomic_load_explicit(&process->alone,
+	                                    memory_order_relaxed))
+		return SQLITE_OK;
+	rc = sqlite_vec_find(connection->db, there);
+	if (!rc)
+		atomic_store_explicit(&process->alone, opening && !*there,
+		                      memory_order_relaxed);
+	return rc;
+}
+
+enum { FUNCTIONS = sizeof functions / sizeof functions[0] };
+
+static void bind(struct binding *binding, const struct function *function,
+                 const struct hnsw_kernels *kernels, const char *prefix)
+{
+	binding->function = function;
+	binding->kernels = kernels;
+	snprintf(binding->name, sizeof binding->name, "%s%s", prefix,
+	         function->name);
+}
+
+int vtab_process_open(struct vfs_environment *environment, struct err *err)
+{
+	const struct hnsw_kernels *kernels = hnsw_kernels_for(environment->cpu);
+	struct vtab_process *process = heap_zeroed(
+		environment->heap,
+		sizeof *process + 2 * FUNCTIONS * sizeof(struct binding));
+
+	if (!process)
+		return err_set(err, ERR_NOMEM, "load extension", "turdb",
+		               "no memory for its functions");
+	for (size_t i = 0; i < FUNCTIONS; i++) {
+		bind(&process->bindings[2 * i], &functions[i], kernels, "turdb_");
+		bind(&process->bindings[2 * i + 1], &functions[i], kernels, "");
+	}
+	environment->tables = process;
+	return ERR_NONE;
+}
+
+void vtab_process_close(struct vfs_environment *environment)
+{
+	heap_free(environment->heap, environment->tables);
+	environment->tables = NULL;
+}
+
+static int register_function(sqlite3 *db, struct binding *binding)
+{
+	const struct function *function = binding->function;
 	int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS |
 	            SQLITE_SUBTYPE;
 
-	if (!binding)
-		return SQLITE_NOMEM;
-	binding->function = function;
-	binding->kernels = connection->kernels;
-	snprintf(binding->name, sizeof binding->name, "%s%s", prefix,
-	         function->name);
 	if (function->gives_vector)
 		flags |= SQLITE_RESULT_SUBTYPE;
-	return sqlite3_create_function_v2(connection->db, binding->name,
+	return sqlite3_create_function_v2(db, binding->name,
 	                                  function->arguments, flags, binding,
-	                                  function->run, NULL, NULL,
-	                                  sqlite3_free);
+	                                  function->run, NULL, NULL, NULL);
 }
 
 int vector_functions_register(struct connection *connection)
 {
+	struct binding *bindings =
+		connection->environment.process->tables->bindings;
 	bool there;
-	int rc = sqlite_vec_find(connection->db, &there);
+	int rc = sqlite_vec_look(connection, &there);
 
-	for (size_t i = 0; i < sizeof functions / sizeof functions[0] && !rc;
-	     i++) {
-		rc = register_function(connection, &functions[i], "turdb_");
+	for (size_t i = 0; i < FUNCTIONS && !rc; i++) {
+		rc = register_function(connection->db, &bindings[2 * i]);
 		if (!rc && !there)
-			rc = register_function(connection, &functions[i], "");
+			rc = register_function(connection->db,
+			                       &bindings[2 * i + 1]);
 	}
 	if (!rc)
 		rc = sqlite3_create_module_v2(connection->db, "turdb_vec_each",

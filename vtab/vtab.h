@@ -9,13 +9,19 @@
 struct home;
 
 struct vtab_environment {
-	struct vfs_environment *process; /* heap, os, cpu, reports */
+	struct vfs_environment *process; /* heap, os, cpu, reports, tables */
+	bool opening; /* the connection is just being opened */
 	/* Finds the home of a schema; NULL: only turdb directories have one.
 	 * Tests bring homes in memory. */
 	int (*home_find)(void *context, sqlite3 *db, const char *schema,
 	                 struct home **home, struct err *err);
 	void *home_context;
 };
+
+/* Makes and frees environment->tables, what vtab/ shares among the connections of
+ * the process; before the first vtab_register(). */
+int vtab_process_open(struct vfs_environment *environment, struct err *err);
+void vtab_process_close(struct vfs_environment *environment);
 
 /* Gives a connection the module turdb, its sentinel, and turdb_create_index,
  * turdb_drop_index, turdb_reindex, turdb_count and turdb_check_tables. Copies
