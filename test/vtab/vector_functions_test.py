@@ -108,4 +108,44 @@ def names_of_sqlite_vec_are_left_alone(scratch):
     expect_equal(value(con, "SELECT typeof(turdb_vec_f32('[1]'))"), 'blob')
 
 
+# A stand-in for sqlite-vec where it matters: vec_version() and a vec_f32() of its own.
+THEIRS = (
+    "def theirs(con):\n"
+    "    con.create_function('vec_version', 0, lambda: 'v0')\n"
+    "    con.create_function('vec_f32', 1, lambda x: 'theirs')\n"
+    "def load_here(con):\n"
+    "    con.enable_load_extension(True)\n"
+    "    con.load_extension(LIBRARY)\n"
+    "def whose(con):\n"
+    "    return value(con, \"SELECT vec_f32('[1]')\") if value(con, \"SELECT typeof(vec_f32('[1]'))\") == 'text' else 'ours'\n")
+
+
+def sqlite_vec_loaded_before_keeps_its_names(scratch):
+    out = python(THEIRS + "a = sqlite3.connect(':memory:'); theirs(a); load_here(a); b = sqlite3.connect(':memory:')\n"
+                 "c = sqlite3.connect(':memory:'); theirs(c); print(whose(a), whose(b), whose(c))")
+    expect_equal(out.strip(), 'theirs ours theirs')
+
+
+def an_automatic_sqlite_vec_keeps_its_names(scratch):
+    automatic = (
+        "import ctypes\n"
+        "lib = ctypes.CDLL('libsqlite3.so.0')\n"
+        "FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)\n"
+        "result = lib.sqlite3_result_text; result.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p)\n"
+        "run = FUNCTION(lambda context, n, values: result(context, b'theirs', -1, None))\n"
+        "def begin(db, message, api):\n"
+        "    for name, n in ((b'vec_version', 0), (b'vec_f32', 1)):\n"
+        "        lib.sqlite3_create_function(ctypes.c_void_p(db), name, n, 1, None, run, None, None)\n"
+        "    return 0\n"
+        "hook = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(begin)\n")
+    opened = "print(*[whose(sqlite3.connect(':memory:')) for i in range(3)])\n"
+    load = "load_here(sqlite3.connect(':memory:'))\n"
+    hook = "lib.sqlite3_auto_extension(hook)\n"
+    expect_equal(python(THEIRS + automatic + hook + load + opened).strip(), 'theirs theirs theirs')
+    expect_equal(python(THEIRS + automatic + load + opened + hook + opened).split(), ['ours'] * 3 + ['theirs'] * 3)
+    # A connection older than the automatic extension says nothing about later ones.
+    expect_equal(python(THEIRS + automatic + "old = sqlite3.connect(':memory:')\n" + hook + "load_here(old)\n" + opened).strip(),
+                 'theirs theirs theirs')
+
+
 main({name: case for name, case in globals().items() if hasattr(case, '__code__')})
