@@ -356,7 +356,7 @@ static int method_allocate(struct pager *pager, enum page_kind kind,
 	if (!rc && edit->now.state == EDIT_ABSENT)
 		rc = store_edit_state(edit, EDIT_FREED, err);
 	if (!rc)
-		rc = store_edit_image(edit, err);
+		rc = store_edit_replace(edit, err);
 	if (rc)
 		return rc;
 	memset(edit->now.image, 0, file->page_size);
