@@ -35,6 +35,7 @@ enum {
 	/* Where PRAGMA mmap_size starts: SQLite's own usual maximum. What is
 	 * mapped does not depend on it, only whether SQLite asks for maps. */
 	DOOR_MMAP_SIZE = 0x7fff0000,
+	DOOR_WRITE_TOUCHES = 64,   /* what a written page counts in door_cache */
 	DOOR_CONTENDED = 1000,     /* write locks for which contention is remembered */
 	DOOR_EARLY_WAIT_US = 10000,
 	DOOR_NEW_RESERVED = 16,    /* bytes that SQLite leaves free in a page   */
@@ -52,6 +53,18 @@ struct door_journal {
 	} *entries;
 	size_t count, room;
 	bool used;              /* opened since RESERVED */
+};
+
+/* See door_cache.c. */
+struct door_cache {
+	bool borrows;           /* SQLite asks by xFetch                       */
+	bool choosing;          /* our own PRAGMA is running                   */
+	bool told;              /* the user has chosen                         */
+	unsigned failures;
+	int64_t limit;          /* of maps, as SQLite said last                */
+	uint32_t page_size;     /* SQLite's, once seen                         */
+	int64_t size;           /* PRAGMA cache_size, or unknown               */
+	uint64_t count, due;    /* pages borrowed or copied; when to look again */
 };
 
 struct door_file {
@@ -82,6 +95,7 @@ struct door_file {
 	unsigned opens_seen;       /* of environment->open_calls, see door_copy.c */
 	unsigned contended;        /* write locks to go as if contended         */
 	int64_t mmap_limit;        /* PRAGMA mmap_size                          */
+	struct door_cache cache;
 	struct door_journal journal;
 };
 
@@ -137,6 +151,15 @@ bool door_vacuum_into_runs(sqlite3 *db);
 void door_copy_look(struct door_file *file);
 /* As the writer: refuses to be written over by a backup. */
 int door_copy_refuse(struct door_file *file);
+
+/* Lets SQLite ask for maps, or no longer. */
+int door_map_size_set(struct door_file *file, bool maps);
+
+/* door_cache.c: whether SQLite borrows pages or copies them */
+void door_cache_init(struct door_file *file);
+void door_cache_choose(struct door_file *file);
+void door_cache_size_set(struct door_file *file, const char *size);
+int64_t door_cache_limit(struct door_file *file, int64_t limit);
 
 /* door_journal.c */
 int door_journal_open(struct door_file *owner, sqlite3_file *base,

@@ -37,16 +37,6 @@ static int commit(struct door_file *file)
 	return commit_result(&err);
 }
 
-static int mmap_size(struct door_file *file, int64_t *limit)
-{
-	int64_t before = file->mmap_limit;
-
-	if (*limit >= 0 && file->mmap_allowed)
-		file->mmap_limit = *limit;
-	*limit = before;
-	return SQLITE_OK;
-}
-
 static int give_view(struct door_file *file, struct store_view **view)
 {
 	if (file->early)
@@ -85,7 +75,9 @@ int door_control(sqlite3_file *base, int operation, void *argument)
 		file->busy_handler = argument;
 		return SQLITE_OK;
 	case SQLITE_FCNTL_MMAP_SIZE:
-		return mmap_size(file, argument);
+		*(int64_t *)argument =
+			door_cache_limit(file, *(int64_t *)argument);
+		return SQLITE_OK;
 	case SQLITE_FCNTL_VFSNAME:
 		*(char **)argument = sqlite3_mprintf("%s", VFS_NAME);
 		return SQLITE_OK;

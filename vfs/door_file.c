@@ -22,6 +22,7 @@ enum {
 	HEADER_CHANGES_AT = 24,    /* big-endian u32 */
 	HEADER_VALID_FOR_AT = 92,  /* big-endian u32 */
 	HEADER_CHECK_SIZE = 16,    /* what xLock(SHARED) is followed by: 24..39 */
+	SQLITE_PAGE_SIZE_MIN = 512,
 	FORMAT_ROLLBACK = 1,
 	FORMAT_WAL = 2,
 };
@@ -62,6 +63,14 @@ static bool on_the_way_to_reserved(int size, int64_t offset)
 	       (offset == HEADER_CHANGES_AT && size == HEADER_CHECK_SIZE);
 }
 
+/* For door_cache.c: a reader has had to copy. */
+static void note_page_read(struct door_file *file, uint32_t size)
+{
+	file->cache.page_size = size;
+	file->cache.count += !file->cache.borrows &&
+	                     !store_view_writing(file->view);
+}
+
 static int file_read(sqlite3_file *base, void *bytes, int size,
                      sqlite3_int64 offset)
 {
@@ -70,6 +79,8 @@ static int file_read(sqlite3_file *base, void *bytes, int size,
 
 	if (file->early && !on_the_way_to_reserved(size, offset))
 		door_early_end(file);
+	if (size >= SQLITE_PAGE_SIZE_MIN)
+		note_page_read(file, (uint32_t)size);
 	if (store_view_reading(file->view))
 		return read_under_view(file, bytes, (size_t)size,
 		                       (uint64_t)offset);
@@ -118,6 +129,7 @@ static int file_fetch(sqlite3_file *base, sqlite3_int64 offset, int size,
 	if (store_sqlite_fetch(file->view, (uint64_t)offset, (size_t)size,
 	                       &lent, &err))
 		return report(file, &err);
+	file->cache.count++;
 	*bytes = (void *)(uintptr_t)lent;
 	return SQLITE_OK;
 }
@@ -177,6 +189,8 @@ static int file_write(sqlite3_file *base, const void *data, int size,
 
 	if (file->own_journal && !file->journal.used)
 		return journal_missing(file);
+	if (file->cache.borrows)
+		file->cache.count += DOOR_WRITE_TOUCHES;
 	if (is_wal_header(bytes, size, offset)) {
 		rc = write_rollback_header(file, bytes, &err);
 		done = HEADER_SIZE;

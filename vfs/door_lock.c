@@ -237,6 +237,8 @@ static int lock_shared(struct door_file *file)
 	    atomic_load_explicit(&file->environment->open_calls,
 	                         memory_order_relaxed))
 		door_copy_look(file);
+	if (file->cache.count >= file->cache.due)
+		door_cache_choose(file);
 	if (file->contended)
 		write_early(file);
 	if (file->read_durable && !file->early)

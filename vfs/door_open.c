@@ -156,6 +156,7 @@ static void fill(struct door_file *file, struct vfs_environment *environment,
 	file->mmap_allowed = sqlite3_uri_boolean(name, "mmap", 1) != 0;
 	file->durability = default_durability();
 	file->fresh = true;
+	door_cache_init(file);
 }
 
 static int open_store(struct door_file *file, int flags, struct err *err)

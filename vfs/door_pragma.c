@@ -11,6 +11,8 @@
  *   synchronous         listened to, because a commit that touches only virtual
  *                       tables shows SQLite's setting in no other way
  *   page_size           listened to: 16 KB is only the default
+ *   cache_size, mmap_size
+ *                       listened to: see door_cache.c
  *   wal_checkpoint      runs the store's checkpoint; SQLite answers 0|-1|-1
  *   turdb_read          visible: a read takes the newest commit; durable: and waits
  *                       until that is on disk
@@ -95,6 +97,20 @@ static int page_size(struct door_file *file, char **arguments)
 {
 	if (arguments[2])
 		file->page_size_chosen = true;
+	return SQLITE_NOTFOUND;
+}
+
+static int cache_size(struct door_file *file, char **arguments)
+{
+	if (arguments[2])
+		door_cache_size_set(file, arguments[2]);
+	return SQLITE_NOTFOUND;
+}
+
+static int mmap_size(struct door_file *file, char **arguments)
+{
+	if (arguments[2])
+		file->cache.limit = -1;
 	return SQLITE_NOTFOUND;
 }
 
@@ -217,8 +233,10 @@ int door_pragma(struct door_file *file, char **arguments)
 		const char *name;
 		int (*run)(struct door_file *file, char **arguments);
 	} pragmas[] = {
+		{ "cache_size", cache_size },
 		{ "journal_mode", journal_mode },
 		{ "locking_mode", locking_mode },
+		{ "mmap_size", mmap_size },
 		{ "page_size", page_size },
 		{ "synchronous", synchronous },
 		{ "wal_checkpoint", wal_checkpoint },

@@ -126,17 +126,28 @@ static void use_own_journal(struct door_file *file)
 		file->own_journal = true;
 }
 
-void door_pager_prepare(struct door_file *file)
+int door_map_size_set(struct door_file *file, bool maps)
 {
 	struct door_query query;
+	int rc;
+
+	file->cache.choosing = true;
+	rc = pragma(file, maps ? "PRAGMA \"%w\".mmap_size=2147418112"
+	                       : "PRAGMA \"%w\".mmap_size=0", &query);
+	file->cache.choosing = false;
+	return rc;
+}
+
+void door_pager_prepare(struct door_file *file)
+{
 	int rc = SQLITE_OK;
 
 	door_settle(file);
 	if (!file->schema || file->settle_tries > SETTLE_TRIES)
 		return;
 	file->settle_tries++;
-	if (file->mmap_allowed && !file->mmap_limit)
-		rc = pragma(file, "PRAGMA \"%w\".mmap_size=2147418112", &query);
+	if (file->mmap_limit > 0 && !file->cache.borrows)
+		rc = door_map_size_set(file, true);
 	use_own_journal(file);
 	file->prepared = !rc && (file->own_journal || file->read_only);
 }
