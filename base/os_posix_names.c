@@ -316,9 +316,32 @@ static int open_mode(unsigned flags)
 	return mode;
 }
 
+/* What root makes in another user's directory is that user's, who could not write it
+ * otherwise. Not when it has a second name, which may be a trap. */
+static void give_to_directory_owner(int descriptor, int at, const char *name,
+                                    const struct stat *info)
+{
+	const char *end = strrchr(name, '/');
+	char part[PATH_MAX] = ".";
+	struct stat dir;
+
+	if (geteuid() != 0 || info->st_size || info->st_nlink != 1 ||
+	    (end && (size_t)(end - name) >= sizeof part))
+		return;
+	if (end) {
+		memcpy(part, name, (size_t)(end - name));
+		part[end - name] = 0;
+	}
+	if (fstatat(at, part, &dir, AT_SYMLINK_NOFOLLOW) ||
+	    (dir.st_uid == info->st_uid && dir.st_gid == info->st_gid))
+		return;
+	if (fchown(descriptor, dir.st_uid, dir.st_gid))
+		return; /* it stays root's: as good as can be */
+}
+
 /* Keeps (O2) and gives a file that is still empty its exact mode. */
-static int check_opened(int descriptor, const char *name, unsigned flags,
-                        uint32_t mode, struct err *err)
+static int check_opened(int descriptor, int at, const char *name,
+                        unsigned flags, uint32_t mode, struct err *err)
 {
 	struct stat info;
 
@@ -331,6 +354,8 @@ static int check_opened(int descriptor, const char *name, unsigned flags,
 	    info.st_size == 0 && (info.st_mode & 07777) != mode &&
 	    fchmod(descriptor, mode))
 		return os_posix_fail(err, "set the mode of", name);
+	if (flags & OS_OPEN_CREATE)
+		give_to_directory_owner(descriptor, at, name, &info);
 	return ERR_NONE;
 }
 
@@ -347,7 +372,8 @@ int os_posix_file_open(struct os_file *dir, const char *name, unsigned flags,
 	                             open_mode(flags), mode);
 	if (descriptor < 0)
 		return os_posix_fail_open(err, "open", name, flags & OS_OPEN_WRITE);
-	rc = check_opened(descriptor, name, flags, mode, err);
+	rc = check_opened(descriptor, descriptor_of(dir), name, flags, mode,
+	                  err);
 	if (rc)
 		goto close_descriptor;
 	rc = make_file(dir->os, descriptor, name, file, err);

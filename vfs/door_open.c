@@ -260,7 +260,8 @@ static int open_directory(struct vfs_environment *environment, const char *name,
 	if (open_database(file, flags, flags_out, &err) == ERR_NONE)
 		return SQLITE_OK;
 	rc = vfs_report(environment, &err);
-	return rc == SQLITE_ERROR ? SQLITE_CANTOPEN : rc;
+	return rc == SQLITE_ERROR || rc == SQLITE_READONLY ? SQLITE_CANTOPEN
+	                                                   : rc;
 }
 
 int door_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int flags,

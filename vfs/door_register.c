@@ -44,7 +44,18 @@ static int door_access(sqlite3_vfs *vfs, const char *name, int flags, int *answe
 static int door_full_path(sqlite3_vfs *vfs, const char *name, int size,
                           char *full)
 {
-	return host_of(vfs)->xFullPathname(host_of(vfs), name, size, full);
+	struct vfs_environment *environment = vfs->pAppData;
+	int rc = environment->host->xFullPathname(environment->host, name, size,
+	                                          full);
+	struct err err;
+
+	if ((rc & 0xff) == SQLITE_OK)
+		return rc;
+	err_set(&err, ERR_CANTOPEN, "open database", name,
+	        "the path cannot be followed: it leads through too many links, a part of it is longer than the file system allows, or it is longer than %d bytes",
+	        size - 1);
+	vfs_report(environment, &err);
+	return rc;
 }
 
 static void *door_library_open(sqlite3_vfs *vfs, const char *name)

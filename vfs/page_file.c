@@ -394,15 +394,21 @@ void page_file_prefetch(struct page_file *file, const struct page_ref *ref)
 
 /* --- writing -------------------------------------------------------------- */
 
+static int writable_check(const struct page_file *file, struct err *err)
+{
+	if (file->writable)
+		return ERR_NONE;
+	return err_set(err, ERR_READONLY, "write to", page_file_name(file),
+	               "it could only be opened for reading: its owner, its permissions or the mount forbid writing");
+}
+
 int page_file_write_ready(struct page_file *file, const struct page_ref *ref,
                           struct err *err)
 {
-	int rc;
+	int rc = writable_check(file, err);
 
-	if (!file->writable)
-		return err_set(err, ERR_READONLY, "write to",
-		               page_file_name(file),
-		               "it was opened for reading only");
+	if (rc)
+		return rc;
 	assert(ref->length && ref->length % PLACE_SIZE == 0);
 	assert(ref->place >= FILE_FIRST_PLACE);
 	if (is_mapped(file, ref))
@@ -514,7 +520,9 @@ int page_file_reserve(struct page_file *file, uint64_t places,
 		               "it would have %llu places of %d bytes, more "
 		               "than %llu", (unsigned long long)least,
 		               PLACE_SIZE, (unsigned long long)PLACES_MAX);
-	rc = page_file_capacity(file, &now, err);
+	rc = writable_check(file, err);
+	if (!rc)
+		rc = page_file_capacity(file, &now, err);
 	if (rc)
 		return rc;
 	if (now >= least) {
@@ -695,6 +703,8 @@ int page_file_header_write(struct page_file *file, struct err *err)
 {
 	uint8_t header[FILE_HEADER_SIZE];
 
+	if (writable_check(file, err))
+		return ERR_READONLY;
 	header_encode(&file->identity, header);
 	return os_write(file->os_file, 0, header, sizeof header, err);
 }
