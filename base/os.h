@@ -59,6 +59,7 @@ struct os_file {
 struct os_identity {
 	uint64_t device, inode;
 	uint64_t size;
+	uint64_t allocated;      /* bytes of disk; less than size: it has holes */
 	uint32_t mode;           /* permission bits */
 	enum os_node_kind kind;
 };

@@ -21,6 +21,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -256,6 +257,7 @@ static void fill_identity(const struct stat *info,
 		.device = info->st_dev,
 		.inode = info->st_ino,
 		.size = (uint64_t)info->st_size,
+		.allocated = (uint64_t)info->st_blocks * 512,
 		.mode = info->st_mode & 07777,
 		.kind = kind_of(info->st_mode),
 	};

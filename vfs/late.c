@@ -11,7 +11,9 @@
  * (T2) Nothing of it is published before it is written. Who dies in between has left
  *      a whole record: the next writer makes the images from it, as ever.
  * (T3) Everything but the system's own failure was met before the record: the
- *      places exist, the file is mapped that far.
+ *      places exist, the file is mapped that far and has no holes, where writing
+ *      may find the disk full. (A hole filled behind the record is a commit that
+ *      can neither be finished nor taken back.)
  */
 #include "vfs/store_private.h"
 
@@ -25,6 +27,19 @@ static bool copies_ready(struct store_view *view)
 		late->copies = heap_allocate(view->store->heap,
 		                             COPIES_MAX * PLACE_SIZE);
 	return late->copies && late->copy_count < COPIES_MAX;
+}
+
+static bool is_on(struct store_view *view, const struct page_file *file)
+{
+	struct store_late *late = &view->late;
+
+	if (!late->on || late->count == LATE_MAX)
+		return false;
+	if (late->asked != file) {
+		late->asked = file;
+		late->whole = page_file_is_whole(file);
+	}
+	return late->whole;
 }
 
 static int put_off(struct store_view *view, struct page_file *file,
@@ -46,7 +61,7 @@ int store_late_image(struct store_view *view, struct page_file *file,
                      const struct page_ref *ref, const void *image,
                      struct err *err)
 {
-	if (!view->late.on || view->late.count == LATE_MAX)
+	if (!is_on(view, file))
 		return page_file_write(file, ref, image, err);
 	return put_off(view, file, ref, image, err);
 }
@@ -58,8 +73,7 @@ int store_late_pages(struct store_view *view, struct page_file *file,
 	struct store_late *late = &view->late;
 	int rc = ERR_NONE;
 
-	while (!rc && count && late->on && late->count < LATE_MAX &&
-	       copies_ready(view)) {
+	while (!rc && count && is_on(view, file) && copies_ready(view)) {
 		uint8_t *copy = late->copies + late->copy_count++ * PLACE_SIZE;
 
 		memcpy(copy, *bytes++, PLACE_SIZE);
@@ -72,6 +86,7 @@ int store_late_pages(struct store_view *view, struct page_file *file,
 void store_late_begin(struct store_view *view, bool on)
 {
 	view->late.on = on;
+	view->late.asked = NULL;
 	view->late.count = view->late.copy_count = 0;
 }
 

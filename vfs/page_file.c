@@ -575,6 +575,17 @@ int page_file_punch(struct page_file *file, uint32_t place, uint32_t units,
 		(uint64_t)units * PLACE_SIZE, err);
 }
 
+/* Holes: what the file system was given back, or what a copy left out. */
+bool page_file_is_whole(const struct page_file *file)
+{
+	struct os_identity identity;
+	struct err err;
+
+	return !file->os_file->os->methods->identity(file->os_file, &identity,
+	                                             &err) &&
+	       identity.allocated >= identity.size;
+}
+
 int page_file_sync(struct page_file *file, struct err *err)
 {
 	return os_sync(file->os_file, err);

@@ -99,6 +99,9 @@ int page_file_capacity(struct page_file *file, uint64_t *capacity,
 /* Only the last closer may: nobody else has it mapped. */
 int page_file_truncate(struct page_file *file, uint64_t places,
                        struct err *err);
+/* Whether all of it has its blocks on the disk, as far as the file system counts: no
+ * write can find that full. */
+bool page_file_is_whole(const struct page_file *file);
 /* Gives the blocks of free places back to the file system. */
 int page_file_punch(struct page_file *file, uint32_t place, uint32_t units,
                     struct err *err);

@@ -26,6 +26,23 @@ static void an_error_longer_than_its_storage_is_cut(struct test *t)
 	EXPECT_EQ(t, strlen(t->err.text), ERR_TEXT_SIZE - 1);
 }
 
+/* A path of 800 bytes left no room for what was wrong with it. */
+static void a_long_resource_leaves_room_for_the_reason(struct test *t)
+{
+	char name[900] = "/begin/";
+
+	for (size_t at = strlen(name); at + 8 < sizeof name; at += 3)
+		strcpy(name + at, "\xe6\x97\xa5");
+	strcat(name, "/end");
+	err_set(&t->err, ERR_CANTOPEN, "open", name, "it is %s", "too long");
+	EXPECT(t, strstr(t->err.text, "open /begin/\xe6"));
+	EXPECT(t, strstr(t->err.text, "\xa5...\xe6"));
+	EXPECT(t, strstr(t->err.text, "\xa5/end: it is too long"));
+	err_set(&t->err, ERR_CANTOPEN, "op", "en", "%s", name);
+	EXPECT(t, strlen(t->err.text) < ERR_TEXT_SIZE);
+	EXPECT((t), (unsigned char)t->err.text[strlen(t->err.text) - 1] == 0xa5);
+}
+
 static void the_heap_counts_and_limits(struct test *t)
 {
 	struct heap heap;
@@ -113,6 +130,7 @@ static void the_checksum_is_the_same_whole_and_in_pieces(struct test *t)
 static const struct test_case cases[] = {
 	CASE(an_error_says_operation_resource_and_reason),
 	CASE(an_error_longer_than_its_storage_is_cut),
+	CASE(a_long_resource_leaves_room_for_the_reason),
 	CASE(the_heap_counts_and_limits),
 	CASE(the_heap_fails_when_a_test_asks),
 	CASE(an_arena_stops_allocating_once_warm),

@@ -282,6 +282,7 @@ static void fill_identity(const struct sim_disk *disk, uint32_t number,
 		.device = 1,
 		.inode = number,
 		.size = inode->size,
+		.allocated = inode->size,
 		.mode = inode->mode,
 		.kind = inode->kind,
 	};

@@ -1,0 +1,282 @@
+"""Paths, owners, copies and full disks: what people do to a directory of files."""
+import os
+import pathlib
+import shutil
+import stat
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
+from sql import *  # noqa: F401,F403,E402
+
+load()
+
+NOBODY = 65534
+
+
+def last_error():
+    return value(sqlite3.connect(':memory:'), 'SELECT turdb_last_error()')
+
+
+def make(path, rows=100):
+    con = connect(path)
+    con.execute('CREATE TABLE t(a INTEGER PRIMARY KEY, b)')
+    con.execute('CREATE VIRTUAL TABLE v USING turdb(a INTEGER PRIMARY KEY, b TEXT, INDEX v_b(b))')
+    con.execute('BEGIN')
+    for table in 'tv':
+        con.executemany('INSERT INTO %s VALUES(?, ?)' % table, [(i, 'x' * i) for i in range(rows)])
+    con.execute('COMMIT')
+    return con
+
+
+def state(path):
+    con = connect(path, '&mode=rw')
+    found = [value(con, 'SELECT count(*) FROM ' + table) for table in 'tv']
+    found += [value(con, 'PRAGMA integrity_check'), value(con, 'SELECT turdb_check()')]
+    con.close()
+    return found
+
+
+def rows(*counts):
+    return list(counts) + ['ok', 'ok']
+
+
+def one_directory_has_many_names(scratch):
+    make('app', 10).close()
+    os.symlink('app', 'link')
+    os.mkdir('sub')
+    for number, path in enumerate(('./app', 'app/', 'app//', 'sub/../app', 'link', 'link/', scratch + '/app', '//' + scratch + '/app',
+                                   'file://localhost' + scratch + '/app')):
+        uri = path if path.startswith('file:') else 'file:' + path
+        con = sqlite3.connect(uri + '?vfs=turdb', uri=True)
+        expect_equal((path, value(con, 'SELECT count(*) FROM v')), (path, 10 + number))
+        con.execute('INSERT INTO v(b) VALUES(?)', (path,))
+        con.commit()
+        con.close()
+    one, two = connect('app'), connect('link')
+    one.execute('BEGIN')
+    one.execute('DELETE FROM v')
+    expect_error('locked', sqlite3.connect('file:link?vfs=turdb', uri=True, timeout=0).execute, "UPDATE v SET b=''")
+    one.execute('COMMIT')
+    expect_equal(value(two, 'SELECT count(*) FROM v'), 0)
+
+
+def names_may_be_odd(scratch):
+    for quoted, plain in (('with space', 'with space'), ('with%20space2', 'with space2'), ('per%25cent', 'per%cent'), ('que%3fst', 'que?st'),
+                          ('ha%23sh', 'ha#sh'), ('ünïcödé-日本', 'ünïcödé-日本'), ('a%0ab', 'a\nb'), ("quo'te\"s", "quo'te\"s"), ('n' * 255, 'n' * 255)):
+        con = make(quoted, 5)
+        expect(os.path.isfile(os.path.join(plain, 'turdb.meta')), plain)
+        con.close()
+        expect_equal(state(quoted), rows(5, 5))
+
+
+def paths_that_cannot_be_opened_are_told_why(scratch):
+    os.symlink('loop', 'loop')
+    os.mkdir('full')
+    open('full/thing', 'w').close()
+    make('app', 1).close()
+    for path, words in (('loop', 'too many links'), ('n' * 256, 'longer than the file system allows'), ('/'.join(['d' * 99] * 8), 'longer than'),
+                        ('no/such/app', 'open directory %s/no/such: No such file' % scratch), ('full', 'a directory with other things in it'),
+                        ('.', 'a directory with other things in it'), ('app/turdb.meta', 'open the directory it lies in')):
+        expect_error('unable to open', connect, path)
+        expect(words in last_error(), last_error())
+    for options, words in (('&mode=ro', 'there is nothing of that name'), ('&mode=rw', 'there is nothing of that name'),
+                           ('&nolock=1', 'nolock=1 is not offered'), ('&cache=shared', 'shared cache is not offered')):
+        expect_error('unable to open', connect, 'new', options)
+        expect(words in last_error(), last_error())
+        expect(not os.path.exists('new'))
+    expect_equal(os.listdir('full'), ['thing'])
+
+
+def the_working_directory_may_change(scratch):
+    con = make('app')
+    os.mkdir('elsewhere')
+    os.chdir('elsewhere')
+    con.execute('CREATE VIRTUAL TABLE w USING turdb(a)')
+    con.execute("ATTACH 'file:other?vfs=turdb' AS other")
+    con.execute('CREATE VIRTUAL TABLE other.w USING turdb(a)')
+    expect_equal(value(con, 'SELECT turdb_check()'), 'ok')
+    con.close()
+    expect_equal(sorted(os.listdir('.')), ['other'])
+
+
+def new_files_have_the_mode_of_the_database(scratch):
+    old = os.umask(0o077)
+    try:
+        make('secret').close()
+        os.umask(0o000)
+        con = connect('secret')
+        con.execute('CREATE VIRTUAL TABLE later USING turdb(a)')
+        con.close()
+        os.umask(0o022)
+        make('shared').close()
+    finally:
+        os.umask(old)
+    for top, files in (('secret', 0o600), ('shared', 0o644)):
+        for folder, _, names in os.walk(top):
+            for name in names:
+                path = os.path.join(folder, name)
+                expect_equal((path, '%o' % stat.S_IMODE(os.stat(path).st_mode)), (path, '%o' % files))
+
+
+AS_USER = '''
+import os
+os.setgroups([]); os.setgid(%d); os.setuid(%d)
+con = connect("app")
+''' % (NOBODY, NOBODY)
+
+
+# A table or a log segment that root had made could not be written by the database's owner any more.
+def what_root_makes_in_a_users_database_is_the_users(scratch):
+    if os.geteuid() != 0 or SANITIZER:
+        skip('needs root')
+    os.chmod(scratch, 0o777)
+    python(AS_USER + 'con.execute("CREATE TABLE t(a)"); con.close()')
+    # root dies in the middle
+    python('con = connect("app")\n'
+           'con.execute("CREATE VIRTUAL TABLE v USING turdb(a)")\n'
+           'for i in range(600): con.execute("INSERT INTO t VALUES(randomblob(3000))")\n'
+           'os.remove("app/turdb.shm")\n'
+           'import signal; print("x", flush=True); os.kill(os.getpid(), signal.SIGKILL)', wait=False).communicate()
+    for folder, _, names in os.walk('app'):
+        for name in names:
+            expect_equal((name, os.stat(os.path.join(folder, name)).st_uid), (name, NOBODY))
+    out = python(AS_USER + 'con.execute("INSERT INTO v VALUES(1)"); con.execute("INSERT INTO t VALUES(1)")\n'
+                 'print(value(con, "SELECT turdb_check()"), value(con, "SELECT count(*) FROM v"))')
+    expect_equal(out.strip(), 'ok 1')
+    # What cannot be written says so.
+    table = [name for name in os.listdir('app/root') if name.endswith('-v.tbd')][0]
+    os.chown('app/root/' + table, 0, 0)
+    out = python(AS_USER + 'print(value(con, "SELECT count(*) FROM v"))\n'
+                 'try: con.execute("INSERT INTO v VALUES(2)")\n'
+                 'except sqlite3.Error: print(value(con, "SELECT turdb_last_error()"))')
+    expect('1\n' in out and table in out and 'its owner, its permissions or the mount' in out, out)
+
+
+def a_user_reads_what_he_cannot_write(scratch):
+    if os.geteuid() != 0 or SANITIZER:
+        skip('needs root')
+    os.chmod(scratch, 0o755)
+    make('app', 7).close()
+    out = python(AS_USER.replace('con = connect("app")', '') + '''
+for options in ("", "&mode=ro"):
+    try: connect("app", options)
+    except sqlite3.Error: print(value(sqlite3.connect(":memory:"), "SELECT turdb_last_error()"))
+con = connect("app", "&immutable=1")
+print(value(con, "SELECT count(*) FROM v"))''')
+    expect_equal(out.count('opens with immutable=1'), 2)
+    expect_equal(out.split('\n')[-2], '7')
+
+
+def a_closed_database_is_moved_and_copied_like_any_directory(scratch):
+    make('app').close()
+    os.rename('app', 'moved')
+    expect_equal(state('moved'), rows(100, 100))
+    shutil.copytree('moved', 'copy')
+    one, two = connect('moved'), connect('copy')
+    one.execute('DELETE FROM v WHERE a<50')
+    two.execute("ATTACH 'file:moved?vfs=turdb' AS other")
+    expect_equal(two.execute('SELECT (SELECT count(*) FROM v), (SELECT count(*) FROM other.v)').fetchone(), (100, 50))
+    one.close()
+    two.close()
+    expect_equal([state('moved'), state('copy')], [rows(100, 50), rows(100, 100)])
+
+
+def a_database_moved_while_it_is_open_goes_on(scratch):
+    con = make('app')
+    os.rename('app', 'moved')
+    con.execute('CREATE VIRTUAL TABLE w USING turdb(a)')
+    con.execute("INSERT INTO v VALUES(1000, 'x')")
+    other = make('app', 10)  # another one, at the old place
+    expect_equal([value(c, 'SELECT count(*) FROM v') for c in (con, other, connect('moved'))], [101, 10, 101])
+    con.close()
+    other.close()
+    expect_equal([state('app'), state('moved')], [rows(10, 10), rows(100, 101)])
+
+
+def a_removed_database_is_no_trouble_for_the_next_one(scratch):
+    con = make('app')
+    shutil.rmtree('app')
+    expect_equal(value(con, 'SELECT count(*) FROM v'), 100)
+    expect_error('No such file', con.execute, 'CREATE VIRTUAL TABLE w USING turdb(a)')
+    expect_error('unable to open', connect, 'app', '&mode=rw')
+    make('app', 10).close()
+    con.execute('DELETE FROM v')
+    con.close()
+    expect_equal(state('app'), rows(10, 10))
+
+
+# What cp makes of files that are being written is what a crash leaves, or damage that is named. Never a wrong answer.
+def a_copy_of_a_live_database_is_whole_or_an_error(scratch):
+    make('app', 10).close()
+    child = python('con = connect("app", "&checkpoint_mb=1")\ncon.execute("PRAGMA synchronous=OFF")\nprint("go", flush=True)\n'
+                   'for i in range(1000, 10**9):\n'
+                   '    con.execute("BEGIN")\n'
+                   '    for t in "tv": con.execute("INSERT INTO %s VALUES(?, ?)" % t, (i, "y" * (i % 3000)))\n'
+                   '    for t in "tv": con.execute("DELETE FROM %s WHERE a=?" % t, (i - 300,))\n'
+                   '    con.execute("COMMIT")', wait=False)
+    child.stdout.readline()
+    try:
+        for number in range(scaled(12, 4)):
+            name = 'copy%d' % number
+            shutil.copytree('app', name, ignore=lambda folder, names: [n for n in names if n == 'turdb.shm'] if number % 2 else [])
+            try:
+                found = state(name)
+                expect(found[0] == found[1] and found[2:] == ['ok', 'ok'], found)
+            except sqlite3.DatabaseError:
+                expect(name in last_error() or 'root/' in last_error() or 'wal' in last_error(), last_error())
+            shutil.rmtree(name)
+    finally:
+        child.kill()
+        child.communicate()
+    found = state('app')
+    expect(found[0] == found[1] and found[2:] == ['ok', 'ok'], found)
+
+
+# A commit that wrote its pages behind its record found holes, and the disk full: neither finished nor taken
+# back, and the database could not be opened again.
+def a_full_disk_is_an_error_and_loses_nothing(scratch):
+    os.mkdir('small')
+    if os.geteuid() != 0 or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', 'small'], capture_output=True).returncode:
+        skip('needs mount')
+    con = None
+    try:
+        with open('small/ballast', 'wb') as ballast:
+            ballast.write(bytes(1 << 20))
+        con = connect('small/app')
+        con.execute('CREATE TABLE t(a INTEGER PRIMARY KEY, b)')
+        con.execute('CREATE VIRTUAL TABLE v USING turdb(a INTEGER PRIMARY KEY, b BLOB, INDEX v_b(b))')
+        done, refused = 0, 0
+        while refused < 5 and done < 3000:
+            try:
+                con.execute('BEGIN')
+                for table in 'tv':
+                    con.execute('INSERT INTO %s VALUES(NULL, randomblob(3000))' % table)
+                con.execute('COMMIT')
+                done += 1
+            except sqlite3.OperationalError as error:
+                expect('full' in str(error), error)
+                refused += 1
+                if con.in_transaction:
+                    con.execute('ROLLBACK')
+        expect(done > 50)
+        for sql in ('CREATE VIRTUAL TABLE w USING turdb(a)', "SELECT turdb_create_index('i', 'v', 'a, b')", 'SELECT turdb_checkpoint()',
+                    'SELECT turdb_vacuum()', 'VACUUM', 'DELETE FROM v WHERE a%3=0', 'DROP TABLE v'):
+            try:
+                con.execute(sql).fetchall()
+            except sqlite3.OperationalError as error:
+                expect('full' in str(error) or 'No space left' in str(error), '%s: %s' % (sql, error))
+            expect_equal(con.execute('SELECT count(*), turdb_check() FROM t').fetchone(), (done, 'ok'))
+        con.close()
+        con = connect('small/app')
+        expect_equal(con.execute('SELECT count(*), turdb_check() FROM t').fetchone(), (done, 'ok'))
+        os.remove('small/ballast')
+        con.execute('DROP TABLE IF EXISTS v')
+        con.execute('INSERT INTO t VALUES(NULL, randomblob(3000))')
+    finally:
+        if con:
+            con.close()
+        subprocess.run(['umount', '-l', 'small'])
+
+
+main(globals())
