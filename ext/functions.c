@@ -4,7 +4,7 @@
  *   turdb_version()             "0.1.0"
  *   turdb_debug()               build, kernels, libraries: for bug reports
  *   turdb_last_error()          the sentence of the last failure in this process
- *   turdb_checkpoint([schema])  1 when done, 0 when another process is at it
+ *   turdb_checkpoint([schema])  1 when done, 0 when others kept it from that
  *   turdb_vacuum([pages [, schema]]) pages moved or given back; 0 = nothing left
  *   turdb_config(name [, value]) reads or changes a setting
  *   turdb_check([table [, level]]) 'ok' or the first thing wrong
@@ -73,20 +73,41 @@ static void last_error(sqlite3_context *context, int count,
 
 enum { CHECKPOINT_WAIT_US = 30000000, WAIT_SLICE_US = 100000 };
 
-/* Waits for the checkpoint of others and for the writer; breathing. */
+static uint64_t busy_timeout_us(sqlite3 *db)
+{
+	sqlite3_stmt *statement;
+	int64_t ms = 0;
+
+	if (sqlite3_prepare_v2(db, "PRAGMA busy_timeout", -1, &statement, NULL))
+		return 0;
+	if (sqlite3_step(statement) == SQLITE_ROW)
+		ms = sqlite3_column_int64(statement, 0);
+	sqlite3_finalize(statement);
+	return ms > 0 ? (uint64_t)ms * 1000 : 0;
+}
+
+/* Waits for the checkpoint of others, which comes to its end, and for a transaction
+ * that has the writer lock no longer than the connection waits for one; breathing. */
 static int checkpoint_run(sqlite3 *db, struct os *os, struct store *store,
                           bool *done, struct err *err)
 {
-	uint64_t ends = os->methods->monotonic_us(os) + CHECKPOINT_WAIT_US;
+	uint64_t now = os->methods->monotonic_us(os), before;
+	uint64_t ends = now + CHECKPOINT_WAIT_US;
+	uint64_t patience_us = busy_timeout_us(db), waited_us = 0;
 	struct vfs_breath breath;
 	int rc;
 
 	vfs_breath_init(&breath, db, os);
 	do {
+		before = now;
 		rc = store_checkpoint_within(store, WAIT_SLICE_US, done, err);
 		if (!rc && !*done)
 			rc = breathe_deeply(&breath.base, err);
-	} while (!rc && !*done && os->methods->monotonic_us(os) < ends);
+		now = os->methods->monotonic_us(os);
+		if (store_has_writer(store))
+			waited_us += now - before;
+	} while (!rc && !*done && now < ends &&
+	         (!waited_us || waited_us < patience_us));
 	vfs_breath_end(&breath);
 	return rc;
 }

@@ -116,6 +116,11 @@ int store_readers(struct store *store,
 	return rc;
 }
 
+bool store_has_writer(const struct store *store)
+{
+	return store_lock_holder(&store->shm.head->writer) != 0;
+}
+
 int store_log_segments(struct store *store,
                        int (*each)(void *context, uint32_t segment_no,
                                    uint64_t bytes, uint64_t first_lsn),

@@ -231,6 +231,9 @@ int store_checkpoint_within(struct store *store, uint64_t wait_us, bool *done,
 int store_checkpoint_begin(struct store *store, bool *begun, struct err *err);
 int store_checkpoint_step(struct store *store, bool *over, struct err *err);
 
+/* Whether a transaction has the writer lock, in whatever process. */
+bool store_has_writer(const struct store *store);
+
 /* Gives the blocks of places that are free now back to the file system; *bytes how
  * many. What older snapshots hold follows when they are gone. */
 int store_release(struct store *store, uint64_t *bytes, struct err *err);

@@ -240,6 +240,21 @@ def a_passive_checkpoint_waits_for_nobody(scratch):
     two.execute('PRAGMA wal_checkpoint').fetchall()
 
 
+# A transaction of the same thread never ends meanwhile.
+def a_checkpoint_waits_for_a_writer_as_long_as_busy_timeout(scratch):
+    one = make()
+    one.execute('UPDATE t SET v=1')
+    one.execute('BEGIN IMMEDIATE')
+    for timeout, most in ((0, 1), (0.5, 2)):
+        two = connect('app', timeout=timeout)
+        started = time.monotonic()
+        expect_equal(value(two, 'SELECT turdb_checkpoint()'), 0)
+        took = time.monotonic() - started
+        expect(timeout <= took < most, 'timeout %g took %.2f s' % (timeout, took))
+    one.execute('COMMIT')
+    expect_equal(value(two, 'SELECT turdb_checkpoint()'), 1)
+
+
 def begin_on_one_thread_commit_on_another(scratch):
     con = connect('app', check_same_thread=False)
     con.execute('CREATE TABLE t(a)')
