@@ -17,38 +17,19 @@
  * (C4) Behind the record nothing fails but a write put off; then the record is
  *      replayed, as if this writer had died.
  */
-#include "vfs/record_format.h"
-#include "vfs/store_private.h"
+#include "vfs/commit_private.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 enum {
 	PLACED_BYTES_MIN = 2 << 20, /* new or rewritten pages beyond this are not logged */
-	SAMPLE_BYTES = 64,          /* compared to tell a rewritten page, in each  */
-	SAMPLE_STRIDE = 1024,       /* so many bytes                               */
-	RECORD_BYTES_MAX = 8 << 20, /* no differences beyond this size of a record */
 
 	/* A file that loses so many units gives blocks back at the next checkpoint,
 	 * or at once when it is much and a good part of it. */
 	RELEASE_UNITS_MIN = 16,
 	RELEASE_NOW_UNITS_MIN = 256,
 	RELEASE_NOW_PART = 16,
-};
-
-struct commit {
-	struct store_view *view;
-	uint64_t txid;
-	uint32_t items;
-	bool placed;            /* new pages go to their places only    */
-	bool synced_needed;     /* a PLACED item exists                 */
-	uint32_t file_id;       /* for the sink: whose places           */
-	struct page_file *file;
-	uint64_t units_taken, units_superseded;
-	uint64_t line;          /* a vacuum: map pages go below it, if they can */
-	struct space_low low;
-	bool releases;          /* much of a file becomes free          */
-	bool releases_now;      /* so much that it cannot wait          */
 };
 
 static int by_file_and_page(const void *left, const void *right)
@@ -63,36 +44,37 @@ static int by_file_and_page(const void *left, const void *right)
 	return 0;
 }
 
+/* Room for as many edits in one of the view's arrays. */
+static int room_make(struct store_view *view, void **array, size_t item_size,
+                     uint32_t *room, struct err *err)
+{
+	struct heap *heap = view->store->heap;
+	void *larger;
+
+	if (*room >= view->edit_count)
+		return ERR_NONE;
+	larger = heap_allocate(heap, view->edit_count * 2 * item_size);
+	if (!larger)
+		return err_set(err, ERR_NOMEM, "commit", view->store->path,
+		               "%u edits", view->edit_count);
+	heap_free(heap, *array);
+	*array = larger;
+	*room = view->edit_count * 2;
+	return ERR_NONE;
+}
+
 static int sort_edits(struct store_view *view, uint32_t *count,
                       struct err *err)
 {
-	struct heap *heap = view->store->heap;
+	int rc = room_make(view, (void **)&view->sorted, sizeof *view->sorted,
+	                   &view->sorted_room, err);
 
 	*count = 0;
-	if (view->sorted_room < view->edit_count) {
-		struct edit **sorted = heap_allocate(
-			heap, view->edit_count * 2 * sizeof(struct edit *));
-
-		if (!sorted)
-			return err_set(err, ERR_NOMEM, "commit",
-			               view->store->path, "%u edits",
-			               view->edit_count);
-		heap_free(heap, view->sorted);
-		view->sorted = sorted;
-		view->sorted_room = view->edit_count * 2;
-	}
-	if (view->changes_room < view->edit_count) {
-		struct page_change *changes = heap_allocate(
-			heap, view->edit_count * 2 * sizeof *changes);
-
-		if (!changes)
-			return err_set(err, ERR_NOMEM, "commit",
-			               view->store->path, "%u edits",
-			               view->edit_count);
-		heap_free(heap, view->changes);
-		view->changes = changes;
-		view->changes_room = view->edit_count * 2;
-	}
+	if (!rc)
+		rc = room_make(view, (void **)&view->changes,
+		               sizeof *view->changes, &view->changes_room, err);
+	if (rc)
+		return rc;
 	for (struct edit *edit = view->first_edit; edit; edit = edit->next)
 		if (edit->now.state != EDIT_ABSENT)
 			view->sorted[(*count)++] = edit;
@@ -100,54 +82,6 @@ static int sort_edits(struct store_view *view, uint32_t *count,
 		qsort(view->sorted, *count, sizeof view->sorted[0],
 		      by_file_and_page);
 	return ERR_NONE;
-}
-
-/* --- places ------------------------------------------------------------------------ */
-
-static int take(struct commit *commit, uint32_t units, enum space_use use,
-                uint32_t *place, struct err *err)
-{
-	struct store_view *view = commit->view;
-	int rc = ERR_NONE;
-
-	if (!commit->line ||
-	    !space_take_below(&view->store->space, commit->file_id, units, use,
-	                      commit->line, &commit->low, place))
-		rc = store_place_take(view, commit->file_id, commit->file,
-		                      units, use, place, err);
-	if (rc)
-		return rc;
-	commit->units_taken += units;
-	return store_taken_add(view, &view->taken,
-	                       &(struct taken){ .file_id = commit->file_id,
-	                                        .place = *place,
-	                                        .units = units }, err);
-}
-
-static int sink_take(void *context, uint32_t *place, struct err *err)
-{
-	return take(context, 1, SPACE_LOGGED, place, err);
-}
-
-static int sink_superseded(void *context, uint32_t place, uint32_t units,
-                           uint64_t birth, struct err *err)
-{
-	struct commit *commit = context;
-	struct taken item = { .file_id = commit->file_id, .place = place,
-	                      .units = units, .birth = birth };
-
-	commit->units_superseded += units;
-	return store_taken_add(commit->view, &commit->view->superseded, &item,
-	                       err);
-}
-
-static int sink_write(void *context, struct page_file *file,
-                      const struct page_ref *refs, const void *const *bytes,
-                      size_t count, struct err *err)
-{
-	struct commit *commit = context;
-
-	return store_late_pages(commit->view, file, refs, bytes, count, err);
 }
 
 static void give_taken_back(struct store_view *view)
@@ -164,226 +98,11 @@ static void give_taken_back(struct store_view *view)
 	view->superseded.count = 0;
 }
 
-/* --- pages ------------------------------------------------------------------------- */
-
-static int put_item(struct commit *commit, const struct record_item *item,
-                    struct err *err)
-{
-	commit->items++;
-	return store_record_item(commit->view, item, err);
-}
-
-static bool is_fresh(const struct edit *edit)
-{
-	return edit->now.from_zero || edit->base.length == 0 ||
-	       (edit->base.flags & REF_FLAG_FREE);
-}
-
-/* Whether more than half of the page became something else: SQLite's own free
- * pages, used again by a load, hold old bytes that have nothing to do with the
- * new ones. */
-static bool is_rewritten(const uint8_t *base, const uint8_t *now, uint32_t size)
-{
-	uint32_t samples = 0, kept = 0;
-
-	for (uint32_t at = 0; at < size; at += SAMPLE_STRIDE, samples++)
-		kept += memcmp(base + at, now + at, SAMPLE_BYTES) == 0;
-	return kept < samples / 2;
-}
-
-static int write_image(struct commit *commit, const struct edit *edit,
-                       const uint8_t *image, enum space_use use,
-                       struct page_ref *ref, struct err *err)
-{
-	struct view_file *file = edit->file;
-	int rc;
-
-	*ref = (struct page_ref){ .length = file->page_size,
-	                          .birth = commit->txid };
-	rc = take(commit, file->units, use, &ref->place, err);
-	if (rc)
-		return rc;
-	ref->checksum = page_file_checksum(file->file_id, edit->page_no,
-	                                   ref->birth, image, ref->length);
-	if (use == SPACE_PLACED)
-		return page_file_write(file->file, ref, image, err);
-	return store_late_image(commit->view, file->file, ref, image, err);
-}
-
-static int note(struct commit *commit, const struct edit *edit, uint32_t place,
-                enum space_use use, struct err *err)
-{
-	if (use == SPACE_PLACED &&
-	    PLANTED(commit->view->store->environment, PLANT_REUSE_PLACED))
-		return ERR_NONE;
-	return space_note(&commit->view->store->space, edit->file_id, place,
-	                  edit->file->units, use, err);
-}
-
-static int put_placed(struct commit *commit, struct edit *edit,
-                      const struct page_ref *ref, struct err *err)
-{
-	struct record_item item = { .kind = RECORD_PLACED,
-	                            .file_id = edit->file_id,
-	                            .page_no = edit->page_no,
-	                            .place = ref->place,
-	                            .checksum = ref->checksum };
-	int rc = note(commit, edit, ref->place, SPACE_PLACED, err);
-
-	commit->synced_needed = true;
-	return rc ? rc : put_item(commit, &item, err);
-}
-
-static int put_image(struct commit *commit, struct edit *edit,
-                     struct page_change *change, bool *changed,
-                     struct err *err)
-{
-	struct view_file *file = edit->file;
-	struct store_view *view = commit->view;
-	bool fresh = is_fresh(edit), any;
-	const uint8_t *base = NULL;
-	struct record_item item = { .file_id = edit->file_id,
-	                            .page_no = edit->page_no };
-	int rc;
-
-	*changed = true;
-	if (!fresh) {
-		rc = page_file_borrow(file->file, &edit->base, edit->page_no,
-		                      &base, err);
-		if (rc)
-			return rc;
-		if (memcmp(base, edit->now.image, file->page_size) == 0) {
-			*changed = false;
-			return ERR_NONE;
-		}
-	}
-	if (view->record_size > RECORD_BYTES_MAX ||
-	    (commit->placed &&
-	     (!base || is_rewritten(base, edit->now.image, file->page_size)))) {
-		rc = write_image(commit, edit, edit->now.image,
-		                 PLANTED(view->store->environment,
-		                         PLANT_PLACED_OVER_LOGGED)
-		                         ? SPACE_LOGGED : SPACE_PLACED,
-		                 &change->ref, err);
-		return rc ? rc : put_placed(commit, edit, &change->ref, err);
-	}
-	rc = write_image(commit, edit, edit->now.image, SPACE_LOGGED, &change->ref, err);
-	if (rc)
-		return rc;
-	item.kind = fresh ? RECORD_FRESH : RECORD_DIFF;
-	item.place = change->ref.place;
-	item.checksum = change->ref.checksum;
-	rc = note(commit, edit, item.place, SPACE_LOGGED, err);
-	if (!rc)
-		rc = put_item(commit, &item, err);
-	if (!rc)
-		rc = store_record_ranges(view, base, edit->now.image,
-		                         file->page_size, &any, err);
-	return rc;
-}
-
-/* A difference of nothing, at another place. */
-static int put_moved(struct commit *commit, struct edit *edit,
-                     struct page_change *change, struct err *err)
-{
-	struct record_item item = { .kind = RECORD_DIFF,
-	                            .file_id = edit->file_id,
-	                            .page_no = edit->page_no };
-	const uint8_t *base;
-	bool any;
-	int rc = page_file_borrow(edit->file->file, &edit->base, edit->page_no,
-	                          &base, err);
-
-	if (rc)
-		return rc;
-	if (commit->line != edit->now.line)
-		commit->low = (struct space_low){ .from = { 0 } };
-	commit->line = edit->now.line;
-	rc = write_image(commit, edit, base, SPACE_LOGGED, &change->ref, err);
-	if (rc)
-		return rc;
-	item.place = change->ref.place;
-	item.checksum = change->ref.checksum;
-	rc = note(commit, edit, item.place, SPACE_LOGGED, err);
-	if (!rc)
-		rc = put_item(commit, &item, err);
-	if (!rc)
-		rc = store_record_ranges(commit->view, base, base,
-		                         edit->file->page_size, &any, err);
-	return rc;
-}
-
-static int put_page(struct commit *commit, struct edit *edit,
-                    struct page_change *change, bool *changed,
-                    struct err *err)
-{
-	struct record_item item = { .file_id = edit->file_id,
-	                            .page_no = edit->page_no };
-
-	*change = (struct page_change){ .page_no = edit->page_no };
-	*changed = true;
-	switch (edit->now.state) {
-	case EDIT_IMAGE:
-		return put_image(commit, edit, change, changed, err);
-	case EDIT_SPILLED:
-		change->ref = edit->now.ref;
-		commit->units_taken += edit->file->units;
-		return put_placed(commit, edit, &change->ref, err);
-	case EDIT_FREED:
-		change->ref.flags = REF_FLAG_FREE;
-		change->ref.place = edit->now.next_free;
-		change->ref.birth = commit->txid;
-		item.kind = RECORD_FREE;
-		item.next = edit->now.next_free;
-		return put_item(commit, &item, err);
-	case EDIT_REMOVED:
-		*changed = edit->base.length != 0 || edit->base.flags;
-		if (!*changed)
-			return ERR_NONE;
-		item.kind = RECORD_REMOVE;
-		return put_item(commit, &item, err);
-	case EDIT_MOVED:
-		return put_moved(commit, edit, change, err);
-	case EDIT_ABSENT:
-		break;
-	}
-	*changed = false;
-	return ERR_NONE;
-}
-
 /* --- files ------------------------------------------------------------------------- */
 
-static int put_entry(struct commit *commit, const struct edit *edit, bool *gone,
-                     struct err *err)
-{
-	struct record_item item = { .kind = RECORD_ENTRY,
-	                            .file_id = edit->file_id };
-	const struct view_file *file = edit->file;
-	bool any;
-	int rc;
-
-	*gone = edit->now.state == EDIT_REMOVED;
-	if (*gone) {
-		if (!file->committed)
-			return ERR_NONE;
-		item.kind = RECORD_GONE;
-		return put_item(commit, &item, err);
-	}
-	rc = put_item(commit, &item, err);
-	if (!rc)
-		rc = store_record_ranges(commit->view,
-		                         file->committed ? file->entry.bytes
-		                                         : NULL,
-		                         edit->now.image, CATALOG_ENTRY_LOGGED,
-		                         &any, err);
-	return rc;
-}
-
 /* A dropped file's private places were never published. */
-static void drop_gone(struct store_view *view, struct edit **edits,
-                      uint32_t count)
+static void drop_gone(struct edit **edits, uint32_t count)
 {
-	(void)view;
 	for (uint32_t i = 0; i < count; i++)
 		if (edits[i]->page_no != ENTRY_PAGE)
 			store_value_drop(edits[i], &edits[i]->now);
@@ -401,21 +120,45 @@ static void judge_release(struct commit *commit, const struct page_file *file)
 	                        net >= file->units / RELEASE_NOW_PART;
 }
 
+/* The pages of one file, and its page table in `entry`; *any: something changed. */
+static int put_pages(struct commit *commit, struct edit **edits, uint32_t count,
+                     struct catalog_entry *entry, bool *any, struct err *err)
+{
+	struct store_view *view = commit->view;
+	struct view_file *file = edits[0]->file;
+	struct page_table table = file->table, new_table;
+	struct page_table_sink sink = store_commit_sink(commit);
+	uint32_t changes = 0;
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && i < count; i++) {
+		bool changed;
+
+		rc = store_commit_page(commit, edits[i], &view->changes[changes],
+		                       &changed, err);
+		changes += changed;
+	}
+	memcpy(entry->bytes, store_view_file_entry(file)->bytes,
+	       CATALOG_ENTRY_SIZE);
+	*any = changes;
+	if (rc || !changes)
+		return rc;
+	rc = page_table_apply(file->file, &table, view->changes, changes,
+	                      commit->txid, &sink, &new_table, err);
+	if (!rc)
+		store_entry_table_set(entry, &new_table);
+	judge_release(commit, file->file);
+	return rc;
+}
+
 /* All edits of one file: its entry's item, its pages, its new page table. */
 static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
                     struct catalog_change *catalog, struct catalog_entry *entry,
                     bool *touched, struct err *err)
 {
-	struct store_view *view = commit->view;
 	struct view_file *file = edits[0]->file;
-	struct page_table table = file->table, new_table;
-	struct page_table_sink sink = { .take = sink_take,
-	                                .superseded = sink_superseded,
-	                                .write = sink_write,
-	                                .context = commit };
 	struct edit *last = edits[count - 1];
-	uint32_t changes = 0, pages = count;
-	bool gone = false, has_entry = last->page_no == ENTRY_PAGE;
+	bool gone = false, has_entry = last->page_no == ENTRY_PAGE, any;
 	int rc = ERR_NONE;
 
 	*touched = true;
@@ -425,12 +168,10 @@ static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
 	commit->line = 0;
 	*catalog = (struct catalog_change){ .file_id = file->file_id,
 	                                    .entry = entry };
-	if (has_entry) {
-		pages--;
-		rc = put_entry(commit, last, &gone, err);
-	}
+	if (has_entry)
+		rc = store_commit_entry(commit, last, &gone, err);
 	if (gone) {
-		drop_gone(view, edits, count);
+		drop_gone(edits, count);
 		catalog->entry = NULL;
 		*touched = file->committed;
 		return rc;
@@ -439,24 +180,10 @@ static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
 		*touched = false; /* its creation was rolled back */
 		return rc;
 	}
-	for (uint32_t i = 0; !rc && i < pages; i++) {
-		bool changed;
-
-		rc = put_page(commit, edits[i], &view->changes[changes],
-		              &changed, err);
-		changes += changed;
-	}
-	memcpy(entry->bytes, store_view_file_entry(file)->bytes,
-	       CATALOG_ENTRY_SIZE);
-	if (!rc && changes) {
-		rc = page_table_apply(file->file, &table, view->changes,
-		                      changes, commit->txid, &sink, &new_table,
-		                      err);
-		if (!rc)
-			store_entry_table_set(entry, &new_table);
-		judge_release(commit, file->file);
-	}
-	*touched = changes || has_entry;
+	if (rc)
+		return rc;
+	rc = put_pages(commit, edits, count - has_entry, entry, &any, err);
+	*touched = any || has_entry;
 	return rc;
 }
 
@@ -510,7 +237,7 @@ static int decide_placed(struct commit *commit, uint32_t count, struct err *err)
 		if (edit->page_no == ENTRY_PAGE ||
 		    edit->now.state != EDIT_IMAGE)
 			continue;
-		if (is_fresh(edit)) {
+		if (store_commit_is_fresh(edit)) {
 			bytes += size;
 			continue;
 		}
@@ -518,18 +245,55 @@ static int decide_placed(struct commit *commit, uint32_t count, struct err *err)
 		                      edit->page_no, &base, err);
 		if (rc)
 			return rc;
-		if (is_rewritten(base, edit->now.image, size))
+		if (store_commit_is_rewritten(base, edit->now.image, size))
 			bytes += size;
 	}
 	commit->placed = bytes >= PLACED_BYTES_MIN;
 	return ERR_NONE;
 }
 
+enum { FILES_INLINE = 8 };
+
+/* The catalog's changes, one for each file with edits. */
 struct entries {
-	struct catalog_change *changes;
-	struct catalog_entry *entries;
+	struct catalog_change few_changes[FILES_INLINE], *changes;
+	struct catalog_entry few_entries[FILES_INLINE], *entries;
 	uint32_t count;
 };
+
+static int entries_open(struct store_view *view, uint32_t edits,
+                        struct entries *entries, struct err *err)
+{
+	struct heap *heap = view->store->heap;
+	uint32_t files = 0;
+
+	entries->changes = entries->few_changes;
+	entries->entries = entries->few_entries;
+	entries->count = 0;
+	for (uint32_t i = 0; i < edits; i++)
+		files += i == 0 ||
+		         view->sorted[i]->file_id != view->sorted[i - 1]->file_id;
+	if (files <= FILES_INLINE)
+		return ERR_NONE;
+	entries->changes = heap_allocate(heap,
+	                                 files * sizeof *entries->changes);
+	entries->entries = heap_allocate(heap,
+	                                 files * sizeof *entries->entries);
+	if (entries->changes && entries->entries)
+		return ERR_NONE;
+	return err_set(err, ERR_NOMEM, "commit", view->store->path, "%u files",
+	               files);
+}
+
+static void entries_close(struct store_view *view, struct entries *entries)
+{
+	struct heap *heap = view->store->heap;
+
+	if (entries->changes == entries->few_changes)
+		return;
+	heap_free(heap, entries->changes);
+	heap_free(heap, entries->entries);
+}
 
 static int put_files(struct commit *commit, uint32_t count,
                      struct entries *entries, struct err *err)
@@ -557,71 +321,66 @@ static int put_files(struct commit *commit, uint32_t count,
 
 /* --- the commit -------------------------------------------------------------------- */
 
+/* The catalog with the files' new entries, beside the old one. */
+static int put_catalog(struct commit *commit, const struct entries *entries,
+                       struct store_root *root, struct err *err)
+{
+	struct store *store = commit->view->store;
+	struct page_table_sink sink = store_commit_sink(commit);
+
+	commit->line = 0;
+	commit->file_id = STORE_CATALOG_FILE_ID;
+	commit->file = store->catalog_file;
+	return store_catalog_apply(store, &commit->view->root.catalog,
+	                           entries->changes, entries->count,
+	                           commit->txid, &sink, &root->catalog, err);
+}
+
+static int append_record(struct commit *commit, struct store_root *root,
+                         struct err *err)
+{
+	struct store_view *view = commit->view;
+	struct store *store = view->store;
+	struct span payload;
+
+	store_record_end(view, commit->items);
+	root->txid = commit->txid;
+	if (PLANTED(store->environment, PLANT_PUBLISH_BEFORE_RECORD))
+		store_publish(store, root);
+	payload = span_of(view->record, view->record_size);
+	return wal_append(store->wal, &payload, 1, &root->lsn, err);
+}
+
 /* Everything up to the appended record. */
 static int prepare(struct commit *commit, struct store_root *root,
                    bool *nothing, struct err *err)
 {
 	struct store_view *view = commit->view;
-	struct store *store = view->store;
-	struct catalog_change few_changes[8];
-	struct catalog_entry few_entries[8];
-	struct entries entries = { .changes = few_changes,
-	                           .entries = few_entries };
-	struct page_table_sink sink = { .take = sink_take,
-	                                .superseded = sink_superseded,
-	                                .write = sink_write,
-	                                .context = commit };
-	struct span payload;
-	uint32_t count, files = 0;
+	struct entries entries;
+	uint32_t count;
 	int rc = sort_edits(view, &count, err);
 
 	*nothing = false;
 	if (rc)
 		return rc;
-	for (uint32_t i = 0; i < count; i++)
-		files += i == 0 ||
-		         view->sorted[i]->file_id != view->sorted[i - 1]->file_id;
-	if (files > 8) {
-		entries.changes = heap_allocate(store->heap,
-		                                files * sizeof few_changes[0]);
-		entries.entries = heap_allocate(store->heap,
-		                                files * sizeof few_entries[0]);
-		if (!entries.changes || !entries.entries) {
-			rc = err_set(err, ERR_NOMEM, "commit", store->path,
-			             "%u files", files);
-			goto free_entries;
-		}
-	}
-	rc = decide_placed(commit, count, err);
+	rc = entries_open(view, count, &entries, err);
+	if (!rc)
+		rc = decide_placed(commit, count, err);
 	if (!rc)
 		rc = store_record_begin(view, commit->txid, err);
 	if (!rc)
 		rc = put_files(commit, count, &entries, err);
 	*nothing = entries.count == 0;
 	if (rc || *nothing)
-		goto free_entries;
-	commit->line = 0;
-	commit->file_id = STORE_CATALOG_FILE_ID;
-	commit->file = store->catalog_file;
-	rc = store_catalog_apply(store, &view->root.catalog, entries.changes,
-	                         entries.count, commit->txid, &sink,
-	                         &root->catalog, err);
+		goto close_entries;
+	rc = put_catalog(commit, &entries, root, err);
 	if (!rc)
 		rc = sync_placed(commit, count, err);
-	if (rc)
-		goto free_entries;
-	store_record_end(view, commit->items);
-	root->txid = commit->txid;
-	if (PLANTED(store->environment, PLANT_PUBLISH_BEFORE_RECORD))
-		store_publish(store, root);
-	payload = span_of(view->record, view->record_size);
-	rc = wal_append(store->wal, &payload, 1, &root->lsn, err);
+	if (!rc)
+		rc = append_record(commit, root, err);
 
-free_entries:
-	if (entries.changes != few_changes) {
-		heap_free(store->heap, entries.changes);
-		heap_free(store->heap, entries.entries);
-	}
+close_entries:
+	entries_close(view, &entries);
 	return rc;
 }
 
