@@ -136,9 +136,10 @@ int cursor_bounds_of_prefix(struct table_cursor *cursor,
                             struct span prefix, struct err *err);
 
 /* cursor_loose.c. Whether the column has, behind the prefix, texts that could be
- * numbers. */
+ * the number. */
 int cursor_loose_exists(struct table_cursor *cursor,
                         struct span prefix,
+                        const struct value *number,
                         const struct key_column *column, bool *exists,
                         struct err *err);
 /* Gathers these and the entries of the number; cursor_loose_next() goes through. */

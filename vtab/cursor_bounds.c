@@ -89,7 +89,7 @@ static int take_equalities(struct table_cursor *cursor, uint32_t equal_count,
 			continue;
 		/* The first number of a list takes the texts for all. */
 		if (loose && !(letters[i] == ARG_IN && cursor->in.at > 1))
-			rc = cursor_loose_exists(cursor, key_bytes(prefix),
+			rc = cursor_loose_exists(cursor, key_bytes(prefix), &value,
 			                         &cursor->index->columns[i],
 			                         &texts, err);
 		if (!rc && texts) {

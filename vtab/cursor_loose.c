@@ -8,19 +8,25 @@
  */
 #include "vtab/cursor.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* The range of one column's texts that could be numbers: they begin with a space, a
- * sign, a point or a digit. */
+/* The range of one column's texts that could be the number: they begin with a space,
+ * a sign, a point or a digit; infinity becomes the text 'Inf'. */
 static int bounds_of_numeric_texts(struct table_cursor *cursor,
                                    struct span prefix,
+                                   const struct value *number,
                                    const struct key_column *column,
                                    struct err *err)
 {
+	bool infinite = number->type == VALUE_REAL && isinf(number->real);
+	const char *end = infinite ? "Inf" : ":";
 	struct value least = { .type = VALUE_TEXT,
 	                       .bytes = span_of((const uint8_t *)"\t", 1) };
 	struct value above = { .type = VALUE_TEXT,
-	                       .bytes = span_of((const uint8_t *)":", 1) };
+	                       .bytes = span_of((const uint8_t *)end,
+	                                        strlen(end)) };
 	int rc = key_buffer_set(&cursor->low, prefix, err);
 
 	if (!rc)
@@ -38,11 +44,13 @@ static int bounds_of_numeric_texts(struct table_cursor *cursor,
 
 int cursor_loose_exists(struct table_cursor *cursor,
                         struct span prefix,
+                        const struct value *number,
                         const struct key_column *column, bool *exists,
                         struct err *err)
 {
 	bool descending = cursor->descending;
-	int rc = bounds_of_numeric_texts(cursor, prefix, column, err);
+	int rc = bounds_of_numeric_texts(cursor, prefix, number, column,
+	                                 err);
 
 	cursor->descending = false;
 	if (!rc)

@@ -674,6 +674,16 @@ def a_list_of_values_without_the_columns_affinity_finds_each_row_once(scratch):
               'c IN (SELECT s FROM o) AND e IN (SELECT i FROM o)')))
 
 
+def infinity_equals_the_text_that_it_becomes(scratch):
+    """Texts that could equal a number were looked for among those that begin with a sign, a digit, a point or a space."""
+    alike(('CREATE VIRTUAL TABLE t USING turdb(a TEXT, b, n TEXT COLLATE NOCASE, INDEX t_a (a, b), INDEX t_n (n DESC))',
+           'CREATE TABLE t(a TEXT, b, n TEXT COLLATE NOCASE)'),
+          "INSERT INTO t VALUES (9e999, 1, 'INF'), (-9e999, 2, 'inf'), ('inf', 3, 9e999), (1e300, 4, 'z'), (5, 5, '-INF')",
+          "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300) INSERT INTO t SELECT 'x' || i, i, i FROM n",
+          *('SELECT * FROM t WHERE ' + where for where in ('a = 9e999', 'a = -9e999', 'a IS 9e999 AND b > 0', 'n = 9e999', 'n = -9e999',
+                                                           'a IN (9e999, 5)', 'a >= 9e999', 'n <= 9e999', 'a = 1e300')))
+
+
 def a_rowid_is_changed_to_integers_only(scratch):
     """UPDATE t SET rowid = NULL, or = 'x', took the row to 0."""
     alike(('CREATE VIRTUAL TABLE t USING turdb(a)', 'CREATE TABLE t(a)'),
