@@ -127,10 +127,13 @@ static bool page_is_committed(struct door_file *owner, const struct piece *piece
 	struct err err;
 	size_t got;
 
-	return store_sqlite_read_committed(
-		       owner->view, (uint64_t)(page_no - 1) * journal->page_size,
-		       committed, size, &got, &err) == ERR_NONE &&
-	       got == size && memcmp(committed, bytes, size) == 0;
+	if (store_sqlite_read_committed(
+		    owner->view, (uint64_t)(page_no - 1) * journal->page_size,
+		    committed, size, &got, &err))
+		return false;
+	/* A damaged file may end inside a page: SQLite reads zeros behind it. */
+	memset(committed + got, 0, size - got);
+	return memcmp(committed, bytes, size) == 0;
 }
 #endif
 
