@@ -37,7 +37,7 @@ COMPARE = ['=', '=', '==', '<', '>', '<=', '>=', '<>', '!=', 'IS', 'IS NOT', 'IS
 class Table:
     """What is known of a table: both sides' statements, and what may be done to it without depending on a plan."""
 
-    def __init__(self, chance, name, turdb):
+    def __init__(self, chance, name, turdb, not_null):
         self.name, self.turdb = name, turdb
         self.columns, self.collations, self.unique, self.rules = [], {}, set(), False
         self.numeric = {'id', 'rowid', 'oid', '_rowid_'}
@@ -55,7 +55,7 @@ class Table:
             if chance.random() < 0.3:
                 self.collations[column] = chance.choice(COLLATIONS)
                 words.append('COLLATE ' + self.collations[column])
-            if chance.random() < 0.1:
+            if not_null and chance.random() < 0.3:
                 words.append('NOT NULL')
                 self.rules = True
             if chance.random() < 0.1:
@@ -105,7 +105,9 @@ class Maker:
     def __init__(self, chance):
         self.chance = chance
         self.pool = [self.any_literal() for _ in range(chance.choice([4, 8, 16, 40]))]
-        self.tables = [Table(chance, 't0', True), Table(chance, 't1', True), Table(chance, 'o0', False)]
+        # Stock 3.40 takes NOT NULL columns for never NULL, in the empty rows of outer joins too.
+        self.inner_only = chance.random() < 0.3
+        self.tables = [Table(chance, name, name[0] == 't', self.inner_only) for name in ('t0', 't1', 'o0')]
         self.views = []
         self.numeric = {}  # of each alias, the columns of numeric affinity
         self.depth = 0
@@ -309,6 +311,8 @@ class Maker:
         for number in range(1, count):
             more, now = self.source(number, scope)
             join = chance.choice([', ', ' JOIN ', ' JOIN ', ' LEFT JOIN ', ' LEFT JOIN ', ' CROSS JOIN ', ' RIGHT JOIN ', ' FULL JOIN '])
+            if self.inner_only and join not in (', ', ' CROSS JOIN '):
+                join = ' JOIN '
             scope.append(now)
             text += join + more
             self.outer = self.outer or join in (' RIGHT JOIN ', ' FULL JOIN ')
