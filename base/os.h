@@ -136,6 +136,10 @@ struct os_methods {
 	int (*map)(struct os_file *file, uint64_t offset, size_t size,
 	           void *at, bool writable, struct err *err);
 	void (*unreserve)(struct os *os, void *at, size_t size);
+	/* Has [offset, offset+size) of the file, which a map shows at `at`, read into
+	 * memory: what cannot be read is an error here and no signal later. */
+	int (*fault_in)(struct os_file *file, uint64_t offset, void *at,
+	                size_t size, struct err *err);
 	void (*advise)(struct os *os, const void *at, size_t size,
 	               enum os_advice advice);
 	/* Zeroed private memory outside the heap, backed on first touch; for

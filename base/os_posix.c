@@ -114,6 +114,7 @@ static const struct os_methods methods = {
 	.reserve = os_posix_reserve,
 	.map = os_posix_map,
 	.unreserve = os_posix_unreserve,
+	.fault_in = os_posix_fault_in,
 	.advise = os_posix_advise,
 	.sparse = os_posix_sparse,
 	.lock = os_posix_lock,

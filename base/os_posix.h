@@ -96,6 +96,8 @@ int os_posix_sparse(struct os *os, size_t size, void **at, struct err *err);
 int os_posix_map(struct os_file *file, uint64_t offset, size_t size, void *at,
                  bool writable, struct err *err);
 void os_posix_unreserve(struct os *os, void *at, size_t size);
+int os_posix_fault_in(struct os_file *file, uint64_t offset, void *at,
+                      size_t size, struct err *err);
 void os_posix_advise(struct os *os, const void *at, size_t size,
                      enum os_advice advice);
 int os_posix_lock(struct os_file *file, uint64_t offset, enum os_lock_kind kind,

@@ -282,6 +282,34 @@ void os_posix_unreserve(struct os *os, void *at, size_t size)
 		munmap(at, size);
 }
 
+/* Where the kernel cannot say (before Linux 5.14), and to learn why not: the bytes
+ * are read. */
+int os_posix_fault_in(struct os_file *file, uint64_t offset, void *at,
+                      size_t size, struct err *err)
+{
+	uint8_t bytes[8192];
+	int rc = ERR_NONE;
+
+#ifdef MADV_POPULATE_READ
+	uintptr_t start = (uintptr_t)at &
+	                  ~(posix_of(file->os)->page_size - 1);
+
+	if (madvise((void *)start, size + ((uintptr_t)at - start),
+	            MADV_POPULATE_READ) == 0)
+		return ERR_NONE;
+#else
+	(void)at;
+#endif
+	while (size && !rc) {
+		size_t part = size < sizeof bytes ? size : sizeof bytes;
+
+		rc = os_posix_read(file, offset, bytes, part, NULL, err);
+		offset += part;
+		size -= part;
+	}
+	return rc;
+}
+
 void os_posix_advise(struct os *os, const void *at, size_t size,
                      enum os_advice advice)
 {

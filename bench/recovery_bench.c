@@ -3,29 +3,53 @@
  *
  *   recovery_bench [megabytes of log [directory [kind]]]
  *
- * A child fills the log with commits of one kind and is killed; the parent opens the
- * directory, once while the page cache holds everything.
+ * A child fills the log with commits of one kind and is killed; what it left in the
+ * page cache goes to the disk; the parent opens the directory while the page cache
+ * holds everything. Beside it stands what no recovery could do without, taken in the
+ * same run: reading the log and writing as many pages as changed, in order, with
+ * pwrite and one fdatasync.
  */
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "vfs/store.h"
 
+enum { PAGE_USED = 16368, PAGES_MAX = 1 << 22 };
+
+enum pattern {
+	SCATTERED, /* anywhere in the table                      */
+	APPENDED,  /* behind the last row, in new pages          */
+	REWRITTEN, /* whole pages, so many that none is logged   */
+};
+
 static const struct kind {
 	const char *name;
-	uint32_t pages, bytes;   /* that a commit picks from, that it changes */
-	uint32_t each;           /* pages changed by a commit                 */
+	enum pattern pattern;
+	uint32_t pages; /* of the table; 0 = as many bytes as the log */
+	uint32_t bytes; /* changed at once                            */
+	uint32_t each;  /* so often by a commit                       */
 } kinds[] = {
-	{ "one row, 3 MB touched", 200, 60, 1 },
-	{ "one row, 330 MB touched", 20000, 60, 1 },
-	{ "ten rows, 330 MB touched", 20000, 100, 10 },
-	{ "2 KB, 80 MB touched", 5000, 2000, 1 },
-	{ "whole pages, 330 MB touched", 20000, 16000, 4 },
+	{ "60 bytes, in 3 MB", SCATTERED, 200, 60, 1 },
+	{ "60 bytes, anywhere", SCATTERED, 0, 60, 1 },
+	{ "400 bytes, anywhere", SCATTERED, 0, 400, 1 },
+	{ "10 x 100 bytes, anywhere", SCATTERED, 0, 100, 10 },
+	{ "100 bytes, appended", APPENDED, 0, 100, 1 },
+	{ "2 KB, anywhere", SCATTERED, 0, 2000, 1 },
+	{ "4 whole pages, anywhere", SCATTERED, 0, 16000, 4 },
+	{ "300 pages placed", REWRITTEN, 0, 16000, 300 },
+};
+
+/* What a child tells: which pages it changed, how much it wrote. */
+struct tale {
+	uint64_t commits, log_bytes, pages;
+	uint8_t changed[PAGES_MAX];
 };
 
 static double now(clockid_t clock)
@@ -108,6 +132,15 @@ static void commit(struct bed *bed, enum store_durability durability)
 	store_view_end(bed->view);
 }
 
+static uint32_t table_pages(const struct kind *kind, int64_t bytes)
+{
+	int64_t pages = bytes / STORE_PAGE_SIZE;
+
+	if (kind->pages)
+		return kind->pages;
+	return pages < PAGES_MAX ? (uint32_t)pages : PAGES_MAX;
+}
+
 static struct pager *make_file(struct bed *bed, uint32_t pages)
 {
 	struct pager *pager;
@@ -127,44 +160,104 @@ static struct pager *make_file(struct bed *bed, uint32_t pages)
 	return pager;
 }
 
-static void fill(const struct kind *kind, const char *path, int64_t bytes)
-{
+struct filling {
+	const struct kind *kind;
 	struct bed bed;
-	uint64_t state = 1;
-	uint64_t commits = 0;
 	struct pager *pager;
+	struct tale *tale;
+	uint64_t state;
+	uint32_t pages;
+	uint32_t last, used; /* appended: the page in use, its bytes */
+};
 
-	bed_open(&bed, path);
-	pager = make_file(&bed, kind->pages);
-	while (log_bytes(&bed) < bytes || commits % 64) {
-		begin(&bed);
-		for (uint32_t i = 0; i < kind->each; i++) {
-			uint32_t at = 16 + (uint32_t)next(&state) %
-			              (16384 - 16 - kind->bytes + 1);
-			struct err err;
-			uint8_t *page;
+/* A page to change and where. */
+static uint8_t *pick(struct filling *filling, uint32_t *page_no)
+{
+	const struct kind *kind = filling->kind;
+	uint32_t at = 0;
+	struct err err;
+	uint8_t *page;
 
-			must(pager_edit(pager, 1 + (uint32_t)(next(&state) %
-			                kind->pages), &page, &err), &err);
-			for (uint32_t b = 0; b < kind->bytes; b++)
-				page[at - 16 + b] = (uint8_t)next(&state);
-			must(store_view_operation_end(bed.view, &err), &err);
-		}
-		commit(&bed, ++commits % 64 ? STORE_DURABLE_NEVER
-		                            : STORE_DURABLE_LATER);
+	*page_no = filling->last;
+	switch (kind->pattern) {
+	case SCATTERED:
+		*page_no = 1 + (uint32_t)(next(&filling->state) % filling->pages);
+		at = (uint32_t)(next(&filling->state) %
+		                (PAGE_USED - kind->bytes + 1));
+		break;
+	case APPENDED:
+		at = filling->used;
+		filling->used += kind->bytes;
+		if (filling->used <= PAGE_USED && *page_no)
+			break;
+		must(pager_allocate(filling->pager, 1, page_no, &page, &err),
+		     &err);
+		at = 0;
+		filling->used = kind->bytes;
+		break;
+	case REWRITTEN:
+		*page_no = 1 + filling->last % filling->pages;
+		break;
 	}
-	begin(&bed);
-	{
-		struct err err;
-		uint8_t *page;
+	filling->last = *page_no;
+	must(pager_edit(filling->pager, *page_no, &page, &err), &err);
+	return page + at;
+}
 
-		must(pager_edit(pager, 1, &page, &err), &err);
-		page[0]++;
+static void change(struct filling *filling)
+{
+	uint32_t bytes = filling->kind->bytes, page_no;
+	uint8_t *at = pick(filling, &page_no);
+	struct err err;
+
+	for (uint32_t b = 0; b + 4 <= bytes; b += 4) {
+		uint32_t word = (uint32_t)next(&filling->state);
+
+		memcpy(at + b, &word, sizeof word);
 	}
-	commit(&bed, STORE_DURABLE_NOW);
-	printf("%-28s %9llu commits, ", kind->name, (unsigned long long)commits);
-	printf("%6.1f MB of log, ", (double)log_bytes(&bed) / 1e6);
-	fflush(stdout);
+	if (page_no < PAGES_MAX && !filling->tale->changed[page_no]) {
+		filling->tale->changed[page_no] = 1;
+		filling->tale->pages++;
+	}
+	must(store_view_operation_end(filling->bed.view, &err), &err);
+}
+
+/* Bytes that count as log: with placed pages these pages are most of it. */
+static int64_t written(struct filling *filling, uint64_t commits)
+{
+	int64_t bytes = log_bytes(&filling->bed);
+
+	if (filling->kind->pattern == REWRITTEN)
+		bytes += (int64_t)(commits * filling->kind->each) *
+		         STORE_PAGE_SIZE;
+	return bytes;
+}
+
+static void fill(const struct kind *kind, const char *path, int64_t bytes,
+                 struct tale *tale)
+{
+	struct filling filling = { .kind = kind, .tale = tale, .state = 1,
+	                           .pages = table_pages(kind, bytes) };
+	uint64_t commits = 0;
+
+	bed_open(&filling.bed, path);
+	filling.pager = make_file(&filling.bed,
+	                          kind->pattern == APPENDED ? 1 : filling.pages);
+	while (commits % 64 || written(&filling, commits) < bytes) {
+		begin(&filling.bed);
+		for (uint32_t i = 0; i < kind->each; i++)
+			change(&filling);
+		commit(&filling.bed, STORE_DURABLE_NEVER);
+		commits++;
+		if (kind->pattern == REWRITTEN &&
+		    written(&filling, commits) >= bytes)
+			break;
+	}
+	begin(&filling.bed);
+	change(&filling);
+	commit(&filling.bed, STORE_DURABLE_NOW);
+	tale->commits = commits + 1;
+	tale->log_bytes = (uint64_t)written(&filling, commits);
 	_exit(0); /* as if killed: nothing is closed */
 }
 
@@ -177,43 +270,138 @@ static void remove_all(const char *path)
 		exit(1);
 }
 
-static void run(const struct kind *kind, const char *path, int64_t bytes)
-{
-	struct bed bed;
-	double start, took, cpu;
-	struct err err;
-	pid_t child;
+/* --- what no recovery could do without ------------------------------------------- */
 
-	remove_all(path);
-	fflush(stdout);
-	child = fork();
-	if (child == 0)
-		fill(kind, path, bytes);
-	if (child < 0 || waitpid(child, NULL, 0) != child)
-		exit(1);
+static uint8_t buffer[1 << 20];
+
+static void need(int ok, const char *what)
+{
+	if (ok)
+		return;
+	perror(what);
+	exit(1);
+}
+
+static void read_log(const char *path)
+{
+	char name[600];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(name, sizeof name, "%s/wal", path);
+	dir = opendir(name);
+	need(dir != NULL, name);
+	while ((entry = readdir(dir))) {
+		int file;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(name, sizeof name, "%s/wal/%s", path, entry->d_name);
+		file = open(name, O_RDONLY);
+		need(file >= 0, name);
+		while (read(file, buffer, sizeof buffer) > 0)
+			continue;
+		close(file);
+	}
+	closedir(dir);
+}
+
+static void write_pages(int file, uint64_t pages)
+{
+	uint64_t bytes = pages * STORE_PAGE_SIZE;
+
+	for (uint64_t at = 0; at < bytes; at += sizeof buffer)
+		need(pwrite(file, buffer, sizeof buffer, (off_t)at) ==
+		             (ssize_t)sizeof buffer, "pwrite");
+	need(fdatasync(file) == 0, "fdatasync");
+}
+
+static double measure_bound(const char *path, uint64_t pages)
+{
+	char name[600];
+	double start;
+	int file;
+
+	snprintf(name, sizeof name, "%s/bound", path);
+	file = open(name, O_RDWR | O_CREAT, 0600);
+	need(file >= 0, name);
+	write_pages(file, pages);
+	start = now(CLOCK_MONOTONIC);
+	read_log(path);
+	write_pages(file, pages);
+	start = now(CLOCK_MONOTONIC) - start;
+	close(file);
+	unlink(name);
+	return start;
+}
+
+/* --- one kind ---------------------------------------------------------------------- */
+
+static void to_disk(const char *path)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY);
+
+	need(dir >= 0 && syncfs(dir) == 0, path);
+	close(dir);
+}
+
+static void recover(const struct kind *kind, const char *path,
+                    const struct tale *tale)
+{
+	uint64_t pages = kind->pattern == REWRITTEN ? 1 : tale->pages;
+	double gb = (double)tale->log_bytes / 1e9, start, took, cpu, bound;
+	struct bed bed;
+	struct err err;
+
+	bound = measure_bound(path, pages);
 	start = now(CLOCK_MONOTONIC);
 	cpu = now(CLOCK_PROCESS_CPUTIME_ID);
 	bed_open(&bed, path);
 	took = now(CLOCK_MONOTONIC) - start;
 	cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-	printf("%6.2f s, %.2f s of it CPU: %6.2f s a GB; heap at most %.1f MB\n",
-	       took, cpu, took * 1e9 / (double)bytes,
-	       (double)bed.heap.peak / 1e6);
+	printf("%-26s %9llu %7.1f %8.1f %8.2f %8.2f %8.2f %6.2f %8.1f\n",
+	       kind->name, (unsigned long long)tale->commits, gb * 1e3,
+	       (double)tale->pages * STORE_PAGE_SIZE / 1e6, took / gb, cpu / gb,
+	       bound / gb, took / bound, (double)bed.heap.peak / 1e6);
+	fflush(stdout);
 	store_view_close(bed.view);
 	must(store_close(bed.store, &err), &err);
 	store_environment_close(bed.environment);
 	os_posix_close(bed.os);
+}
+
+static void run(const struct kind *kind, const char *path, int64_t bytes)
+{
+	struct tale *tale = mmap(NULL, sizeof *tale, PROT_READ | PROT_WRITE,
+	                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t child;
+
+	need(tale != MAP_FAILED, "mmap");
 	remove_all(path);
+	fflush(stdout);
+	child = fork();
+	if (child == 0)
+		fill(kind, path, bytes, tale);
+	need(child > 0 && waitpid(child, NULL, 0) == child && tale->commits,
+	     "child");
+	to_disk(path);
+	recover(kind, path, tale);
+	remove_all(path);
+	munmap(tale, sizeof *tale);
 }
 
 int main(int argc, char **argv)
 {
-	int64_t bytes = (argc > 1 ? atoll(argv[1]) : 64) * 1000000;
+	int64_t bytes = (argc > 1 ? atoll(argv[1]) : 128) * 1000000;
 	const char *directory = argc > 2 ? argv[2] : ".";
 	char path[512];
 
 	snprintf(path, sizeof path, "%s/recovery-bench.%d", directory,
 	         (int)getpid());
+	printf("%-26s %9s %7s %8s %8s %8s %8s %6s %8s\n"
+	       "%-26s %9s %7s %8s %8s %8s %8s %6s %8s\n", "each commit changes",
+	       "commits", "log MB", "pages MB", "wall", "CPU", "bound", "wall/",
+	       "heap", "", "", "", "", "s/GB", "s/GB", "s/GB", "bound", "MB");
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
 		if (argc < 4 || (size_t)atoi(argv[3]) == i)
 			run(&kinds[i], path, bytes);

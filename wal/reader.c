@@ -1,14 +1,16 @@
 /*
  * reader.c - a window that moves over one segment file.
  *
- * Reads ahead in steps of 128 KB; grows only for a record larger than that, and
- * only when its length fits into its segment.
+ * Reads ahead in steps of 128 KB into a buffer that grows only for a record larger
+ * than that, and only when its length fits into its segment. Or looks at a map:
+ * then 1 MB more of the file is asked for at a time and the next 4 MB are announced;
+ * what the disk cannot read is an error before anybody looks.
  */
 #include "wal/wal_private.h"
 
 #include <inttypes.h>
 
-enum { WINDOW_SIZE = 128 * 1024 };
+enum { WINDOW_SIZE = 128 * 1024, MAP_STEP = 1 << 20, MAP_AHEAD = 4 << 20 };
 
 void wal_reader_init(struct wal_reader *reader, struct heap *heap)
 {
@@ -18,7 +20,8 @@ void wal_reader_init(struct wal_reader *reader, struct heap *heap)
 void wal_reader_close(struct wal_reader *reader)
 {
 	os_close(reader->file);
-	heap_free(reader->heap, reader->bytes);
+	if (!reader->mapped)
+		heap_free(reader->heap, reader->bytes);
 	wal_reader_init(reader, reader->heap);
 }
 
@@ -48,6 +51,15 @@ int wal_reader_open(struct wal *wal, struct wal_reader *reader,
 	return ERR_NONE;
 }
 
+void wal_reader_use_map(struct wal_reader *reader, uint8_t *bytes)
+{
+	if (!reader->mapped)
+		heap_free(reader->heap, reader->bytes);
+	reader->mapped = true;
+	reader->bytes = bytes;
+	reader->filled = WAL_SEGMENT_AREA_AT;
+}
+
 static int make_room(struct wal_reader *reader, uint64_t size, struct err *err)
 {
 	uint64_t room = size < WINDOW_SIZE ? WINDOW_SIZE : size;
@@ -65,6 +77,28 @@ static int make_room(struct wal_reader *reader, uint64_t size, struct err *err)
 	reader->room = (size_t)room;
 	reader->filled = 0;
 	return ERR_NONE;
+}
+
+/* As far as offset + size at least; where the last reading ended. */
+static int fill_map(struct wal_reader *reader, uint64_t offset, uint64_t size,
+                    struct err *err)
+{
+	struct os *os = reader->file->os;
+	uint64_t from = reader->filled, segment = reader->segment.size;
+	uint64_t to = (offset + size + MAP_STEP - 1) / MAP_STEP * MAP_STEP;
+	uint64_t ahead = to + MAP_AHEAD < segment ? to + MAP_AHEAD : segment;
+	int rc;
+
+	if (to > segment)
+		to = segment;
+	if (ahead > to)
+		os->methods->advise(os, reader->bytes + to,
+		                    (size_t)(ahead - to), OS_ADVICE_WILL_NEED);
+	rc = os->methods->fault_in(reader->file, from, reader->bytes + from,
+	                           (size_t)(to - from), err);
+	if (!rc)
+		reader->filled = (size_t)to;
+	return rc;
 }
 
 static int fill(struct wal_reader *reader, uint64_t offset, uint64_t size,
@@ -94,7 +128,8 @@ int wal_reader_bytes(struct wal_reader *reader, uint64_t lsn, uint64_t size,
 
 	if (offset < reader->offset ||
 	    offset - reader->offset + size > reader->filled) {
-		rc = fill(reader, offset, size, err);
+		rc = reader->mapped ? fill_map(reader, offset, size, err)
+		                    : fill(reader, offset, size, err);
 		if (rc)
 			return rc;
 	}

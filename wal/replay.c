@@ -18,8 +18,12 @@
 
 #include <inttypes.h>
 
-struct replay {
+struct wal_history {
+	struct wal *wal;
 	struct wal_list list;
+	struct wal_map map;
+	size_t *mapped_at;       /* of each segment, in the map              */
+	bool *mapped;
 	struct wal_reader reader;
 	size_t current;          /* of the list                              */
 	uint64_t from;
@@ -39,65 +43,80 @@ static int fail_position(struct err *err, uint64_t from, const char *why)
 
 /* Where `from` leads: into a segment that holds it, or to the start of the line
  * that was begun when the log ended there. */
-static int find_start(struct replay *replay, bool *empty, struct err *err)
+static int find_start(struct wal_history *history, bool *empty, struct err *err)
 {
-	const struct wal_list *list = &replay->list;
+	const struct wal_list *list = &history->list;
 	bool found = false;
 
 	for (size_t i = 0; i < list->valid_count; i++) {
 		const struct wal_segment *item = &list->items[i];
 		bool starts = item->flags & WAL_SEGMENT_STARTED &&
-		              item->start == replay->from;
+		              item->start == history->from;
 
-		if (!starts && (replay->from < item->first ||
-		                replay->from >= item->end))
+		if (!starts && (history->from < item->first ||
+		                history->from >= item->end))
 			continue;
 		found = true;
-		replay->current = i;
-		replay->at = starts ? item->first : replay->from;
+		history->current = i;
+		history->at = starts ? item->first : history->from;
 	}
 	*empty = !found;
-	if (found || (list->valid_count == 0 && replay->from == 0))
+	if (found || (list->valid_count == 0 && history->from == 0))
 		return ERR_NONE;
-	return fail_position(err, replay->from, list->valid_count ?
+	return fail_position(err, history->from, list->valid_count ?
 	                     "which is in no segment of the log" :
 	                     "but the log has no segments");
 }
 
-static int open_current(struct wal *wal, struct replay *replay,
-                        struct err *err)
+/* Opens segment i of the list in the reader, mapped once. */
+static int open_segment(struct wal_history *history, size_t i, struct err *err)
 {
-	const struct wal_segment *item = &replay->list.items[replay->current];
+	const struct wal_segment *item = &history->list.items[i];
+	size_t at = history->mapped_at[i];
+	int rc = wal_reader_open(history->wal, &history->reader, item, err);
 
-	if (replay->at == item->first && item->flags & WAL_SEGMENT_STARTED) {
-		replay->previous = item->salt;
-		replay->previous_known = true;
+	if (!rc && !history->mapped[i])
+		rc = wal_map_segment(&history->map, at, history->reader.file,
+		                     item, err);
+	if (rc)
+		return rc;
+	history->mapped[i] = true;
+	wal_reader_use_map(&history->reader, history->map.bytes + at);
+	return ERR_NONE;
+}
+
+static int open_current(struct wal_history *history, struct err *err)
+{
+	const struct wal_segment *item = &history->list.items[history->current];
+
+	if (history->at == item->first && item->flags & WAL_SEGMENT_STARTED) {
+		history->previous = item->salt;
+		history->previous_known = true;
 	}
-	return wal_reader_open(wal, &replay->reader, item, err);
+	return open_segment(history, history->current, err);
 }
 
 /* The segment in use was closed by a record; the next one must be there. */
-static int go_on(struct wal *wal, struct replay *replay, struct err *err)
+static int go_on(struct wal_history *history, struct err *err)
 {
-	const struct wal_list *list = &replay->list;
-	uint64_t first = list->items[replay->current].end;
+	const struct wal_list *list = &history->list;
+	uint64_t first = list->items[history->current].end;
 	char name[WAL_NAME_SIZE];
 
-	for (size_t i = replay->current + 1; i < list->valid_count; i++)
+	for (size_t i = history->current + 1; i < list->valid_count; i++)
 		if (list->items[i].first == first &&
 		    !(list->items[i].flags & WAL_SEGMENT_STARTED)) {
-			replay->current = i;
-			replay->at = first;
-			return open_current(wal, replay, err);
+			history->current = i;
+			history->at = first;
+			return open_current(history, err);
 		}
-	wal_segment_name(name, list->items[replay->current].no);
+	wal_segment_name(name, list->items[history->current].no);
 	return err_set(err, ERR_CORRUPT, "replay the log", name,
 	               "the segment that continues it at position %" PRIu64
 	               " is missing or has lost its header", first);
 }
 
-static int replay_records(struct wal *wal, struct replay *replay,
-                          struct err *err)
+static int replay_records(struct wal_history *history, struct err *err)
 {
 	for (;;) {
 		struct wal_record record;
@@ -105,28 +124,28 @@ static int replay_records(struct wal *wal, struct replay *replay,
 		bool holds;
 		int rc;
 
-		rc = wal_reader_record(&replay->reader, replay->at, &record,
+		rc = wal_reader_record(&history->reader, history->at, &record,
 		                       &payload, &holds, err);
 		if (rc || !holds ||
-		    (replay->previous_known &&
-		     record.previous != replay->previous &&
-		     !PLANTED(&wal->options, PLANT_SALT_REPEATED)))
+		    (history->previous_known &&
+		     record.previous != history->previous &&
+		     !PLANTED(&history->wal->options, PLANT_SALT_REPEATED)))
 			return rc;
 		if (record.magic == WAL_RECORD_MAGIC)
-			rc = replay->each(replay->context, record.lsn, payload,
+			rc = history->each(history->context, record.lsn, payload,
 			                  err);
-		replay->at += record.size;
-		replay->previous = record.checksum;
-		replay->previous_known = true;
+		history->at += record.size;
+		history->previous = record.checksum;
+		history->previous_known = true;
 		if (!rc && record.magic == WAL_RECORD_LAST)
-			rc = go_on(wal, replay, err);
+			rc = go_on(history, err);
 		if (rc)
 			return rc;
 	}
 }
 
 /* Looks in the reader's segment for a record that knew more to be durable. */
-static int search_segment(struct replay *replay, uint64_t from,
+static int search_segment(struct wal_history *history, uint64_t from,
                           struct err *err)
 {
 	struct wal_record record;
@@ -134,70 +153,129 @@ static int search_segment(struct replay *replay, uint64_t from,
 	int rc;
 
 	for (;;) {
-		rc = wal_reader_search(&replay->reader, &from, &record, &found,
+		rc = wal_reader_search(&history->reader, &from, &record, &found,
 		                       err);
 		if (rc || !found)
 			return rc;
-		if (record.durable > replay->at)
+		if (record.durable > history->at)
 			return err_set(err, ERR_CORRUPT, "replay the log",
-			               replay->reader.file->name,
+			               history->reader.file->name,
 			               "the record at position %" PRIu64 " is "
 			               "damaged, but the one at %" PRIu64
 			               " says that it had been durable",
-			               replay->at, record.lsn);
+			               history->at, record.lsn);
 		from += record.size;
 	}
 }
 
-static int search_later_segments(struct wal *wal, struct replay *replay,
-                                 struct err *err)
+static int search_later_segments(struct wal_history *history, struct err *err)
 {
-	const struct wal_list *list = &replay->list;
-	int rc = search_segment(replay, replay->at, err);
+	const struct wal_list *list = &history->list;
+	int rc = search_segment(history, history->at, err);
 
-	for (size_t i = replay->current + 1; i < list->valid_count && !rc; i++) {
-		rc = wal_reader_open(wal, &replay->reader, &list->items[i],
-		                     err);
+	for (size_t i = history->current + 1; i < list->valid_count && !rc; i++) {
+		rc = open_segment(history, i, err);
 		if (!rc)
-			rc = search_segment(replay, list->items[i].first, err);
+			rc = search_segment(history, list->items[i].first, err);
 	}
 	return rc;
 }
 
-static int replay_list(struct wal *wal, struct replay *replay,
-                       struct err *err)
+int wal_history_read(struct wal_history *history, wal_record_fn *each,
+                     void *context, uint64_t *end, struct err *err)
 {
 	bool empty;
+	int rc = find_start(history, &empty, err);
+
+	history->each = each;
+	history->context = context;
+	history->previous_known = false;
+	if (!rc && !empty) {
+		rc = open_current(history, err);
+		if (!rc)
+			rc = replay_records(history, err);
+		if (!rc)
+			rc = search_later_segments(history, err);
+	}
+	wal_reader_close(&history->reader);
+	if (rc)
+		return rc;
+	history->wal->replayed_from = history->from;
+	*end = history->at;
+	return ERR_NONE;
+}
+
+const uint8_t *wal_history_start(const struct wal_history *history,
+                                 uint64_t *bytes)
+{
+	*bytes = history->map.size;
+	return history->map.bytes;
+}
+
+void wal_history_close(struct wal_history *history)
+{
+	struct heap *heap;
+
+	if (!history)
+		return;
+	heap = history->wal->heap;
+	wal_map_close(&history->map);
+	wal_list_close(history->wal, &history->list);
+	heap_free(heap, history->mapped_at);
+	heap_free(heap, history);
+}
+
+/* One block for what is known of each segment. */
+static int make_table(struct wal_history *history, struct err *err)
+{
+	size_t count = history->list.valid_count + 1;
+	size_t each = sizeof *history->mapped_at + sizeof *history->mapped;
+
+	history->mapped_at = heap_zeroed(history->wal->heap, count * each);
+	if (!history->mapped_at)
+		return err_set(err, ERR_NOMEM, "replay the log", "wal",
+		               "out of memory for %zu segments", count - 1);
+	history->mapped = (bool *)(history->mapped_at + count);
+	return ERR_NONE;
+}
+
+int wal_history_open(struct wal *wal, uint64_t from,
+                     struct wal_history **opened, struct err *err)
+{
+	struct wal_history *history = heap_zeroed(wal->heap, sizeof *history);
 	int rc;
 
-	rc = wal_list_check_damage(wal, &replay->list, err);
+	if (!history)
+		return err_set(err, ERR_NOMEM, "replay the log", "wal",
+		               "out of memory");
+	history->wal = wal;
+	history->from = history->at = from;
+	wal_reader_init(&history->reader, wal->heap);
+	rc = wal_list_read(wal, &history->list, err);
 	if (!rc)
-		rc = find_start(replay, &empty, err);
-	if (rc || empty)
+		rc = wal_list_check_damage(wal, &history->list, err);
+	if (!rc)
+		rc = make_table(history, err);
+	if (!rc)
+		rc = wal_map_open(wal, &history->list, &history->map,
+		                  history->mapped_at, err);
+	if (rc) {
+		wal_history_close(history);
 		return rc;
-	rc = open_current(wal, replay, err);
-	if (!rc)
-		rc = replay_records(wal, replay, err);
-	return rc ? rc : search_later_segments(wal, replay, err);
+	}
+	*opened = history;
+	return ERR_NONE;
 }
 
 int wal_replay(struct wal *wal, uint64_t from, wal_record_fn *each,
                void *context, uint64_t *end, struct err *err)
 {
-	struct replay replay = { .from = from, .at = from, .each = each,
-		                 .context = context };
-	int rc;
+	struct wal_history *history;
+	int rc = wal_history_open(wal, from, &history, err);
 
-	rc = wal_list_read(wal, &replay.list, err);
 	if (rc)
 		return rc;
-	wal_reader_init(&replay.reader, wal->heap);
-	rc = replay_list(wal, &replay, err);
-	wal_reader_close(&replay.reader);
-	wal_list_close(wal, &replay.list);
-	if (rc)
-		return rc;
-	wal->replayed_from = from;
-	*end = replay.at;
-	return ERR_NONE;
+	rc = wal_history_read(history, each, context, end, err);
+	wal_history_close(history);
+	return rc;
 }

@@ -128,13 +128,29 @@ typedef int wal_record_fn(void *context, uint64_t lsn, struct span payload,
                           struct err *err);
 
 /*
- * Reading back, before anybody appends (the caller is alone). Calls `each` for
- * every record that holds, in order, from `from` on. Stops on an error of
- * `each`. On success *end is the position after the last record that holds.
- * ERR_CORRUPT: `from` lies in no segment, a segment or a record is missing that
- * had been durable. Without any segment, from == 0 is an empty log. Allocates
- * as much as the largest record.
+ * Reading back, while nobody appends. The log from a position on is mapped, so
+ * that payloads stay readable, at the same addresses, until the history is
+ * closed. ERR_CORRUPT: `from` lies in no segment. Without any segment, from == 0
+ * is an empty log.
  */
+struct wal_history;
+int wal_history_open(struct wal *wal, uint64_t from,
+                     struct wal_history **history, struct err *err);
+void wal_history_close(struct wal_history *history);
+
+/* Calls `each` for every record that holds, in order. Stops on an error of
+ * `each`. On success *end is the position after the last record that holds.
+ * ERR_CORRUPT: a segment or a record is missing that had been durable. May be
+ * called again. */
+int wal_history_read(struct wal_history *history, wal_record_fn *each,
+                     void *context, uint64_t *end, struct err *err);
+
+/* Every payload lies behind this address, by less than `bytes`, which is about
+ * the size of the log. NULL and 0: there are none. */
+const uint8_t *wal_history_start(const struct wal_history *history,
+                                 uint64_t *bytes);
+
+/* All three at once. */
 int wal_replay(struct wal *wal, uint64_t from, wal_record_fn *each,
                void *context, uint64_t *end, struct err *err);
 

@@ -196,6 +196,22 @@ static inline uint64_t wal_prepare_position(const struct wal_position *at)
 	return at->segment_first + (at->segment_end - at->segment_first) / 2;
 }
 
+/* map.c: segment files side by side in address space. */
+
+struct wal_map {
+	struct os *os;
+	uint8_t *bytes; /* of the whole; NULL when it has none */
+	size_t size;
+};
+
+/* Address space for the segments with a header; *offset of item i is at[i]. */
+int wal_map_open(struct wal *wal, const struct wal_list *list,
+                 struct wal_map *map, size_t *at, struct err *err);
+void wal_map_close(struct wal_map *map);
+/* Lays a segment there. */
+int wal_map_segment(struct wal_map *map, size_t at, struct os_file *file,
+                    const struct wal_segment *segment, struct err *err);
+
 /* reader.c: a window that moves over one segment file. */
 
 struct wal_reader {
@@ -203,6 +219,8 @@ struct wal_reader {
 	const struct wal_options *options;
 	struct os_file *file;
 	struct wal_segment segment;
+	bool mapped;     /* `bytes` is the segment, known to be readable as far
+	                    as `filled`; else a buffer */
 	uint8_t *bytes;
 	size_t room;     /* of `bytes`                    */
 	uint64_t offset; /* in the file, of bytes[0]      */
@@ -213,6 +231,8 @@ struct wal_reader {
 void wal_reader_init(struct wal_reader *reader, struct heap *heap);
 int wal_reader_open(struct wal *wal, struct wal_reader *reader,
                     const struct wal_segment *segment, struct err *err);
+/* The open segment lies at `bytes` in a map. */
+void wal_reader_use_map(struct wal_reader *reader, uint8_t *bytes);
 void wal_reader_close(struct wal_reader *reader);
 
 /* Borrows `size` bytes at `lsn`, within the segment, until the next call. */

@@ -434,6 +434,23 @@ static int sim_read(struct os_file *file, uint64_t offset, void *bytes,
 	return sim_leave(disk, rc);
 }
 
+static int sim_fault_in(struct os_file *file, uint64_t offset, void *at,
+                        size_t size, struct err *err)
+{
+	struct sim_disk *disk = sim_disk_of(file);
+	const struct sim_inode *inode;
+	int rc = sim_enter_file(file, SIM_CALL_READ, "read", err).code;
+
+	(void)at;
+	inode = sim_inode_of(file);
+	if (!rc && (size > inode->size || offset > inode->size - size))
+		rc = err_set(err, ERR_CORRUPT, "read", file->name,
+		             "it ends at %llu, wanted %zu bytes from %llu",
+		             (unsigned long long)inode->size, size,
+		             (unsigned long long)offset);
+	return sim_leave(disk, rc);
+}
+
 /* The sectors that the write touches, as the page cache has them afterwards. */
 static uint8_t *gather_sectors(const struct sim_inode *inode, uint64_t offset,
                                const struct span *spans, size_t span_count,
@@ -746,6 +763,7 @@ const struct os_methods sim_methods = {
 	.reserve = sim_reserve,
 	.map = sim_map,
 	.unreserve = sim_unreserve,
+	.fault_in = sim_fault_in,
 	.advise = sim_advise,
 	.sparse = sim_sparse,
 	.lock = sim_lock_byte,
