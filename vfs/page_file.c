@@ -604,6 +604,16 @@ void page_file_write_back(struct page_file *file)
 		os->write_back(os_file, at, WRITE_BACK_SIZE);
 }
 
+void page_file_write_start(struct page_file *file, uint32_t place,
+                           uint32_t units)
+{
+	const struct os_methods *os = file->os_file->os->methods;
+
+	if (os->write_start)
+		os->write_start(file->os_file, (uint64_t)place * PLACE_SIZE,
+		                (uint64_t)units * PLACE_SIZE);
+}
+
 /* --- the file header ------------------------------------------------------ */
 
 static void header_encode(const struct page_file_identity *identity,

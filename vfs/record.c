@@ -105,7 +105,7 @@ int store_record_head(struct span payload, uint64_t *txid, uint32_t *items,
 	return ERR_NONE;
 }
 
-bool store_varint_get(struct span payload, size_t *at, uint64_t *value)
+bool store_varint_get_slow(struct span payload, size_t *at, uint64_t *value)
 {
 	uint64_t result = 0;
 
@@ -124,7 +124,7 @@ bool store_varint_get(struct span payload, size_t *at, uint64_t *value)
 	return false;
 }
 
-static bool get_u32(struct span payload, size_t *at, uint32_t *value)
+static inline bool get_u32(struct span payload, size_t *at, uint32_t *value)
 {
 	uint64_t wide;
 
@@ -150,7 +150,7 @@ int store_record_next(struct span payload, size_t *at,
 	if (item->kind == RECORD_GONE)
 		return ERR_NONE;
 	if (item->kind == RECORD_ENTRY)
-		return store_ranges_skip(payload, at, &item->ranges)
+		return store_ranges_skip(payload, at, item)
 		               ? ERR_NONE : bad(err, "bad ranges", from);
 	if (!get_u32(payload, at, &item->page_no))
 		return bad(err, "no page number", from);
@@ -165,6 +165,6 @@ int store_record_next(struct span payload, size_t *at,
 	*at += 8;
 	if (item->kind == RECORD_PLACED)
 		return ERR_NONE;
-	return store_ranges_skip(payload, at, &item->ranges)
+	return store_ranges_skip(payload, at, item)
 	               ? ERR_NONE : bad(err, "bad ranges", from);
 }

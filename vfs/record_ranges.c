@@ -358,7 +358,7 @@ struct range {
 	const uint8_t *bytes; /* NULL: moved */
 };
 
-static bool next_range(struct span ranges, size_t *at, struct range *range)
+static inline bool next_range(struct span ranges, size_t *at, struct range *range)
 {
 	uint64_t length, zigzag;
 
@@ -382,33 +382,49 @@ static bool next_range(struct span ranges, size_t *at, struct range *range)
 	return true;
 }
 
-bool store_ranges_skip(struct span payload, size_t *at, struct span *ranges)
+/* How far a range behind `position` reaches. */
+static uint64_t reach_of(const struct range *range, uint64_t position)
 {
+	int64_t from;
+
+	if (position > UINT32_MAX || range->length > UINT32_MAX ||
+	    range->distance > UINT32_MAX || range->distance < -(int64_t)UINT32_MAX)
+		return UINT64_MAX;
+	from = (int64_t)position - range->distance;
+	if (from < 0)
+		return UINT64_MAX;
+	return (range->distance < 0 ? (uint64_t)from : position) + range->length;
+}
+
+bool store_ranges_skip(struct span payload, size_t *at,
+                       struct record_item *item)
+{
+	uint64_t count, position = 0, reach = 0;
 	size_t from = *at;
 	struct range range;
-	uint64_t count;
+	bool moves = false;
 
 	if (!store_varint_get(payload, at, &count))
 		return false;
-	for (; count; count--)
+	for (; count; count--) {
+		uint64_t end;
+
 		if (!next_range(payload, at, &range))
 			return false;
-	*ranges = span_of(payload.data + from, *at - from);
+		if (range.skip > UINT32_MAX)
+			position = UINT64_C(1) << 32;
+		else
+			position += range.skip;
+		end = reach_of(&range, position);
+		reach = end > reach ? end : reach;
+		if (position <= UINT32_MAX && end != UINT64_MAX)
+			position += range.length;
+		moves |= !range.bytes;
+	}
+	item->ranges = span_of(payload.data + from, *at - from);
+	item->reach = reach;
+	item->moves = moves;
 	return true;
-}
-
-bool store_ranges_move(struct span ranges)
-{
-	struct range range;
-	uint64_t count;
-	size_t at = 0;
-
-	if (!store_varint_get(ranges, &at, &count))
-		return true;
-	for (; count; count--)
-		if (!next_range(ranges, &at, &range) || !range.bytes)
-			return true;
-	return false;
 }
 
 static int bad(struct err *err, const char *what, size_t at)
@@ -450,6 +466,56 @@ int store_ranges_apply(struct span ranges, const uint8_t *base, uint8_t *bytes,
 		position += range.skip;
 		from = range.bytes ? range.bytes
 		                   : base + ((int64_t)position - range.distance);
+		memcpy(bytes + position, from, range.length);
+		position += range.length;
+	}
+	return ERR_NONE;
+}
+
+/* The bytes that move, one behind the other, as they are before any range is
+ * applied. */
+static int save_moving(struct span ranges, const uint8_t *bytes, uint32_t size,
+                       uint8_t *scratch, struct err *err)
+{
+	uint64_t count = 0, position = 0, saved = 0;
+	struct range range;
+	size_t at = 0;
+
+	if (!store_varint_get(ranges, &at, &count))
+		return bad(err, "no ranges", 0);
+	for (; count; count--) {
+		if (!next_range(ranges, &at, &range) ||
+		    !fits(&range, position, size))
+			return bad(err, "a range beyond its page", at);
+		position += range.skip;
+		if (!range.bytes) {
+			memcpy(scratch + saved,
+			       bytes + ((int64_t)position - range.distance),
+			       range.length);
+			saved += range.length;
+		}
+		position += range.length;
+	}
+	return ERR_NONE;
+}
+
+int store_ranges_apply_moving(struct span ranges, uint8_t *bytes, uint32_t size,
+                              uint8_t *scratch, struct err *err)
+{
+	uint64_t count = 0, position = 0, saved = 0;
+	struct range range;
+	size_t at = 0;
+	int rc = save_moving(ranges, bytes, size, scratch, err);
+
+	if (rc)
+		return rc;
+	for (store_varint_get(ranges, &at, &count); count; count--) {
+		const uint8_t *from;
+
+		next_range(ranges, &at, &range);
+		position += range.skip;
+		from = range.bytes ? range.bytes : scratch + saved;
+		saved += range.bytes ? 0 : range.length;
 		memcpy(bytes + position, from, range.length);
 		position += range.length;
 	}

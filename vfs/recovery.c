@@ -138,12 +138,6 @@ static void shm_fill(struct store *store, const struct store_root *root,
 	store_publish(store, root);
 }
 
-static int each_record(void *context, uint64_t lsn, struct span payload,
-                       struct err *err)
-{
-	return store_replay_record(context, lsn, payload, err);
-}
-
 static int refuse_record(void *context, uint64_t lsn, struct span payload,
                          struct err *err)
 {
@@ -170,61 +164,61 @@ static int explain(struct store *store, const struct superblock *super, int rc,
 }
 
 /* Nothing has been written yet when damage is met (R3). */
-static int rehearse(struct store *store, const struct superblock *super,
-                    const struct store_root *base, struct err *err)
+static int follow_log(struct store *store, const struct superblock *super,
+                      struct wal_history *history, struct replay *replay,
+                      uint64_t *end, struct err *err)
 {
-	struct replay *replay;
-	uint64_t end;
-	int rc = store_replay_open(store, base, true, &replay, err);
+	int rc = store->options.immutable
+	                 ? wal_history_read(history, refuse_record, store, end,
+	                                    err)
+	                 : store_replay_follow(replay, history, end, err);
 
-	if (rc)
-		return rc;
-	store_replay_rehearse(replay);
-	rc = wal_replay(store->wal, super->lsn, each_record, replay, &end, err);
 	rc = explain(store, super, rc, err);
-	if (!rc)
-		rc = store_replay_rehearsed(replay, err);
-	store_replay_close(replay);
-	return rc;
+	return rc || store->options.immutable ? rc
+	                                      : store_replay_check(replay, err);
+}
+
+static int superblock_renew(struct store *store, struct superblock *super,
+                            const struct store_root *root, struct err *err)
+{
+	int rc;
+
+	super->sequence++;
+	super->txid = root->txid;
+	super->lsn = root->lsn;
+	super->catalog = root->catalog;
+	rc = store_superblock_write(store, super, err);
+	return rc ? rc : os_sync(store->meta, err);
 }
 
 static int replay_log(struct store *store, struct superblock *super,
                       struct store_root *root, struct err *err)
 {
+	struct wal_history *history;
 	struct replay *replay;
 	struct store_root base = *root;
 	uint64_t end = super->lsn;
 	bool changed;
-	int rc = ERR_NONE;
+	int rc = wal_history_open(store->wal, super->lsn, &history, err);
 
-	if (!store->options.immutable)
-		rc = rehearse(store, super, &base, err);
-	if (!rc)
-		rc = store_replay_open(store, &base, true, &replay, err);
 	if (rc)
-		return rc;
-	rc = store->options.immutable
-	             ? wal_replay(store->wal, super->lsn, refuse_record, store,
-	                          &end, err)
-	             : wal_replay(store->wal, super->lsn, each_record, replay,
-	                          &end, err);
-	rc = explain(store, super, rc, err);
+		return explain(store, super, rc, err);
+	rc = store_replay_open(store, &base, true, &replay, err);
+	if (rc)
+		goto close_history;
+	rc = follow_log(store, super, history, replay, &end, err);
 	if (!rc)
 		rc = store_replay_finish(replay, root, &changed, err);
 	if (!rc && changed) {
 		root->lsn = end;
 		rc = store_replay_sync(replay, err);
-	}
-	if (!rc && changed) {
-		super->sequence++;
-		super->txid = root->txid;
-		super->lsn = root->lsn;
-		super->catalog = root->catalog;
-		rc = store_superblock_write(store, super, err);
 		if (!rc)
-			rc = os_sync(store->meta, err);
+			rc = superblock_renew(store, super, root, err);
 	}
 	store_replay_close(replay);
+
+close_history:
+	wal_history_close(history);
 	return rc;
 }
 
@@ -300,12 +294,35 @@ static int account_only(void *context, uint64_t lsn, struct span payload,
 	return ERR_NONE;
 }
 
+static int replay_tail(struct store *store, const struct store_root *newest,
+                       struct store_root *root, bool *changed, struct err *err)
+{
+	struct wal_history *history;
+	struct replay *replay;
+	uint64_t end;
+	int rc = wal_history_open(store->wal, newest->lsn, &history, err);
+
+	if (rc)
+		return rc;
+	rc = store_replay_open(store, newest, false, &replay, err);
+	if (rc)
+		goto close_history;
+	rc = store_replay_follow(replay, history, &end, err);
+	if (!rc)
+		rc = store_replay_finish(replay, root, changed, err);
+	if (!rc)
+		root->lsn = end;
+	store_replay_close(replay);
+
+close_history:
+	wal_history_close(history);
+	return rc;
+}
+
 /* A dead writer's record that is whole counts: it is replayed and published. */
 static int finish_dead_writer(struct store *store, struct err *err)
 {
 	struct store_root newest, root;
-	struct replay *replay;
-	uint64_t end;
 	bool changed;
 	int rc;
 
@@ -315,16 +332,9 @@ static int finish_dead_writer(struct store *store, struct err *err)
 	rc = wal_scan_tail(store->wal, account_only, NULL, err);
 	if (rc || atomic_load(&store->shm.head->wal.appended) == newest.lsn)
 		return rc;
-	rc = store_replay_open(store, &newest, false, &replay, err);
-	if (rc)
-		return rc;
-	rc = wal_replay(store->wal, newest.lsn, each_record, replay, &end, err);
-	if (!rc)
-		rc = store_replay_finish(replay, &root, &changed, err);
-	store_replay_close(replay);
+	rc = replay_tail(store, &newest, &root, &changed, err);
 	if (rc || !changed)
 		return rc;
-	root.lsn = end;
 	store_publish(store, &root);
 	return store_retained_rebuild(store, err);
 }

@@ -2,19 +2,21 @@
  * replay.c - applies log records to a snapshot: in recovery, and when a writer died
  * after its record was whole.
  *
- * Records are followed in order. A page's last image goes to the place its record
- * names (replay_pages.c); where pages are is kept in memory, file by file, and becomes
- * page tables and catalog pages at the end, on places that neither the base snapshot
- * reaches nor any record named.
+ * Records are followed in order, and first only remembered (replay_pages.c). When all
+ * of them make sense, each page's last version is made and written to the place its
+ * record names (replay_write.c). Where pages are becomes page tables and catalog pages
+ * at the end, on places that neither the base snapshot reaches nor any record named.
  *
- * (R1) Only what the base snapshot reaches and what this replay made is read; every
- *      page's last version is rewritten, "already there" is not known (rule 3). PLACED pages are
- *      read to verify them.
+ * (R1) Only what the base snapshot reaches and what the log says is read; every
+ *      page's last version is rewritten, "already there" is not known (rule 3). PLACED
+ *      pages are read to verify them.
  * (R2) Nothing is written over what the base reaches, so a replay that dies is
  *      repaired by the next one.
- * (R3) A recovery rehearses first: everything but the writing. Damage to the log, to
+ * (R3) Nothing is written before all records were followed. Damage to the log, to
  *      the pages that its differences build on, or to map pages is met before a byte
  *      has changed.
+ * (R4) Rule 2 is checked, not believed: a log in which a place that was synced with a
+ *      page has another version, too, is refused.
  */
 #include "vfs/replay_private.h"
 
@@ -29,10 +31,9 @@ int store_replay_open(struct store *store, const struct store_root *base,
 
 	if (!replay)
 		goto no_memory;
-	replay->image = heap_allocate(store->heap, 2 * (size_t)STORE_PAGE_SIZE);
-	if (!replay->image)
+	replay->scratch = heap_allocate(store->heap, STORE_PAGE_SIZE);
+	if (!replay->scratch)
 		goto free_replay;
-	replay->before = replay->image + STORE_PAGE_SIZE;
 	replay->store = store;
 	replay->base = *base;
 	replay->alone = alone;
@@ -47,25 +48,21 @@ no_memory:
 	               "working memory");
 }
 
-void store_replay_rehearse(struct replay *replay)
-{
-	replay->rehearsal = true;
-}
-
 void store_replay_close(struct replay *replay)
 {
 	struct heap *heap = replay->store->heap;
 
+	replay_changes_forget(replay);
 	while (replay->files) {
 		struct replay_file *next = replay->files->next;
 
-		heap_free(heap, replay->files->pages);
-		heap_free(heap, replay->files->places);
+		replay_pages_free(replay, replay->files);
+		replay_places_free(replay, &replay->files->named);
+		replay_places_free(replay, &replay->files->placed);
 		heap_free(heap, replay->files);
 		replay->files = next;
 	}
-	heap_free(heap, replay->arena);
-	heap_free(heap, replay->image);
+	heap_free(heap, replay->scratch);
 	heap_free(heap, replay);
 }
 
@@ -79,20 +76,13 @@ int replay_refuse(const struct replay *replay, struct err *err,
 	               replay->txid, what, file_id, page_no);
 }
 
-static int file_find(struct replay *replay, uint32_t file_id,
-                     struct replay_file **found, struct err *err)
+static int file_enter(struct replay *replay, uint32_t file_id,
+                      struct replay_file **entered, struct err *err)
 {
 	struct store *store = replay->store;
-	struct replay_file *file = replay->files;
+	struct replay_file *file = heap_zeroed(store->heap, sizeof *file);
 	int rc;
 
-	while (file && file->file_id != file_id)
-		file = file->next;
-	if (file) {
-		*found = file;
-		return ERR_NONE;
-	}
-	file = heap_zeroed(store->heap, sizeof *file);
 	if (!file)
 		return err_set(err, ERR_NOMEM, "replay log of", store->path,
 		               "file %u", file_id);
@@ -101,6 +91,8 @@ static int file_find(struct replay *replay, uint32_t file_id,
 	                        &file->entry, err);
 	file->exists = file->existed = !rc && store_entry_live(&file->entry);
 	if (file->exists) {
+		file->page_size = load_le32(file->entry.bytes +
+		                            CATALOG_PAGE_SIZE_AT);
 		store_entry_table(&file->entry, &file->table);
 		if (file_id == STORE_CATALOG_FILE_ID)
 			file->file = store->catalog_file;
@@ -115,48 +107,52 @@ static int file_find(struct replay *replay, uint32_t file_id,
 	file->next = replay->files;
 	replay->files = file;
 	replay->file_count++;
+	*entered = file;
+	return ERR_NONE;
+}
+
+/* Moves it to the front: records name few files, one after the other. */
+static int file_find(struct replay *replay, uint32_t file_id,
+                     struct replay_file **found, struct err *err)
+{
+	struct replay_file **at = &replay->files, *file;
+
+	while (*at && (*at)->file_id != file_id)
+		at = &(*at)->next;
+	file = *at;
+	if (!file)
+		return file_enter(replay, file_id, found, err);
+	*at = file->next;
+	file->next = replay->files;
+	replay->files = file;
 	*found = file;
 	return ERR_NONE;
 }
 
-/* Rehearsed: what file_appear() is going to make. */
-static int file_will_appear(struct replay *replay, struct replay_file *file,
-                            struct err *err)
+/* A file whose creation or header had not reached the disk is going to be made again;
+ * one whose header is there is kept, for a PLACED page may lie in it. */
+static int file_appear(struct replay *replay, struct replay_file *file,
+                       struct err *err)
 {
 	struct store *store = replay->store;
 	struct os_identity identity;
+	struct err reason;
 	char name[96];
 	int rc;
 
+	if (file->file || file->unmade)
+		return ERR_NONE;
+	file->appears = true;
+	rc = store_files_get(store, &file->entry, &file->file, &reason);
+	if (rc && rc != ERR_CORRUPT && err)
+		*err = reason;
+	if (rc != ERR_CORRUPT)
+		return rc;
 	store_entry_name(&file->entry, name);
 	rc = store->os->methods->identify(store->os, store->dir, name, &identity,
 	                                  err);
 	file->unmade = true;
 	file->missing = !rc && identity.kind == OS_NODE_MISSING;
-	return rc;
-}
-
-/* A file whose creation or header had not reached the disk is made again; one whose
- * header is there is kept, for a PLACED page may lie in it. That header is written
- * again, too (R1): a sync that failed may have left it in the page cache only. */
-static int file_appear(struct replay *replay, struct replay_file *file,
-                       struct err *err)
-{
-	struct store *store = replay->store;
-	struct err ignored;
-	int rc;
-
-	if (file->file)
-		return ERR_NONE;
-	rc = store_files_get(store, &file->entry, &file->file, &ignored);
-	if (replay->rehearsal && (!rc || rc == ERR_CORRUPT))
-		return rc ? file_will_appear(replay, file, err) : ERR_NONE;
-	if (rc == ERR_CORRUPT)
-		rc = store_files_make(store, &file->entry, &file->file, err);
-	else if (!rc)
-		rc = page_file_header_write(file->file, err);
-	else if (err)
-		*err = ignored;
 	return rc;
 }
 
@@ -192,6 +188,7 @@ static int apply_entry(struct replay *replay, struct replay_file *file,
 		return rc;
 	file->entry_changed = true;
 	file->exists = true;
+	file->page_size = load_le32(file->entry.bytes + CATALOG_PAGE_SIZE_AT);
 	if (file->file_id == STORE_CATALOG_FILE_ID)
 		return ERR_NONE;
 	return file_appear(replay, file, err);
@@ -204,11 +201,31 @@ static int place_check(const struct replay *replay,
                        const struct record_item *item, uint32_t units,
                        struct err *err)
 {
-	if (item->place < FILE_FIRST_PLACE || item->place % units != 0 ||
+	if (item->place < FILE_FIRST_PLACE || (item->place & (units - 1)) != 0 ||
 	    item->place > UINT32_MAX - units)
 		return replay_refuse(replay, err, "a page at an impossible place",
 		           file->file_id, item->page_no);
 	return ERR_NONE;
+}
+
+/* (R4) Once a record says PLACED for a place, no other record names it. */
+static int place_claim(struct replay *replay, struct replay_file *file,
+                       const struct record_item *item, struct err *err)
+{
+	bool placed = item->kind == RECORD_PLACED, already;
+	int rc = replay_places_add(replay, &file->named, item->place, &already,
+	                           err);
+
+	if (rc)
+		return rc;
+	if (already && (placed || replay_places_has(&file->placed, item->place)))
+		return replay_refuse(replay, err,
+		                     "a synced page shares its place with an older record's",
+		                     file->file_id, item->page_no);
+	if (placed)
+		rc = replay_places_add(replay, &file->placed, item->place,
+		                       &already, err);
+	return rc;
 }
 
 /* A page that is in its file already. Of a file whose name has not reached the disk
@@ -230,17 +247,15 @@ static int verify_placed(struct replay *replay, struct replay_file *file,
 static int apply_image(struct replay *replay, struct replay_file *file,
                        const struct record_item *item, struct err *err)
 {
-	uint32_t page_size = load_le32(file->entry.bytes + CATALOG_PAGE_SIZE_AT);
-	struct page_ref ref = { .place = item->place, .length = page_size,
+	struct page_ref ref = { .place = item->place,
+	                        .length = file->page_size,
 	                        .birth = replay->txid,
 	                        .checksum = item->checksum };
-	uint32_t units = store_units(page_size);
+	uint32_t units = store_units(file->page_size);
 	int rc = place_check(replay, file, item, units, err);
 
-	if (rc)
-		return rc;
-	file->units = units;
-	rc = replay_place_claim(replay, file, ref.place, item->page_no, err);
+	if (!rc)
+		rc = place_claim(replay, file, item, err);
 	if (!rc && item->kind == RECORD_PLACED)
 		rc = verify_placed(replay, file, item, &ref, err);
 	if (!rc && !replay->alone)
@@ -253,9 +268,7 @@ static int apply_image(struct replay *replay, struct replay_file *file,
 		return rc;
 	if (item->kind == RECORD_PLACED)
 		return replay_page_set(replay, file, item->page_no, &ref, err);
-	return replay->rehearsal
-	               ? replay_page_rehearse(replay, file, item, &ref, err)
-	               : replay_page_change(replay, file, item, &ref, err);
+	return replay_page_change(replay, file, item, &ref, err);
 }
 
 static int apply_item(struct replay *replay, const struct record_item *item,
@@ -290,9 +303,10 @@ static int apply_item(struct replay *replay, const struct record_item *item,
 	}
 }
 
-int store_replay_record(struct replay *replay, uint64_t lsn,
-                        struct span payload, struct err *err)
+static int each_record(void *context, uint64_t lsn, struct span payload,
+                       struct err *err)
 {
+	struct replay *replay = context;
 	struct record_item item;
 	size_t at = RECORD_HEAD_SIZE;
 	uint64_t txid;
@@ -317,6 +331,48 @@ int store_replay_record(struct replay *replay, uint64_t lsn,
 		rc = replay_refuse(replay, err, "bytes after the last item", 0, 0);
 	replay->records++;
 	return rc;
+}
+
+int store_replay_follow(struct replay *replay, struct wal_history *history,
+                        uint64_t *end, struct err *err)
+{
+	uint64_t bytes;
+
+	replay->history = history;
+	replay->log = wal_history_start(history, &bytes);
+	replay_budget(replay, bytes);
+	return wal_history_read(history, each_record, replay, end, err);
+}
+
+static int gather_record(void *context, uint64_t lsn, struct span payload,
+                         struct err *err)
+{
+	struct replay *replay = context;
+	struct replay_file *file;
+	struct record_item item;
+	size_t at = RECORD_HEAD_SIZE;
+	uint64_t txid;
+	uint32_t items;
+	int rc = store_record_head(payload, &txid, &items, err);
+
+	(void)lsn;
+	for (; !rc && items; items--) {
+		rc = store_record_next(payload, &at, &item, err);
+		if (rc || item.kind == RECORD_ENTRY || item.kind == RECORD_GONE)
+			continue;
+		rc = file_find(replay, item.file_id, &file, err);
+		if (!rc)
+			rc = replay_page_gather(replay, file, &item, err);
+	}
+	return rc;
+}
+
+int replay_gather(struct replay *replay, struct err *err)
+{
+	uint64_t end;
+
+	return wal_history_read(replay->history, gather_record, replay, &end,
+	                        err);
 }
 
 /* --- the end -------------------------------------------------------------------------- */
@@ -356,26 +412,24 @@ static int ensure_space(struct replay *replay, struct replay_file *file,
 {
 	struct heap *heap = replay->store->heap;
 	struct taken *others = heap_allocate(
-		heap, (file->place_count + (size_t)1) * sizeof *others);
-	uint64_t end = 0;
-	uint32_t count = 0;
+		heap, (file->named.count + (size_t)1) * sizeof *others);
+	uint32_t count = 0, units = store_units(file->page_size);
+	uint64_t end = 0, capacity;
 	int rc;
 
 	if (!others)
 		return err_set(err, ERR_NOMEM, "replay log of",
 		               replay->store->path, "list of %u places",
-		               file->place_count);
-	for (uint32_t i = 0; i < file->place_room; i++)
-		if (file->places[i].place)
-			others[count++] = (struct taken){
-				.file_id = file->file_id,
-				.place = file->places[i].place,
-				.units = file->units,
-			};
-	for (uint32_t i = 0; i < count; i++)
-		if ((uint64_t)others[i].place + file->units > end)
-			end = (uint64_t)others[i].place + file->units;
-	rc = page_file_reserve(file->file, end, &file->capacity, err);
+		               file->named.count);
+	for (uint32_t at = replay_places_next(&file->named, FILE_FIRST_PLACE);
+	     at && count < file->named.count;
+	     at = replay_places_next(&file->named, at + 1)) {
+		others[count++] = (struct taken){ .file_id = file->file_id,
+		                                  .place = at,
+		                                  .units = units };
+		end = (uint64_t)at + units;
+	}
+	rc = page_file_reserve(file->file, end, &capacity, err);
 	if (!rc)
 		rc = store_space_ensure(replay->store, file->file_id,
 		                        file->file, &replay->base, others,
@@ -403,12 +457,13 @@ static int finish_file(struct replay *replay, struct replay_file *file,
 	if (!changes)
 		return err_set(err, ERR_NOMEM, "replay log of",
 		               replay->store->path, "%u pages", file->count);
-	for (uint32_t i = 0; i < file->room; i++)
-		if (file->pages[i].used)
-			changes[count++] = (struct page_change){
-				.page_no = file->pages[i].page_no,
-				.ref = file->pages[i].ref,
-			};
+	for (; count < file->count; count++) {
+		const struct replay_page *page =
+			replay_page_at(file, (uint32_t)count);
+
+		changes[count] = (struct page_change){ .page_no = page->page_no,
+		                                       .ref = page->ref };
+	}
 	qsort(changes, count, sizeof *changes, by_page);
 	rc = ensure_space(replay, file, err);
 	if (!rc)
@@ -473,10 +528,10 @@ static int visit_reached(void *context, uint32_t level, uint64_t index,
 	const struct replay_file *file = context;
 	uint32_t place = ref->place;
 
-	if ((ref->flags & REF_FLAG_FREE) || !file->place_count)
+	if (ref->flags & REF_FLAG_FREE)
 		return ERR_NONE;
-	place -= place % file->units;
-	if (!replay_place_named(file, place))
+	place &= ~(store_units(file->page_size) - 1);
+	if (!replay_places_has(&file->named, place))
 		return ERR_NONE;
 	return err_set(err, ERR_CORRUPT, "replay log into",
 	               page_file_name(file->file),
@@ -491,7 +546,7 @@ static int entry_nothing(void *context, uint32_t file_id,
 	return ERR_NONE;
 }
 
-int store_replay_rehearsed(struct replay *replay, struct err *err)
+int store_replay_check(struct replay *replay, struct err *err)
 {
 	int rc = store_catalog_each(replay->store, &replay->base.catalog,
 	                            entry_nothing, NULL, err);
@@ -503,7 +558,45 @@ int store_replay_rehearsed(struct replay *replay, struct err *err)
 		rc = page_table_walk(file->file, &file->table, 0, visit_reached,
 		                     file, err);
 	}
+	return rc ? rc : replay_bases_verify(replay, err);
+}
+
+/* --- writing ------------------------------------------------------------------------- */
+
+/* PLACED pages of a file whose header was lost could not be looked at before. */
+static int verify_all_placed(struct replay_file *file, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && i < file->count; i++) {
+		const struct replay_page *page = replay_page_at(file, i);
+		const uint8_t *bytes;
+
+		if (page->count || !page->ref.length ||
+		    page->ref.flags & REF_FLAG_FREE)
+			continue;
+		rc = page_file_verify(file->file, &page->ref, page->page_no,
+		                      &bytes, err);
+	}
 	return rc;
+}
+
+/* A header that is there is written again, too (R1): a sync that failed may have left
+ * it in the page cache only. */
+static int file_make(struct replay *replay, struct replay_file *file,
+                     struct err *err)
+{
+	int rc;
+
+	if (!file->appears || file->gone)
+		return ERR_NONE;
+	if (!file->unmade)
+		return page_file_header_write(file->file, err);
+	rc = store_files_make(replay->store, &file->entry, &file->file, err);
+	if (rc)
+		return rc;
+	file->unmade = false;
+	return verify_all_placed(file, err);
 }
 
 int store_replay_finish(struct replay *replay, struct store_root *root,
@@ -515,7 +608,11 @@ int store_replay_finish(struct replay *replay, struct store_root *root,
 	*changed = replay->records != 0;
 	if (!*changed)
 		return ERR_NONE;
-	rc = replay_pages_write(replay, err);
+	for (struct replay_file *file = replay->files; !rc && file;
+	     file = file->next)
+		rc = file_make(replay, file, err);
+	if (!rc)
+		rc = replay_pages_write(replay, err);
 	for (struct replay_file *file = replay->files; !rc && file;
 	     file = file->next)
 		if (!file->gone)

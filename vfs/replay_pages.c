@@ -1,100 +1,402 @@
 /*
- * replay_pages.c - the images that a replay makes.
+ * replay_pages.c - what a replay knows of pages: versions, and where their changes are.
  *
  * Purpose       Of a page that a thousand commits changed only the last version
- *               counts, for nobody has a snapshot of one in between. So changes wait
- *               in an arena, page by page, and are applied together: a page is read,
- *               checked and written once for each time that the arena fills.
- * Structures    A page knows its newest version, the version that is written, and
- *               the chain of changes between the two. A table tells which page was
- *               the last to get a place.
- * Performance   A recovery of 64 MB of one-row commits took 10 s when each change
- *               was written; see bench-recovery.
- * Safety        (W1) The checksum of the newest version is compared before its image
- *               is written: it covers all changes since the written one.
- *               (W2) A page's written version stays as it is while changes of it
- *               wait: whoever gets its place waits until they are applied
- *               (replay_place_claim()).
+ *               counts, for nobody has a snapshot of one in between. So a page is read,
+ *               changed, checked and written once, after all records were followed.
+ * Structures    A page knows its newest version, the base it is made from (what the
+ *               checkpoint has, zeros, or a PLACED image) and a list of where in the
+ *               mapped log its changes are: 9 bytes a change. A page that changes
+ *               often gets an image, and then changes are made as they come.
+ * Performance   Lists and images stay within a budget (replay_budget()). When the lists
+ *               do not fit, changes are only counted, and the log is followed again for
+ *               as many pages at a time as fit (replay_pages_write()).
+ * Safety        (W1) A version's checksum covers all changes since its base; it is
+ *               compared before the image is written.
+ *               (W2) No base is ever written over, so neither the order of writing nor
+ *               a death in between matters: replay_bases_verify() refuses a log in
+ *               which two pages want one place, or one that a base has.
  */
 #include "vfs/replay_private.h"
 
-enum { ARENA_LEAST = 65536, ARENA_SMALL = 2048, UNIT = 8, PENDING_HEAD = 8 };
+enum {
+	BLOCK_CHANGES = 1000,       /* a block of lists: 64 KB                         */
+	LOG_BYTES_A_KEPT_BYTE = 8,  /* lists are shorter, unless changes are very small */
+	IMAGE_AFTER = 256,          /* changes: the page will have more                */
+	IMAGES_MAX = 8 << 20,       /* what a processor's cache may hold               */
+	BUDGET_SMALL = 2048,
+};
 
-/* --- pages ---------------------------------------------------------------------- */
+struct replay_block {
+	struct replay_block *next;
+	struct replay_changes changes[];
+};
 
-static struct replay_page *page_slot(const struct replay_file *file,
-                                     uint32_t page_no)
+static int no_memory(const struct replay *replay, struct err *err)
 {
-	uint32_t mask = file->room - 1;
-	uint32_t i = page_no * 2654435761u & mask;
-
-	while (file->pages[i].used && file->pages[i].page_no != page_no)
-		i = (i + 1) & mask;
-	return &file->pages[i];
+	return err_set(err, ERR_NOMEM, "replay log of", replay->store->path,
+	               "room for changed pages");
 }
 
-static int page_room(struct replay *replay, struct replay_file *file,
-                     struct err *err)
+/* As much as a transaction may keep, more where the log was allowed to grow, less
+ * where memory is limited. */
+void replay_budget(struct replay *replay, uint64_t log_bytes)
 {
-	uint32_t old_room = file->room, room = old_room ? old_room * 2 : 64;
-	struct replay_page *old = file->pages;
+	const struct store *store = replay->store;
+	size_t limit = atomic_load(&store->heap->limit);
+	size_t used = atomic_load(&store->heap->used);
+	size_t budget = (size_t)atomic_load(&store->cache_kb) * 1024;
 
-	if (file->count * 2 + 2 <= old_room)
-		return ERR_NONE;
-	file->pages = heap_zeroed(replay->store->heap,
-	                          room * sizeof *file->pages);
-	if (!file->pages) {
-		file->pages = old;
-		return err_set(err, ERR_NOMEM, "replay log of",
-		               replay->store->path, "table of %u pages", room);
+	if (budget < log_bytes / LOG_BYTES_A_KEPT_BYTE)
+		budget = (size_t)(log_bytes / LOG_BYTES_A_KEPT_BYTE);
+	if (limit) {
+		size_t left = limit > used ? limit - used : 0;
+
+		budget = budget < left / 4 ? budget : left / 4;
 	}
-	file->room = room;
-	for (uint32_t i = 0; i < old_room; i++)
-		if (old[i].used)
-			*page_slot(file, old[i].page_no) = old[i];
+	if (budget < BUDGET_SMALL || PLANTED(store->environment,
+	                                     PLANT_REPLAY_SMALL))
+		budget = BUDGET_SMALL;
+	replay->budget = budget;
+}
+
+/* --- the table of pages --------------------------------------------------------- */
+
+static uint32_t first_slot(const struct replay_file *file, uint32_t page_no)
+{
+	return page_no * UINT32_C(2654435769) >> (32 - file->slot_bits);
+}
+
+/* Where the page's index is, or belongs. */
+static uint32_t *page_slot(const struct replay_file *file, uint32_t page_no)
+{
+	uint32_t mask = (UINT32_C(1) << file->slot_bits) - 1;
+	uint32_t i = first_slot(file, page_no);
+
+	while (file->slots[i] &&
+	       replay_page_at(file, file->slots[i] - 1)->page_no != page_no)
+		i = (i + 1) & mask;
+	return &file->slots[i];
+}
+
+static int slots_grow(struct replay *replay, struct replay_file *file,
+                      struct err *err)
+{
+	uint32_t bits = file->slot_bits ? file->slot_bits + 1 : 6;
+	uint32_t *old = file->slots;
+
+	if (bits > 31)
+		return no_memory(replay, err);
+	file->slots = heap_zeroed(replay->store->heap,
+	                          ((size_t)1 << bits) * sizeof *file->slots);
+	if (!file->slots) {
+		file->slots = old;
+		return no_memory(replay, err);
+	}
+	file->slot_bits = bits;
+	for (uint32_t i = 0; i < file->count; i++)
+		*page_slot(file, replay_page_at(file, i)->page_no) = i + 1;
 	heap_free(replay->store->heap, old);
 	return ERR_NONE;
 }
 
-int replay_page_now(struct replay_file *file, uint32_t page_no,
-                    struct page_ref *ref, struct err *err)
+static int blocks_grow(struct replay *replay, struct replay_file *file,
+                       struct err *err)
 {
-	if (file->room) {
-		const struct replay_page *page = page_slot(file, page_no);
+	struct heap *heap = replay->store->heap;
+	uint32_t block = file->count / PAGES_A_BLOCK;
+	uint32_t room = file->block_room ? file->block_room * 2 : 16;
+	struct replay_page **blocks;
 
-		if (page->used) {
-			*ref = page->ref;
-			return ERR_NONE;
-		}
+	if (block == file->block_room) {
+		blocks = heap_resize(heap, file->blocks, room * sizeof *blocks);
+		if (!blocks)
+			return no_memory(replay, err);
+		memset(blocks + block, 0, (room - block) * sizeof *blocks);
+		file->blocks = blocks;
+		file->block_room = room;
 	}
-	*ref = (struct page_ref){ .length = 0 };
-	if (!file->existed)
-		return ERR_NONE;
-	return page_table_find(file->file, &file->table, page_no, ref, err);
+	if (!file->blocks[block])
+		file->blocks[block] = heap_allocate(
+			heap, PAGES_A_BLOCK * sizeof **file->blocks);
+	return file->blocks[block] ? ERR_NONE : no_memory(replay, err);
 }
 
-/* The page's entry, made when no record has named it before. */
-static int page_enter(struct replay *replay, struct replay_file *file,
-                      uint32_t page_no, struct replay_page **entered,
-                      struct err *err)
+/* A page that no record has named before: what the base has. */
+static int page_make(struct replay *replay, struct replay_file *file,
+                     uint32_t page_no, struct replay_page **made,
+                     struct err *err)
 {
 	struct page_ref now = { .length = 0 };
-	struct replay_page *page;
-	int rc = page_room(replay, file, err);
+	int rc = ERR_NONE;
 
+	if (file->count * 2 + 2 > UINT32_C(1) << file->slot_bits)
+		rc = slots_grow(replay, file, err);
+	if (!rc && file->count % PAGES_A_BLOCK == 0)
+		rc = blocks_grow(replay, file, err);
+	if (!rc && file->existed)
+		rc = page_table_find(file->file, &file->table, page_no, &now,
+		                     err);
 	if (rc)
 		return rc;
-	page = page_slot(file, page_no);
-	*entered = page;
-	if (page->used)
-		return ERR_NONE;
-	rc = replay_page_now(file, page_no, &now, err);
-	if (rc)
-		return rc;
-	*page = (struct replay_page){ .page_no = page_no, .used = true,
-	                              .ref = now, .written = now };
-	file->count++;
+	*made = replay_page_at(file, file->count);
+	**made = (struct replay_page){ .page_no = page_no, .ref = now };
+	*page_slot(file, page_no) = ++file->count;
 	return ERR_NONE;
+}
+
+static struct replay_page *page_find(const struct replay_file *file,
+                                     uint32_t page_no)
+{
+	uint32_t index = file->slot_bits ? *page_slot(file, page_no) : 0;
+
+	return index ? replay_page_at(file, index - 1) : NULL;
+}
+
+void replay_pages_free(struct replay *replay, struct replay_file *file)
+{
+	struct heap *heap = replay->store->heap;
+
+	for (uint32_t i = 0; i < file->count; i++)
+		heap_free(heap, replay_page_at(file, i)->image);
+	for (uint32_t i = 0; i < file->block_room; i++)
+		heap_free(heap, file->blocks[i]);
+	heap_free(heap, file->blocks);
+	heap_free(heap, file->slots);
+}
+
+/* --- lists of changes ------------------------------------------------------------ */
+
+static bool block_make(struct replay *replay)
+{
+	size_t each = sizeof *replay->bump, count = BLOCK_CHANGES, size;
+	struct replay_block *block;
+
+	if (count > replay->budget / each)
+		count = replay->budget / each;
+	size = sizeof *block + count * each;
+	if (!replay->counting && replay->kept + size > replay->budget)
+		return false;
+	block = heap_allocate(replay->store->heap, size);
+	if (!block)
+		return false;
+	block->next = replay->blocks;
+	replay->blocks = block;
+	replay->bump = block->changes;
+	replay->bump_end = block->changes + count;
+	replay->kept += size;
+	return true;
+}
+
+static struct replay_changes *changes_take(struct replay *replay)
+{
+	struct replay_changes *taken = replay->spare;
+
+	if (taken)
+		replay->spare = taken->next;
+	else if (replay->bump != replay->bump_end || block_make(replay))
+		taken = replay->bump++;
+	if (taken)
+		*taken = (struct replay_changes){ .next = NULL };
+	return taken;
+}
+
+static void list_drop(struct replay *replay, struct replay_page *page)
+{
+	if (page->last) {
+		page->last->next = replay->spare;
+		replay->spare = page->first;
+	}
+	page->first = page->last = NULL;
+}
+
+static bool list_append(struct replay *replay, struct replay_page *page,
+                        uint64_t at)
+{
+	struct replay_changes *last = page->last;
+	uint32_t i = 0;
+
+	while (last && i < 7 && last->at[i])
+		i++;
+	if (!last || i == 7) {
+		last = changes_take(replay);
+		if (!last)
+			return false;
+		if (page->last)
+			page->last->next = last;
+		else
+			page->first = last;
+		page->last = last;
+		i = 0;
+	}
+	last->at[i] = at;
+	return true;
+}
+
+/* Only images stay. */
+static void lists_forget(struct replay *replay)
+{
+	struct replay_file *file;
+
+	for (file = replay->files; file; file = file->next)
+		for (uint32_t i = 0; i < file->count; i++) {
+			struct replay_page *page = replay_page_at(file, i);
+
+			page->first = page->last = NULL;
+		}
+	while (replay->blocks) {
+		struct replay_block *next = replay->blocks->next;
+
+		heap_free(replay->store->heap, replay->blocks);
+		replay->blocks = next;
+	}
+	replay->bump = replay->bump_end = replay->spare = NULL;
+	replay->kept = replay->image_bytes;
+}
+
+static void image_drop(struct replay *replay, const struct replay_file *file,
+                       struct replay_page *page)
+{
+	if (!page->image)
+		return;
+	heap_free(replay->store->heap, page->image);
+	page->image = NULL;
+	replay->image_bytes -= file->page_size;
+	replay->kept -= file->page_size;
+}
+
+void replay_changes_forget(struct replay *replay)
+{
+	struct replay_file *file;
+
+	for (file = replay->files; file; file = file->next)
+		for (uint32_t i = 0; i < file->count; i++)
+			image_drop(replay, file, replay_page_at(file, i));
+	lists_forget(replay);
+}
+
+/* --- images ------------------------------------------------------------------------ */
+
+static int base_copy(struct replay_file *file, const struct replay_page *page,
+                     uint8_t *image, struct err *err)
+{
+	const uint8_t *bytes = store_zeros;
+	int rc = ERR_NONE;
+
+	if (!page->from_zero)
+		rc = page_file_borrow(file->file, &page->base, page->page_no,
+		                      &bytes, err);
+	if (!rc)
+		memcpy(image, bytes, file->page_size);
+	return rc;
+}
+
+static int change_make(struct replay *replay, struct span ranges, bool moves,
+                       uint8_t *image, uint32_t size, struct err *err)
+{
+	if (moves)
+		return store_ranges_apply_moving(ranges, image, size,
+		                                 replay->scratch, err);
+	return store_ranges_apply(ranges, image, image, size, err);
+}
+
+static int changes_make(struct replay *replay,
+                        const struct replay_changes *changes, uint8_t *image,
+                        uint32_t size, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && i < 7 && changes->at[i]; i++) {
+		uint64_t at = changes->at[i];
+		struct span ranges = span_of(replay->log + (at >> 16),
+		                             at & CHANGE_SIZE_MAX);
+
+		rc = change_make(replay, ranges, at & CHANGE_MOVES, image, size,
+		                 err);
+	}
+	return rc;
+}
+
+/* Inlined always: gcc takes a function that only prefetches for one without effects
+ * and leaves its calls out. */
+static inline __attribute__((always_inline)) void
+changes_prefetch(const struct replay *replay,
+                 const struct replay_changes *changes)
+{
+	for (uint32_t i = 0; i < 7 && changes->at[i]; i++)
+		__builtin_prefetch(replay->log + (changes->at[i] >> 16));
+}
+
+void replay_page_prefetch(const struct replay *replay,
+                          const struct replay_file *file,
+                          const struct replay_page *page)
+{
+	if (page->image)
+		return;
+	if (page->first)
+		changes_prefetch(replay, page->first);
+	if (!page->from_zero)
+		page_file_prefetch(file->file, &page->base);
+}
+
+int replay_page_build(struct replay *replay, struct replay_file *file,
+                      const struct replay_page *page, uint8_t *image,
+                      struct err *err)
+{
+	const struct replay_changes *changes = page->first;
+	int rc = base_copy(file, page, image, err);
+
+	for (; !rc && changes; changes = changes->next) {
+		if (changes->next) {
+			changes_prefetch(replay, changes->next);
+			__builtin_prefetch(changes->next->next);
+		}
+		rc = changes_make(replay, changes, image, file->page_size, err);
+	}
+	return rc;
+}
+
+/* None when there is no room for it: then the list goes on. */
+static int image_make(struct replay *replay, struct replay_file *file,
+                      struct replay_page *page, struct err *err)
+{
+	size_t size = file->page_size, most = replay->budget / 2;
+	uint8_t *image;
+	int rc;
+
+	if (most > IMAGES_MAX)
+		most = IMAGES_MAX;
+	if (replay->image_bytes + size > most ||
+	    replay->kept + size > replay->budget)
+		return ERR_NONE;
+	image = heap_allocate(replay->store->heap, size);
+	if (!image)
+		return ERR_NONE;
+	rc = replay_page_build(replay, file, page, image, err);
+	if (rc) {
+		heap_free(replay->store->heap, image);
+		return rc;
+	}
+	page->image = image;
+	replay->image_bytes += size;
+	replay->kept += size;
+	list_drop(replay, page);
+	return ERR_NONE;
+}
+
+/* --- records ------------------------------------------------------------------------ */
+
+static bool is_there(const struct page_ref *ref)
+{
+	return ref->length != 0 && !(ref->flags & REF_FLAG_FREE);
+}
+
+static int page_enter(struct replay *replay, struct replay_file *file,
+                      uint32_t page_no, struct replay_page **page,
+                      struct err *err)
+{
+	*page = page_find(file, page_no);
+	return *page ? ERR_NONE : page_make(replay, file, page_no, page, err);
 }
 
 int replay_page_set(struct replay *replay, struct replay_file *file,
@@ -106,289 +408,129 @@ int replay_page_set(struct replay *replay, struct replay_file *file,
 
 	if (rc)
 		return rc;
-	page->ref = page->written = *ref;
-	page->first = page->last = 0;
+	list_drop(replay, page);
+	image_drop(replay, file, page);
+	page->ref = *ref;
+	page->count = 0;
 	page->from_zero = false;
 	return ERR_NONE;
 }
 
-static bool is_there(const struct page_ref *ref)
+static uint64_t position_of(const struct replay *replay,
+                            const struct record_item *item)
 {
-	return ref->length != 0 && !(ref->flags & REF_FLAG_FREE);
+	return (uint64_t)(item->ranges.data - replay->log) << 16 |
+	       (item->moves ? CHANGE_MOVES : 0) | item->ranges.size;
 }
 
-/* --- changes that wait -------------------------------------------------------------- */
-
-/* In the arena: u32 next, u32 size of the ranges, the ranges. Offsets are counted in
- * units of 8 bytes. */
-struct pending {
-	uint32_t next, size;
-	uint8_t bytes[];
-};
-
-static struct pending *pending_at(const struct replay *replay, uint32_t at)
+static int keep(struct replay *replay, struct replay_file *file,
+                struct replay_page *page, const struct record_item *item,
+                struct err *err)
 {
-	return (struct pending *)(void *)(replay->arena + (size_t)at * UNIT);
-}
-
-static size_t pending_size(size_t ranges)
-{
-	return (PENDING_HEAD + ranges + UNIT - 1) / UNIT * UNIT;
-}
-
-static int apply(struct replay *replay, struct span ranges, uint32_t size,
-                 struct err *err)
-{
-	const uint8_t *before = replay->image;
-
-	if (store_ranges_move(ranges)) {
-		memcpy(replay->before, replay->image, size);
-		before = replay->before;
-	}
-	return store_ranges_apply(ranges, before, replay->image, size, err);
-}
-
-static int read_written(struct replay *replay, struct replay_file *file,
-                        const struct replay_page *page, struct err *err)
-{
-	const uint8_t *bytes = store_zeros;
-	int rc = ERR_NONE;
-
-	if (!page->from_zero)
-		rc = page_file_borrow(file->file, &page->written, page->page_no,
-		                      &bytes, err);
-	if (!rc)
-		memcpy(replay->image, bytes, page->ref.length);
-	return rc;
-}
-
-/* Keeps (W1). */
-static int write_image(struct replay *replay, struct replay_file *file,
-                       struct replay_page *page, struct err *err)
-{
-	const struct page_ref *ref = &page->ref;
-	uint64_t end = (uint64_t)ref->place + store_units(ref->length);
-	int rc = ERR_NONE;
-
-	if (page_file_checksum(file->file_id, page->page_no, ref->birth,
-	                       replay->image, ref->length) != ref->checksum)
-		return replay_refuse(replay, err,
-		                     "the changed page has another checksum",
-		                     file->file_id, page->page_no);
-	if (end > file->capacity)
-		rc = page_file_reserve(file->file, end, &file->capacity, err);
-	if (!rc)
-		rc = page_file_write(file->file, ref, replay->image, err);
-	if (rc)
-		return rc;
-	page->written = *ref;
-	page->from_zero = false;
-	page->first = page->last = 0;
-	return ERR_NONE;
-}
-
-static int page_write(struct replay *replay, struct replay_file *file,
-                      struct replay_page *page, struct err *err)
-{
-	int rc = read_written(replay, file, page, err);
-
-	for (uint32_t at = page->first; !rc && at;) {
-		const struct pending *pending = pending_at(replay, at);
-
-		rc = apply(replay, span_of(pending->bytes, pending->size),
-		           page->ref.length, err);
-		at = pending->next;
-	}
-	return rc ? rc : write_image(replay, file, page, err);
-}
-
-int replay_pages_write(struct replay *replay, struct err *err)
-{
-	for (struct replay_file *file = replay->files; file; file = file->next)
-		for (uint32_t i = 0; i < file->room; i++) {
-			struct replay_page *page = &file->pages[i];
-			int rc;
-
-			if (!page->used || !page->first)
-				continue;
-			page->first = file->gone ? 0 : page->first;
-			rc = page->first ? page_write(replay, file, page, err)
-			                 : ERR_NONE;
-			if (rc)
-				return rc;
-		}
-	replay->arena_used = UNIT;
-	return ERR_NONE;
-}
-
-/* As much as a transaction may keep, less where memory is short. */
-static int arena_make(struct replay *replay, struct err *err)
-{
-	size_t size = (size_t)atomic_load(&replay->store->cache_kb) * 1024;
-
-	if (replay->arena)
+	if (page->image)
+		return change_make(replay, item->ranges, item->moves,
+		                   page->image, file->page_size, err);
+	if (replay->counting)
 		return ERR_NONE;
-	if (!replay->alone || size < ARENA_LEAST)
-		size = ARENA_LEAST;
-	if (PLANTED(replay->store->environment, PLANT_REPLAY_SMALL))
-		size = ARENA_SMALL;
-	while (!replay->arena && size >= ARENA_SMALL) {
-		replay->arena = heap_allocate(replay->store->heap, size);
-		replay->arena_size = size;
-		size /= 2;
+	if (!list_append(replay, page, position_of(replay, item))) {
+		replay->counting = true;
+		lists_forget(replay);
+		return ERR_NONE;
 	}
-	replay->arena_used = UNIT;
-	return replay->arena ? ERR_NONE
-	                     : err_set(err, ERR_NOMEM, "replay log of",
-	                               replay->store->path, "room for changes");
+	if (page->count >= IMAGE_AFTER && page->count % 64 == 0 &&
+	    (page->from_zero || !file->unmade))
+		return image_make(replay, file, page, err);
+	return ERR_NONE;
 }
 
-static void append(struct replay *replay, struct replay_page *page,
-                   struct span ranges)
+static bool is_possible(const struct replay_file *file,
+                        const struct record_item *item)
 {
-	uint32_t at = (uint32_t)(replay->arena_used / UNIT);
-	struct pending *pending = pending_at(replay, at);
-
-	pending->next = 0;
-	pending->size = (uint32_t)ranges.size;
-	memcpy(pending->bytes, ranges.data, ranges.size);
-	if (page->last)
-		pending_at(replay, page->last)->next = at;
-	else
-		page->first = at;
-	page->last = at;
-	replay->arena_used += pending_size(ranges.size);
-}
-
-/* A change that is larger than the arena. */
-static int change_at_once(struct replay *replay, struct replay_file *file,
-                          struct replay_page *page, struct span ranges,
-                          struct err *err)
-{
-	int rc = read_written(replay, file, page, err);
-
-	if (!rc)
-		rc = apply(replay, ranges, page->ref.length, err);
-	return rc ? rc : write_image(replay, file, page, err);
+	return item->reach <= file->page_size &&
+	       item->ranges.size <= CHANGE_SIZE_MAX;
 }
 
 int replay_page_change(struct replay *replay, struct replay_file *file,
                        const struct record_item *item,
                        const struct page_ref *ref, struct err *err)
 {
-	size_t size = pending_size(item->ranges.size);
 	struct replay_page *page;
-	int rc = arena_make(replay, err);
+	int rc;
 
-	if (!rc && replay->arena_used + size > replay->arena_size)
-		rc = replay_pages_write(replay, err);
-	if (!rc)
-		rc = page_enter(replay, file, item->page_no, &page, err);
+	if (!is_possible(file, item))
+		return replay_refuse(replay, err, "a range beyond its page",
+		                     file->file_id, item->page_no);
+	rc = page_enter(replay, file, item->page_no, &page, err);
 	if (rc)
 		return rc;
-	if (item->kind != RECORD_DIFF) {
-		page->first = page->last = 0;
+	if (item->kind == RECORD_FRESH) {
+		list_drop(replay, page);
+		if (page->image)
+			memset(page->image, 0, file->page_size);
 		page->from_zero = true;
+		page->count = 0;
 	} else if (!is_there(&page->ref)) {
 		return replay_refuse(replay, err,
 		                     "a change to a page that is not there",
 		                     file->file_id, item->page_no);
+	} else if (page->count == 0) {
+		page->base = page->ref;
 	}
 	page->ref = *ref;
-	if (replay->arena_used + size > replay->arena_size)
-		return change_at_once(replay, file, page, item->ranges, err);
-	append(replay, page, item->ranges);
-	return ERR_NONE;
+	page->count += page->count != UINT32_MAX;
+	return keep(replay, file, page, item, err);
 }
 
-/* The base's image is read and so checked; where a record would have made an image
- * by now, any bytes serve. */
-int replay_page_rehearse(struct replay *replay, struct replay_file *file,
-                         const struct record_item *item,
-                         const struct page_ref *ref, struct err *err)
-{
-	const uint8_t *base = store_zeros;
-	struct replay_page *page;
-	int rc = page_enter(replay, file, item->page_no, &page, err);
+/* --- gathering ---------------------------------------------------------------------- */
 
-	if (rc)
-		return rc;
-	if (item->kind == RECORD_DIFF) {
-		if (!is_there(&page->ref))
-			rc = replay_refuse(replay, err,
-			                   "a change to a page that is not there",
-			                   file->file_id, item->page_no);
-		else if (page->ref.birth <= replay->base.txid)
-			rc = page_file_borrow(file->file, &page->ref,
-			                      item->page_no, &base, err);
-	}
-	if (!rc)
-		rc = store_ranges_apply(item->ranges, base, replay->image,
-		                        ref->length, err);
-	if (!rc)
-		page->ref = page->written = *ref;
-	return rc;
+size_t replay_page_cost(const struct replay_file *file,
+                        const struct replay_page *page)
+{
+	size_t list = (page->count + (size_t)6) / 7 *
+	              sizeof(struct replay_changes);
+
+	return page->image ? 0 : list < file->page_size ? list : file->page_size;
 }
 
-/* --- places ------------------------------------------------------------------------- */
-
-static struct replay_place *place_slot(const struct replay_file *file,
-                                       uint32_t place)
+int replay_page_want(struct replay *replay, struct replay_file *file,
+                     struct replay_page *page, struct err *err)
 {
-	uint32_t mask = file->place_room - 1;
-	uint32_t i = place * 2654435761u >> 7 & mask;
+	int rc;
 
-	while (file->places[i].place && file->places[i].place != place)
-		i = (i + 1) & mask;
-	return &file->places[i];
-}
-
-static int place_room(struct replay *replay, struct replay_file *file,
-                      struct err *err)
-{
-	uint32_t old_room = file->place_room, room = old_room ? old_room * 2 : 64;
-	struct replay_place *old = file->places;
-
-	if (file->place_count * 2 + 2 <= old_room)
+	page->wanted = !page->image;
+	if (page->image || replay_page_cost(file, page) < file->page_size)
 		return ERR_NONE;
-	file->places = heap_zeroed(replay->store->heap,
-	                           room * sizeof *file->places);
-	if (!file->places) {
-		file->places = old;
-		return err_set(err, ERR_NOMEM, "replay log of",
-		               replay->store->path, "list of %u places", room);
-	}
-	file->place_room = room;
-	for (uint32_t i = 0; i < old_room; i++)
-		if (old[i].place)
-			*place_slot(file, old[i].place) = old[i];
-	heap_free(replay->store->heap, old);
-	return ERR_NONE;
-}
-
-bool replay_place_named(const struct replay_file *file, uint32_t place)
-{
-	return file->place_count && place_slot(file, place)->place;
-}
-
-/* Keeps (W2). */
-int replay_place_claim(struct replay *replay, struct replay_file *file,
-                       uint32_t place, uint32_t page_no, struct err *err)
-{
-	int rc = place_room(replay, file, err);
-	struct replay_place *slot;
-
-	if (rc)
-		return rc;
-	slot = place_slot(file, place);
-	if (slot->place && slot->page_no != page_no) {
-		struct replay_page *owner = page_slot(file, slot->page_no);
-
-		if (owner->used && owner->first &&
-		    owner->written.place == place && !owner->from_zero)
-			rc = page_write(replay, file, owner, err);
-	}
-	file->place_count += !slot->place;
-	*slot = (struct replay_place){ .place = place, .page_no = page_no };
+	page->image = heap_allocate(replay->store->heap, file->page_size);
+	if (!page->image)
+		return no_memory(replay, err);
+	replay->image_bytes += file->page_size;
+	replay->kept += file->page_size;
+	rc = base_copy(file, page, page->image, err);
 	return rc;
+}
+
+/* What comes before the record that made the base is made, too, on whatever is
+ * there: that record makes it good. */
+int replay_page_gather(struct replay *replay, struct replay_file *file,
+                       const struct record_item *item, struct err *err)
+{
+	struct replay_page *page = page_find(file, item->page_no);
+
+	if (!page || !page->wanted)
+		return ERR_NONE;
+	if (item->kind != RECORD_DIFF) {
+		int rc = ERR_NONE;
+
+		list_drop(replay, page);
+		if (page->image)
+			rc = base_copy(file, page, page->image, err);
+		if (rc || item->kind != RECORD_FRESH)
+			return rc;
+	}
+	if (page->image)
+		return change_make(replay, item->ranges, item->moves,
+		                   page->image, file->page_size, err);
+	return list_append(replay, page, position_of(replay, item))
+	               ? ERR_NONE
+	               : no_memory(replay, err);
 }

@@ -432,6 +432,9 @@ struct record_item {
 	uint32_t file_id, page_no, place, next;
 	uint64_t checksum;
 	struct span ranges; /* undecoded */
+	uint64_t reach;     /* the end of what they read and write; UINT64_MAX:
+	                       they read before the page's beginning       */
+	bool moves;         /* one of them says that bytes moved            */
 };
 int store_record_begin(struct store_view *view, uint64_t txid, struct err *err);
 int store_record_item(struct store_view *view, const struct record_item *item,
@@ -448,7 +451,30 @@ enum { VARINT_SIZE_MAX = 10 };
 /* Room for so many more bytes behind the record's end. */
 int store_record_room(struct store_view *view, size_t more, struct err *err);
 void store_record_varint(struct store_view *view, uint64_t value); /* room is there */
-bool store_varint_get(struct span payload, size_t *at, uint64_t *value);
+bool store_varint_get_slow(struct span payload, size_t *at, uint64_t *value);
+
+/* One that ends within the next 8 bytes costs no loop and no guessed branch. */
+static inline bool store_varint_get(struct span payload, size_t *at,
+                                    uint64_t *value)
+{
+	uint64_t bytes, stops;
+
+	if (__builtin_expect(payload.size < 8 || *at > payload.size - 8, 0))
+		return store_varint_get_slow(payload, at, value);
+	bytes = load_le64(payload.data + *at);
+	stops = ~bytes & UINT64_C(0x8080808080808080);
+	if (__builtin_expect(!stops, 0))
+		return store_varint_get_slow(payload, at, value);
+	*at += (uint32_t)__builtin_ctzll(stops) / 8 + 1;
+	bytes &= (stops ^ (stops - 1)) & UINT64_C(0x7f7f7f7f7f7f7f7f);
+	bytes = (bytes & UINT64_C(0x007f007f007f007f)) |
+	        (bytes & UINT64_C(0x7f007f007f007f00)) >> 1;
+	bytes = (bytes & UINT64_C(0x00003fff00003fff)) |
+	        (bytes & UINT64_C(0x3fff00003fff0000)) >> 2;
+	*value = (bytes & UINT64_C(0x0fffffff)) |
+	         (bytes & UINT64_C(0x0fffffff00000000)) >> 4;
+	return true;
+}
 
 /* --- record_ranges.c ------------------------------------------------------------------------- */
 
@@ -457,28 +483,30 @@ extern const uint8_t store_zeros[STORE_PAGE_SIZE];
 int store_record_ranges(struct store_view *view, const uint8_t *base,
                         const uint8_t *now, uint32_t size, bool *any,
                         struct err *err);
-/* Moves over ranges without applying them; false when they are malformed. */
-bool store_ranges_skip(struct span payload, size_t *at, struct span *ranges);
-/* Whether a range says that bytes moved. Malformed ones: maybe. */
-bool store_ranges_move(struct span ranges);
-/* Applies ranges to `bytes`, a copy of `base`; moved ones are read from `base`. */
+/* Moves over an item's ranges without applying them; false when they are malformed. */
+bool store_ranges_skip(struct span payload, size_t *at,
+                       struct record_item *item);
+/* Applies ranges to `bytes`, a copy of `base`; moved ones are read from `base`. May
+ * be the same when none is. */
 int store_ranges_apply(struct span ranges, const uint8_t *base, uint8_t *bytes,
                        uint32_t size, struct err *err);
+/* Applies any to a page in its place; `scratch` has `size` bytes. */
+int store_ranges_apply_moving(struct span ranges, uint8_t *bytes, uint32_t size,
+                              uint8_t *scratch, struct err *err);
 
 /* --- replay.c --------------------------------------------------------------------------------- */
 
 struct replay;
 int store_replay_open(struct store *store, const struct store_root *base,
                       bool alone, struct replay **replay, struct err *err);
-/* Says that this replay is to be a rehearsal: records are followed, nothing is
- * written. It ends in store_replay_rehearsed(), which looks at what a finish would
- * read, instead of finish and sync. */
-void store_replay_rehearse(struct replay *replay);
-int store_replay_rehearsed(struct replay *replay, struct err *err);
-int store_replay_record(struct replay *replay, uint64_t lsn,
-                        struct span payload, struct err *err);
-/* Builds page tables and the catalog for what was replayed. *changed false when no
- * record came. */
+/* Follows the records of a log, which stays open until the replay is closed. Writes
+ * nothing. */
+int store_replay_follow(struct replay *replay, struct wal_history *history,
+                        uint64_t *end, struct err *err);
+/* Looks at what a finish is going to read. Writes nothing. */
+int store_replay_check(struct replay *replay, struct err *err);
+/* Writes pages, page tables and the catalog for what was followed. *changed false
+ * when no record came. */
 int store_replay_finish(struct replay *replay, struct store_root *root,
                         bool *changed, struct err *err);
 int store_replay_sync(struct replay *replay, struct err *err);

@@ -126,8 +126,9 @@ int wal_reader_bytes(struct wal_reader *reader, uint64_t lsn, uint64_t size,
 	uint64_t offset = wal_segment_offset(reader->segment.first, lsn);
 	int rc;
 
-	if (offset < reader->offset ||
-	    offset - reader->offset + size > reader->filled) {
+	if (__builtin_expect(offset < reader->offset ||
+	                     offset - reader->offset + size > reader->filled,
+	                     0)) {
 		rc = reader->mapped ? fill_map(reader, offset, size, err)
 		                    : fill(reader, offset, size, err);
 		if (rc)

@@ -34,7 +34,9 @@ static void bed_close(void)
 static int there_and_back(const uint8_t *base, uint32_t size, size_t *bytes,
                           struct err *err)
 {
-	struct span ranges, record;
+	static uint8_t scratch[STORE_PAGE_SIZE];
+	struct record_item item;
+	struct span record;
 	size_t at = 0;
 	bool any;
 	int rc;
@@ -45,14 +47,25 @@ static int there_and_back(const uint8_t *base, uint32_t size, size_t *bytes,
 		return rc;
 	record = span_of(bed.view.record, bed.view.record_size);
 	*bytes = record.size;
-	if (!store_ranges_skip(record, &at, &ranges) || at != record.size)
+	if (!store_ranges_skip(record, &at, &item) || at != record.size)
 		return err_set(err, ERR_CORRUPT, "skip", "ranges", "%zu of %zu",
 		               at, record.size);
+	if (item.reach > size)
+		return err_set(err, ERR_CORRUPT, "skip", "ranges",
+		               "they reach %llu of %u",
+		               (unsigned long long)item.reach, size);
 	memcpy(bed.built, base ? base : store_zeros, size);
-	rc = store_ranges_apply(ranges, base ? base : store_zeros, bed.built,
-	                        size, err);
+	rc = store_ranges_apply(item.ranges, base ? base : store_zeros,
+	                        bed.built, size, err);
 	if (!rc && memcmp(bed.built, bed.now, size))
 		rc = err_set(err, ERR_CORRUPT, "build", "page", "it differs");
+	memcpy(bed.built, base ? base : store_zeros, size);
+	if (!rc)
+		rc = store_ranges_apply_moving(item.ranges, bed.built, size,
+		                               scratch, err);
+	if (!rc && memcmp(bed.built, bed.now, size))
+		rc = err_set(err, ERR_CORRUPT, "build in its place", "page",
+		             "it differs");
 	if (!rc && any != (memcmp(base ? base : store_zeros, bed.now, size) != 0))
 		rc = err_set(err, ERR_CORRUPT, "encode", "page",
 		             "says any=%d", any);
