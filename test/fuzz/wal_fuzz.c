@@ -205,6 +205,50 @@ static int mem_size(struct os_file *file, uint64_t *bytes, struct err *err)
 	return ERR_NONE;
 }
 
+/* A map is a copy: nobody writes while one is open. */
+static int mem_reserve(struct os *os, size_t size, void **at, struct err *err)
+{
+	(void)os, (void)err;
+	*at = calloc(1, size);
+	FUZZ_MUST(*at);
+	return ERR_NONE;
+}
+
+static int mem_map(struct os_file *file, uint64_t offset, size_t size, void *at,
+                   bool writable, struct err *err)
+{
+	const struct node *node = node_of(file);
+
+	(void)err;
+	FUZZ_MUST(!writable && offset <= node->size &&
+	          size <= node->size - offset);
+	memcpy(at, node->bytes + offset, size);
+	return ERR_NONE;
+}
+
+static int mem_fault_in(struct os_file *file, uint64_t offset, void *at,
+                        size_t size, struct err *err)
+{
+	const struct node *node = node_of(file);
+
+	(void)at;
+	if (offset <= node->size && size <= node->size - offset)
+		return ERR_NONE;
+	return err_set(err, ERR_CORRUPT, "read", file->name, "short");
+}
+
+static void mem_unreserve(struct os *os, void *at, size_t size)
+{
+	(void)os, (void)size;
+	free(at);
+}
+
+static void mem_advise(struct os *os, const void *at, size_t size,
+                       enum os_advice advice)
+{
+	(void)os, (void)at, (void)size, (void)advice;
+}
+
 static void mem_wake(struct os *os, _Atomic uint32_t *word, uint32_t count)
 {
 	(void)os, (void)word, (void)count;
@@ -228,6 +272,11 @@ static const struct os_methods mem_methods = {
 	.sync = mem_sync,
 	.size = mem_size,
 	.allocate = mem_allocate,
+	.reserve = mem_reserve,
+	.map = mem_map,
+	.fault_in = mem_fault_in,
+	.unreserve = mem_unreserve,
+	.advise = mem_advise,
 	.wake = mem_wake,
 	.random = mem_random,
 };
