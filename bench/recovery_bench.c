@@ -9,6 +9,7 @@
  * same run: reading the log and writing as many pages as changed, in order, with
  * pwrite and one fdatasync.
  */
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -284,7 +285,7 @@ static void need(int ok, const char *what)
 
 static void read_log(const char *path)
 {
-	char name[600];
+	char name[1024];
 	struct dirent *entry;
 	DIR *dir;
 
@@ -296,7 +297,8 @@ static void read_log(const char *path)
 
 		if (entry->d_name[0] == '.')
 			continue;
-		snprintf(name, sizeof name, "%s/wal/%s", path, entry->d_name);
+		snprintf(name, sizeof name, "%.600s/wal/%s", path,
+		         entry->d_name);
 		file = open(name, O_RDONLY);
 		need(file >= 0, name);
 		while (read(file, buffer, sizeof buffer) > 0)

@@ -609,9 +609,10 @@ void page_file_write_start(struct page_file *file, uint32_t place,
 {
 	const struct os_methods *os = file->os_file->os->methods;
 
-	if (os->write_start)
-		os->write_start(file->os_file, (uint64_t)place * PLACE_SIZE,
-		                (uint64_t)units * PLACE_SIZE);
+	if (os->write_back_begin)
+		os->write_back_begin(file->os_file,
+		                     (uint64_t)place * PLACE_SIZE,
+		                     (uint64_t)units * PLACE_SIZE);
 }
 
 /* --- the file header ------------------------------------------------------ */
