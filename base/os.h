@@ -105,9 +105,11 @@ struct os_methods {
 	 * may be lost, and a later success proves nothing: never retry. */
 	int (*sync)(struct os_file *file, struct err *err);
 	/* Writes [offset, offset+size) out of the page cache and waits for that.
-	 * Promises nothing: it makes a later sync shorter. NULL where there is
-	 * no such thing. */
-	void (*write_back)(struct os_file *file, uint64_t offset, uint64_t size);
+	 * Promises nothing: it makes a later sync shorter. But a failure is one
+	 * of that sync, which will not tell of it again. NULL where there is no
+	 * such thing. */
+	int (*write_back)(struct os_file *file, uint64_t offset, uint64_t size,
+	                  struct err *err);
 	/* The same without waiting: the device begins. NULL likewise. */
 	void (*write_back_begin)(struct os_file *file, uint64_t offset,
 	                         uint64_t size);

@@ -82,7 +82,8 @@ int os_posix_write(struct os_file *file, uint64_t offset,
                    const struct span *spans, size_t span_count,
                    struct err *err);
 int os_posix_sync(struct os_file *file, struct err *err);
-void os_posix_write_back(struct os_file *file, uint64_t offset, uint64_t size);
+int os_posix_write_back(struct os_file *file, uint64_t offset, uint64_t size,
+                        struct err *err);
 void os_posix_write_back_begin(struct os_file *file, uint64_t offset,
                                uint64_t size);
 int os_posix_size(struct os_file *file, uint64_t *bytes, struct err *err);

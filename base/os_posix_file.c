@@ -122,10 +122,15 @@ int os_posix_sync(struct os_file *file, struct err *err)
 	return ERR_NONE;
 }
 
-void os_posix_write_back(struct os_file *file, uint64_t offset, uint64_t size)
+/* Waiting takes the descriptor's note of a failed write, as a sync would. */
+int os_posix_write_back(struct os_file *file, uint64_t offset, uint64_t size,
+                        struct err *err)
 {
-	sync_file_range(descriptor_of(file), (off64_t)offset, (off64_t)size,
-	                SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+	if (sync_file_range(descriptor_of(file), (off64_t)offset, (off64_t)size,
+	                    SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) &&
+	    (errno == EIO || errno == ENOSPC || errno == EDQUOT))
+		return os_posix_fail_as(err, ERR_IO, "sync", file->name, errno);
+	return ERR_NONE;
 }
 
 void os_posix_write_back_begin(struct os_file *file, uint64_t offset,

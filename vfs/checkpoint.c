@@ -159,8 +159,8 @@ static int sync_next(void *context, uint32_t file_id,
 	rc = store_files_get(store, entry, &file, err);
 	if (rc)
 		return rc;
-	page_file_write_back(file);
-	rc = tried(store, page_file_sync(file, err));
+	rc = page_file_write_back(file, err);
+	rc = tried(store, rc ? rc : page_file_sync(file, err));
 	return rc ? rc : STOP;
 }
 

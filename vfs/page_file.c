@@ -591,17 +591,18 @@ int page_file_sync(struct page_file *file, struct err *err)
 	return os_sync(file->os_file, err);
 }
 
-void page_file_write_back(struct page_file *file)
+int page_file_write_back(struct page_file *file, struct err *err)
 {
 	struct os_file *os_file = file->os_file;
 	const struct os_methods *os = os_file->os->methods;
-	struct err err;
 	uint64_t size;
+	int rc = ERR_NONE;
 
-	if (!os->write_back || os->size(os_file, &size, &err))
-		return;
-	for (uint64_t at = 0; at < size; at += WRITE_BACK_SIZE)
-		os->write_back(os_file, at, WRITE_BACK_SIZE);
+	if (!os->write_back || os->size(os_file, &size, err))
+		return ERR_NONE;
+	for (uint64_t at = 0; at < size && !rc; at += WRITE_BACK_SIZE)
+		rc = os->write_back(os_file, at, WRITE_BACK_SIZE, err);
+	return rc;
 }
 
 void page_file_write_start(struct page_file *file, uint32_t place,

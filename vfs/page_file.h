@@ -108,7 +108,7 @@ int page_file_punch(struct page_file *file, uint32_t place, uint32_t units,
 int page_file_sync(struct page_file *file, struct err *err);
 /* Makes the sync that follows shorter, writing 512 KB at a time, so that other
  * syncs of the same disk find their turn in between. */
-void page_file_write_back(struct page_file *file);
+int page_file_write_back(struct page_file *file, struct err *err);
 /* As much, for places about to be synced, without waiting. */
 void page_file_write_start(struct page_file *file, uint32_t place,
                            uint32_t units);

@@ -637,6 +637,21 @@ static int sim_sync(struct os_file *file, struct err *err)
 	return sim_leave(disk, ERR_NONE);
 }
 
+/* Durable is nothing of it, but a failure is the sync's: see base/os.h. */
+static int sim_write_back(struct os_file *file, uint64_t offset, uint64_t size,
+                          struct err *err)
+{
+	struct sim_disk *disk = sim_disk_of(file);
+	struct sim_verdict verdict = sim_enter_file(file, SIM_CALL_SYNC,
+	                                            "sync", err);
+
+	(void)offset, (void)size;
+	if (verdict.effect == SIM_FAULT_DROP ||
+	    verdict.effect == SIM_FAULT_EVICT)
+		sync_drops(file, verdict.effect);
+	return sim_leave(disk, verdict.code);
+}
+
 static int sim_size(struct os_file *file, uint64_t *bytes, struct err *err)
 {
 	struct sim_disk *disk = sim_disk_of(file);
@@ -755,6 +770,7 @@ const struct os_methods sim_methods = {
 	.read = sim_read,
 	.write = sim_write,
 	.sync = sim_sync,
+	.write_back = sim_write_back,
 	.size = sim_size,
 	.truncate = sim_truncate,
 	.allocate = sim_allocate_space,
