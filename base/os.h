@@ -113,6 +113,11 @@ struct os_methods {
 	/* The same without waiting: the device begins. NULL likewise. */
 	void (*write_back_begin)(struct os_file *file, uint64_t offset,
 	                         uint64_t size);
+	/* Looks, awake, until nothing in [offset, offset+size) is being written
+	 * out any more, for so long at most; false when something still is, or
+	 * nobody can tell. NULL likewise. */
+	bool (*write_back_watch)(struct os_file *file, uint64_t offset,
+	                         uint64_t size, uint64_t most_us);
 	int (*size)(struct os_file *file, uint64_t *bytes, struct err *err);
 	int (*truncate)(struct os_file *file, uint64_t bytes, struct err *err);
 	/* Space for [offset, offset+size) is there afterwards, and the file at

@@ -106,6 +106,7 @@ static const struct os_methods methods = {
 	.sync = os_posix_sync,
 	.write_back = os_posix_write_back,
 	.write_back_begin = os_posix_write_back_begin,
+	.write_back_watch = os_posix_write_back_watch,
 	.size = os_posix_size,
 	.truncate = os_posix_truncate,
 	.allocate = os_posix_allocate,

@@ -86,6 +86,8 @@ int os_posix_write_back(struct os_file *file, uint64_t offset, uint64_t size,
                         struct err *err);
 void os_posix_write_back_begin(struct os_file *file, uint64_t offset,
                                uint64_t size);
+bool os_posix_write_back_watch(struct os_file *file, uint64_t offset,
+                               uint64_t size, uint64_t most_us);
 int os_posix_size(struct os_file *file, uint64_t *bytes, struct err *err);
 int os_posix_truncate(struct os_file *file, uint64_t bytes, struct err *err);
 int os_posix_allocate(struct os_file *file, uint64_t offset, uint64_t size,

@@ -140,6 +140,23 @@ void os_posix_write_back_begin(struct os_file *file, uint64_t offset,
 	                SYNC_FILE_RANGE_WRITE);
 }
 
+/* cachestat(2), Linux 6.5: older headers do not know it. */
+bool os_posix_write_back_watch(struct os_file *file, uint64_t offset,
+                               uint64_t size, uint64_t most_us)
+{
+	enum { CALL_NUMBER = 451, WRITEBACK = 2 };
+	const uint64_t range[2] = { offset, size };
+	uint64_t pages[5], end = os_posix_monotonic_us(file->os) + most_us;
+
+	do {
+		if (syscall(CALL_NUMBER, descriptor_of(file), range, pages, 0))
+			return false;
+		if (pages[WRITEBACK] == 0)
+			return true;
+	} while (os_posix_monotonic_us(file->os) < end);
+	return false;
+}
+
 /* --- space ------------------------------------------------------------------------- */
 
 int os_posix_size(struct os_file *file, uint64_t *bytes, struct err *err)

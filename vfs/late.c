@@ -29,17 +29,13 @@ static bool copies_ready(struct store_view *view)
 	return late->copies && late->copy_count < COPIES_MAX;
 }
 
-static bool is_on(struct store_view *view, const struct page_file *file)
+static bool is_on(struct store_view *view, struct page_file *file)
 {
-	struct store_late *late = &view->late;
+	const struct store_late *late = &view->late;
 
-	if (!late->on || late->count == LATE_MAX)
-		return false;
-	if (late->asked != file) {
-		late->asked = file;
-		late->whole = page_file_is_whole(file);
-	}
-	return late->whole;
+	return late->on && late->count < LATE_MAX &&
+	       page_file_is_whole(file,
+	                          atomic_load(&view->store->shm.head->punches));
 }
 
 static int put_off(struct store_view *view, struct page_file *file,
@@ -86,7 +82,6 @@ int store_late_pages(struct store_view *view, struct page_file *file,
 void store_late_begin(struct store_view *view, bool on)
 {
 	view->late.on = on;
-	view->late.asked = NULL;
 	view->late.count = view->late.copy_count = 0;
 }
 

@@ -42,6 +42,10 @@ enum {
 	SPANS_MAX = 16,
 	WRITE_BACK_SIZE = 512 << 10,
 
+	WHOLE = 1, /* answers, from HOLES on with how often they were given */
+	HOLES = 2,
+	HOLES_ASK_AGAIN = HOLES + 1000,
+
 	/* Of first readings. */
 	WAITED_US = 40,   /* longer than any checksum: the disk was asked   */
 	COLD_CREDIT = 32, /* so many are watched after one that waited      */
@@ -576,7 +580,7 @@ int page_file_punch(struct page_file *file, uint32_t place, uint32_t units,
 }
 
 /* Holes: what the file system was given back, or what a copy left out. */
-bool page_file_is_whole(const struct page_file *file)
+static bool has_no_holes(const struct page_file *file)
 {
 	struct os_identity identity;
 	struct err err;
@@ -584,6 +588,26 @@ bool page_file_is_whole(const struct page_file *file)
 	return !file->os_file->os->methods->identity(file->os_file, &identity,
 	                                             &err) &&
 	       identity.allocated >= identity.size;
+}
+
+/* To ask at each commit costs more than its time: since Linux 6.13 a file that was
+ * asked for its times gets finer ones with the next write, and all files written from
+ * then on get newer ones, the log's segment among them; each of its syncs then writes
+ * its inode, too (a third of a durable commit). */
+bool page_file_is_whole(struct page_file *file, uint64_t punches)
+{
+	uint32_t answer = atomic_load_explicit(&file->wholeness,
+	                                       memory_order_relaxed);
+
+	if (answer == 0 || answer == HOLES_ASK_AGAIN ||
+	    atomic_load_explicit(&file->whole_at, memory_order_relaxed) !=
+		    punches)
+		answer = has_no_holes(file) ? WHOLE : HOLES;
+	else if (answer != WHOLE)
+		answer++;
+	atomic_store_explicit(&file->whole_at, punches, memory_order_relaxed);
+	atomic_store_explicit(&file->wholeness, answer, memory_order_relaxed);
+	return answer == WHOLE;
 }
 
 int page_file_sync(struct page_file *file, struct err *err)

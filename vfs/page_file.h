@@ -100,8 +100,10 @@ int page_file_capacity(struct page_file *file, uint64_t *capacity,
 int page_file_truncate(struct page_file *file, uint64_t places,
                        struct err *err);
 /* Whether all of it has its blocks on the disk, as far as the file system counts: no
- * write can find that full. */
-bool page_file_is_whole(const struct page_file *file);
+ * write can find that full. Asks the system when `punches`, which grows before anybody
+ * makes holes, is not what it was, and now and then while there are some. By the owner
+ * of the writer lock. */
+bool page_file_is_whole(struct page_file *file, uint64_t punches);
 /* Gives the blocks of free places back to the file system. */
 int page_file_punch(struct page_file *file, uint32_t place, uint32_t units,
                     struct err *err);

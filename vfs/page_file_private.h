@@ -54,6 +54,8 @@ struct page_file {
 	struct heap *heap;
 	bool writable;
 	_Atomic bool suspect; /* page_file_distrust(): nothing is known for good */
+	_Atomic uint32_t wholeness; /* 0 = not asked; WHOLE; HOLES and counting */
+	_Atomic uint64_t whole_at;  /* the punches there were then              */
 	struct page_file_identity identity;
 };
 

@@ -55,6 +55,7 @@ static int punch_window(struct window *window, struct page_file *file,
 	int rc = page_file_capacity(file, &capacity, err);
 
 	while (!rc && space_hole_next(space, file_id, &holes, &run)) {
+		atomic_fetch_add(&window->store->shm.head->punches, 1);
 		rc = page_file_punch(file, run.place, run.units, err);
 		window->units += rc ? 0 : run.units;
 	}

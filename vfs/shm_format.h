@@ -22,7 +22,7 @@
 #include "wal/wal.h"
 
 enum {
-	SHM_LAYOUT = 4,
+	SHM_LAYOUT = 5,
 	SHM_RING = 64,        /* snapshots remembered by txid       */
 	SHM_SLOTS = 2048,     /* connections that are open at once  */
 	SHM_PROCESSES = 1024,
@@ -123,6 +123,7 @@ struct shm_head {
 	_Atomic uint64_t super_repaired; /* one superblock was found damaged  */
 	_Atomic uint64_t released_txid; /* the commit that release_pending is about */
 	_Atomic uint64_t commits, checkpoints, spilled_pages, log_bytes;
+	_Atomic uint64_t punches; /* grows before holes are made in any file */
 
 	struct shm_process processes[SHM_PROCESSES];
 	struct shm_slot slots[SHM_SLOTS];

@@ -172,8 +172,6 @@ enum { LATE_MAX = 16 };
 /* What a commit writes behind its record (late.c). */
 struct store_late {
 	bool on;
-	const struct page_file *asked; /* whether it is ... */
-	bool whole;                    /* ... without holes */
 	uint32_t count, copy_count;
 	struct page_file *files[LATE_MAX];
 	struct page_ref refs[LATE_MAX];

@@ -32,6 +32,9 @@ struct wal {
 	struct wal_file append;
 	struct wal_file sync, sync_older;
 	uint32_t sync_ready;    /* the segment whose sync can begin at once   */
+	_Atomic uint64_t begun; /* position up to which wal_sync_begin() went */
+	int32_t watches;        /* in vain, of the last; below 0: left out,
+	                           up to 0. By who leads a sync               */
 	uint64_t replayed_from; /* segments before it may be reused at start */
 };
 
