@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -252,8 +253,13 @@ static int map_anonymous(size_t size, int protection, const char *operation,
 	void *start = mmap(NULL, size, protection,
 	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (start == MAP_FAILED)
-		return os_posix_fail(err, operation, "");
+	if (start == MAP_FAILED) {
+		char what[60];
+
+		snprintf(what, sizeof what, "of %zu MB (ulimit -v allows?)",
+		         size >> 20);
+		return os_posix_fail(err, operation, what);
+	}
 	*at = start;
 	return ERR_NONE;
 }

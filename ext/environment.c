@@ -33,6 +33,8 @@ static int connect_all(sqlite3 *db, bool opening, char **message)
 	if (!rc)
 		rc = ext_reports_register(db, environment);
 	if (!rc)
+		rc = ext_later_register(db);
+	if (!rc)
 		rc = vtab_register(db, &tables);
 	if (rc && message)
 		*message = sqlite3_mprintf("register the functions of turdb: %s",

@@ -14,6 +14,9 @@ int ext_environment_get(struct vfs_environment **environment, struct err *err);
 int ext_functions_register(sqlite3 *db, struct vfs_environment *environment);
 int ext_reports_register(sqlite3 *db, struct vfs_environment *environment);
 
+/* later.c: names that answer with a sentence. */
+int ext_later_register(sqlite3 *db);
+
 /* schema.c: the turdb directories of a connection. */
 
 /* The schema that a function without a schema means: main when it is a turdb

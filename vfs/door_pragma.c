@@ -227,6 +227,16 @@ static int turdb_read(struct door_file *file, char **arguments)
 	return answer(arguments, file->read_durable ? "durable" : "visible");
 }
 
+/* SQLite says nothing of a PRAGMA that nobody knows. */
+static int unknown(char **arguments)
+{
+	arguments[0] = sqlite3_mprintf(
+		"set %s: there is no such setting; there are turdb_read, "
+		"turdb_cache_kb, turdb_checkpoint_mb and turdb_checkpoint_s",
+		arguments[1]);
+	return SQLITE_ERROR;
+}
+
 int door_pragma(struct door_file *file, char **arguments)
 {
 	static const struct {
@@ -251,5 +261,6 @@ int door_pragma(struct door_file *file, char **arguments)
 	for (size_t i = 0; i < sizeof pragmas / sizeof pragmas[0]; i++)
 		if (sqlite3_stricmp(arguments[1], pragmas[i].name) == 0)
 			return pragmas[i].run(file, arguments);
-	return SQLITE_NOTFOUND;
+	return sqlite3_strnicmp(arguments[1], "turdb_", 6) == 0
+	               ? unknown(arguments) : SQLITE_NOTFOUND;
 }
