@@ -100,6 +100,11 @@ int store_entry_check(const struct catalog_entry *entry, uint32_t file_id,
 		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
 		               "file %u has page size %u and map depth %u",
 		               file_id, page_size, depth);
+	if (kind == STORE_FILE_SQLITE &&
+	    load_le64(entry->bytes + CATALOG_STATE_AT + SQLITE_STATE_SIZE_AT) >
+	            (uint64_t)ENTRY_PAGE * STORE_PAGE_SIZE)
+		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
+		               "file %u is longer than a file can be", file_id);
 	for (uint32_t i = 0; i < CATALOG_HINT_SIZE; i++) {
 		uint8_t c = entry->bytes[CATALOG_HINT_AT + i];
 

@@ -67,7 +67,7 @@ enum {
 	CATALOG_PAGE_ENTRIES = 17,
 
 	/* In the state of file STORE_SQLITE_FILE_ID. */
-	SQLITE_STATE_SIZE_AT = 0,  /* u64 length in bytes of SQLite's file     */
+	SQLITE_STATE_SIZE_AT = 0,  /* u64 length in bytes of SQLite's file, at most 2^32 - 1 pages */
 };
 
 #define SUPER_MAGIC UINT64_C(0x3152455055534454)     /* 'TDSUPER1' */

@@ -6,6 +6,8 @@
  */
 #include "vfs/store_private.h"
 
+enum { MANY_PAGES = 4096 };
+
 static int sqlite_file(struct store_view *view, struct view_file **file,
                        struct err *err)
 {
@@ -191,25 +193,71 @@ int store_sqlite_write(struct store_view *view, uint64_t offset,
 	return rc;
 }
 
+static int page_remove(struct view_file *file, uint32_t page_no, struct err *err)
+{
+	struct edit *edit;
+	int rc = store_edit_begin(file, page_no, &edit, err);
+
+	return rc ? rc : store_edit_state(edit, EDIT_REMOVED, err);
+}
+
+struct removing {
+	struct view_file *file;
+	uint64_t pages; /* that stay */
+};
+
+static int ref_remove(void *context, uint32_t level, uint64_t index,
+                      const struct page_ref *ref, struct err *err)
+{
+	struct removing *removing = context;
+
+	(void)ref;
+	return level || index < removing->pages
+	               ? ERR_NONE
+	               : page_remove(removing->file, (uint32_t)index, err);
+}
+
+/* Those of many that there are: a length may count any number of pages. */
+static int pages_remove_many(struct view_file *file, uint64_t pages,
+                             struct err *err)
+{
+	struct removing removing = { .file = file, .pages = pages };
+	int rc = ERR_NONE;
+
+	for (struct edit *edit = file->view->first_edit; !rc && edit;
+	     edit = edit->next)
+		if (edit->file_id == file->file_id && edit->page_no >= pages &&
+		    edit->page_no != ENTRY_PAGE)
+			rc = page_remove(file, edit->page_no, err);
+	if (rc || !file->committed)
+		return rc;
+	return page_table_walk(file->file, &file->table, 0, ref_remove,
+	                       &removing, err);
+}
+
+static int pages_remove(struct view_file *file, uint64_t pages, struct err *err)
+{
+	uint64_t old = (size_of(file) + STORE_PAGE_SIZE - 1) / STORE_PAGE_SIZE;
+	int rc = ERR_NONE;
+
+	if (old > pages + MANY_PAGES)
+		return pages_remove_many(file, pages, err);
+	for (uint64_t page_no = pages; !rc && page_no < old; page_no++)
+		rc = page_remove(file, (uint32_t)page_no, err);
+	return rc;
+}
+
 int store_sqlite_truncate(struct store_view *view, uint64_t bytes,
                           struct err *err)
 {
 	struct view_file *file;
-	uint64_t old_pages, pages = (bytes + STORE_PAGE_SIZE - 1) / STORE_PAGE_SIZE;
 	int rc = ready_to_write(view, &file, err);
 
+	if (!rc)
+		rc = pages_remove(file, (bytes + STORE_PAGE_SIZE - 1) /
+		                        STORE_PAGE_SIZE, err);
 	if (rc)
 		return rc;
-	old_pages = (size_of(file) + STORE_PAGE_SIZE - 1) / STORE_PAGE_SIZE;
-	for (uint64_t page_no = pages; page_no < old_pages; page_no++) {
-		struct edit *edit;
-
-		rc = store_edit_begin(file, (uint32_t)page_no, &edit, err);
-		if (!rc)
-			rc = store_edit_state(edit, EDIT_REMOVED, err);
-		if (rc)
-			return rc;
-	}
 	if (bytes < size_of(file) && bytes % STORE_PAGE_SIZE) {
 		static const uint8_t zeros[STORE_PAGE_SIZE];
 

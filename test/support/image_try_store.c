@@ -11,7 +11,8 @@
 #include "base/pager.h"
 #include "vfs/store.h"
 
-enum { HEAP_MAX = 48 << 20, PAGES_READ = 400, FILES_KNOWN = 32 };
+enum { HEAP_MAX = 48 << 20, PAGES_READ = 400, FILES_KNOWN = 32,
+       CACHE_KB = 256, PAGES_MANY = 30, VACUUM_STEPS = 4 };
 
 struct trying {
 	struct heap heap;
@@ -168,6 +169,69 @@ static void write_file(struct trying *trying, uint32_t id, uint32_t pages)
 	failed(trying, "end", store_view_operation_end(view, &err), &err);
 }
 
+/* More than the cache holds: pages are spilled, the record says PLACED. */
+static void write_much(struct trying *trying, uint32_t id)
+{
+	struct store_view *view = trying->view;
+	struct pager *pager;
+	uint32_t page_no;
+	uint8_t *page;
+	struct err err;
+
+	if (failed(trying, "pager", store_pager(view, id, &pager, &err), &err))
+		return;
+	for (int i = 0; i < PAGES_MANY; i++) {
+		if (!failed(trying, "allocate",
+		            pager_allocate(pager, PAGE_LEAF, &page_no, &page,
+		                           &err), &err))
+			memset(page + 8, i + 1, pager->usable_size - 8);
+		failed(trying, "end", store_view_operation_end(view, &err),
+		       &err);
+	}
+}
+
+static int note_figure(void *context, const char *name, int64_t value,
+                       const char *what)
+{
+	struct trying *trying = context;
+
+	(void)name, (void)what;
+	trying->sum += (uint64_t)value;
+	return 0;
+}
+
+static int note_reader(void *context, uint32_t pid, uint64_t age_ms,
+                       uint64_t txid, bool writer, int64_t held)
+{
+	struct trying *trying = context;
+
+	trying->sum += pid + age_ms + txid + writer + (uint64_t)held;
+	return 0;
+}
+
+/* What a user asks for by hand. */
+static void maintain(struct trying *trying)
+{
+	uint32_t moved = 1;
+	uint64_t bytes;
+	struct err err;
+	bool done;
+
+	failed(trying, "status", store_status(trying->store, note_figure, trying,
+	                                      &err), &err);
+	failed(trying, "readers", store_readers(trying->store, note_reader,
+	                                        trying, &err), &err);
+	for (int i = 0; i < VACUUM_STEPS && moved; i++) {
+		moved = 0;
+		failed(trying, "vacuum", store_vacuum(trying->store, 8, 0,
+		                                      &moved, &err), &err);
+		failed(trying, "checkpoint",
+		       store_checkpoint(trying->store, &done, &err), &err);
+	}
+	failed(trying, "release", store_release(trying->store, &bytes, &err),
+	       &err);
+}
+
 static void write_some(struct trying *trying)
 {
 	struct store_view *view = trying->view;
@@ -187,6 +251,8 @@ static void write_some(struct trying *trying)
 			write_file(trying, trying->files[i], trying->pages[i]);
 	failed(trying, "write", store_sqlite_write(view, 5000, "abc", 3, &err),
 	       &err);
+	failed(trying, "truncate", store_sqlite_truncate(view, 21000, &err),
+	       &err);
 	if (trying->count > 2)
 		failed(trying, "drop",
 		       store_file_drop(view, trying->files[trying->count - 1],
@@ -194,12 +260,13 @@ static void write_some(struct trying *trying)
 	if (!failed(trying, "create", store_file_create(view, STORE_FILE_TABLE,
 	                                                "new", 16384, &id, &err),
 	            &err))
-		write_file(trying, id, 0);
+		write_much(trying, id);
 	failed(trying, "commit", store_view_commit(view, STORE_DURABLE_NOW,
 	                                           &err), &err);
 	store_view_end(view);
 	failed(trying, "checkpoint", store_checkpoint(trying->store, &done, &err),
 	       &err);
+	maintain(trying);
 }
 
 /* --- once ------------------------------------------------------------------------------ */
@@ -207,7 +274,8 @@ static void write_some(struct trying *trying)
 static int start(struct trying *trying, struct sim_disk *disk, bool immutable,
                  struct err *err)
 {
-	struct store_options options = { .immutable = immutable };
+	struct store_options options = { .immutable = immutable,
+	                                 .cache_kb = CACHE_KB };
 	int rc;
 
 	heap_init(&trying->heap);

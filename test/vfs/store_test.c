@@ -155,6 +155,44 @@ static void the_flat_bytes_behave_like_a_file(struct test *t)
 	fixture_end(&f);
 }
 
+/* A damaged length counted pages by the billion, and cutting the file took memory for
+ * each: now it takes it for those that there are. */
+static void a_long_file_full_of_holes_is_cut_by_its_pages(struct test *t)
+{
+	const uint64_t far = UINT64_C(1) << 40;
+	struct fixture f;
+	struct store_view *view;
+	uint8_t back[20];
+	size_t got, before;
+
+	EXPECT_OK(t, fixture_start(t, &f));
+	EXPECT_OK(t, store_view_open(f.store, &view, &t->err));
+	EXPECT_OK(t, store_view_write(view, 0, &t->err));
+	EXPECT_OK(t, store_sqlite_write(view, 90, "twenty bytes in sight", 20,
+	                                &t->err));
+	EXPECT_OK(t, store_sqlite_write(view, far, "far", 3, &t->err));
+	EXPECT_OK(t, store_view_commit(view, STORE_DURABLE_NOW, &t->err));
+	store_view_end(view);
+	before = atomic_load(&f.heap.used);
+
+	EXPECT_OK(t, store_view_write(view, 0, &t->err));
+	EXPECT_OK(t, store_sqlite_write(view, far / 2, "half", 4, &t->err));
+	EXPECT_OK(t, store_sqlite_truncate(view, 100, &t->err));
+	EXPECT(t, atomic_load(&f.heap.peak) < before + (1 << 20));
+	EXPECT_OK(t, store_sqlite_write(view, far, "again", 5, &t->err));
+	EXPECT_OK(t, store_view_commit(view, STORE_DURABLE_NOW, &t->err));
+	EXPECT_OK(t, store_sqlite_read(view, far / 2, back, 20, &got, &t->err));
+	EXPECT(t, got == 20 && memcmp(back, "\0\0\0\0", 4) == 0);
+	EXPECT_OK(t, store_sqlite_read(view, far, back, 20, &got, &t->err));
+	EXPECT(t, got == 5 && memcmp(back, "again", 5) == 0);
+	EXPECT_OK(t, store_sqlite_read(view, 90, back, 20, &got, &t->err));
+	EXPECT(t, memcmp(back, "twenty byt\0\0\0", 13) == 0);
+	EXPECT_OK(t, store_check(view, 1, NULL, NULL, &t->err));
+	store_view_close(view);
+	EXPECT_OK(t, store_close(f.store, &t->err));
+	fixture_end(&f);
+}
+
 /* --- a random history against a model ---------------------------------------------- */
 
 enum { FILES = 4, PAGES = 40, MARKS = 6, READERS = 4 };
@@ -515,6 +553,7 @@ static void a_view_can_wait_for_its_snapshot_to_be_durable(struct test *t)
 static const struct test_case cases[] = {
 	CASE(a_commit_is_there_after_reopening),
 	CASE(the_flat_bytes_behave_like_a_file),
+	CASE(a_long_file_full_of_holes_is_cut_by_its_pages),
 	CASE(a_random_history_agrees_with_its_model),
 	CASE(a_random_history_that_spills_agrees_with_its_model),
 	CASE(a_stale_writer_is_told),
