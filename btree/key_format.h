@@ -29,7 +29,9 @@
  * An index on UNIQUE columns adds the row's id to such a key too: the hash
  * alone does not prove that values are equal.
  *
- * Type bytes that no code of this version writes are reserved as listed.
+ * A key is valid when each column begins with one of these type bytes and ends as the
+ * type says. There is no version: it is the tree's (btree_format.h). Type bytes that
+ * no code of this version writes are reserved as listed.
  */
 #ifndef TURDB_BTREE_KEY_FORMAT_H
 #define TURDB_BTREE_KEY_FORMAT_H

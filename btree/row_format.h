@@ -13,8 +13,8 @@
  * node; NULL none.
  *
  * Valid when ends do not fall, the last one is the row's end, and every column
- * has a size that its kind admits. There is no version: kinds not listed here
- * are for later ones.
+ * has a size that its kind admits. There is no version: it is the tree's
+ * (btree_format.h), and kinds not listed here are for later ones.
  */
 #ifndef TURDB_BTREE_ROW_FORMAT_H
 #define TURDB_BTREE_ROW_FORMAT_H

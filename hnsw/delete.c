@@ -7,7 +7,7 @@
  *               other, who is linked already), first repairing the backbone,
  *               then filling up with diverse links.
  * Structures    The node was one end of each of its backbone links, so without
- *               it the tree falls into one part a backbone neighbour (L2). The
+ *               it the tree falls into one part a backbone neighbour. The
  *               parts are joined by the shortest links between such neighbours
  *               that have room in the tree.
  * Performance   About degree^2 / 2 distances, all among neighbours.

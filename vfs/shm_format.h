@@ -3,7 +3,8 @@
  *
  * Never unlinked; worthless unless `built` holds SHM_BUILT. Whoever is first in
  * (exclusive LOCK_OPEN_AT) clears it, recovers, fills it and marks it. Native
- * layout; `layout` refuses a process built differently.
+ * layout, as the structs below; valid while magic, `layout` and `head_size` are those
+ * of this build: a process built differently is refused.
  *
  * Words by who writes them:
  *   the writer (holds `writer`): ring, published, retained, space, generation flags

@@ -13,7 +13,8 @@
  *   16     8     AUTOINCREMENT: the largest rowid ever given out
  *   24     4 each file id of each index, in the order of the statement
  *
- * Key 'N' alone holds the next table id (8 bytes).
+ * Valid when the size is that of so many indexes; a version above DICTIONARY_VERSION is
+ * refused, 0 is damage. Key 'N' alone holds the next table id (8 bytes).
  */
 #ifndef TURDB_VTAB_DICTIONARY_FORMAT_H
 #define TURDB_VTAB_DICTIONARY_FORMAT_H
