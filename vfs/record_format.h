@@ -25,7 +25,7 @@
  * The new version's birth is the record's txid, its length the file's page size.
  * Items are in an order that a replay can follow: a file's ENTRY before its pages.
  *
- * Valid when magic, version and zero are as they must be, the items are as many as the
+ * Valid when the magic matches, the items are as many as the
  * head says, and each is whole and of a known kind. That the bytes are those that were
  * written is vouched for by the record's frame (wal/wal_format.h). A version above
  * RECORD_VERSION is refused.
