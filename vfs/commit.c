@@ -23,7 +23,6 @@
 #include <stdlib.h>
 
 enum {
-	PLACED_BYTES_MIN = 2 << 20, /* new or rewritten pages beyond this are not logged */
 
 	/* A file that loses so many units gives blocks back at the next checkpoint,
 	 * or at once when it is much and a good part of it. */
@@ -226,9 +225,9 @@ static int decide_placed(struct commit *commit, uint32_t count, struct err *err)
 	size_t bytes = 0;
 
 	commit->placed = view->spilled;
-	if (commit->placed || view->image_bytes < PLACED_BYTES_MIN)
+	if (commit->placed || view->image_bytes < STORE_PLACED_BYTES_MIN)
 		return ERR_NONE;
-	for (uint32_t i = 0; i < count && bytes < PLACED_BYTES_MIN; i++) {
+	for (uint32_t i = 0; i < count && bytes < STORE_PLACED_BYTES_MIN; i++) {
 		struct edit *edit = view->sorted[i];
 		uint32_t size = edit->file->page_size;
 		const uint8_t *base;
@@ -248,7 +247,7 @@ static int decide_placed(struct commit *commit, uint32_t count, struct err *err)
 		if (store_commit_is_rewritten(base, edit->now.image, size))
 			bytes += size;
 	}
-	commit->placed = bytes >= PLACED_BYTES_MIN;
+	commit->placed = bytes >= STORE_PLACED_BYTES_MIN;
 	return ERR_NONE;
 }
 

@@ -267,6 +267,8 @@ static int image_make(struct edit *edit, bool filled, struct err *err)
 		             old.state == EDIT_FREED ||
 		             old.state == EDIT_REMOVED,
 	};
+	if (edit->now.from_zero && edit->page_no != ENTRY_PAGE)
+		view->new_bytes += size;
 	store_value_drop(edit, &old);
 	return ERR_NONE;
 }
@@ -308,4 +310,5 @@ void store_edits_discard(struct store_view *view)
 		memset(view->table, 0, view->table_room * sizeof(struct edit *));
 	view->first_edit = view->last_edit = view->spill_hand = NULL;
 	view->edit_count = 0;
+	view->new_bytes = 0;
 }

@@ -5,11 +5,35 @@
  * crash or rollback forgets it. Its birth is the txid the transaction will have. It
  * takes PLACED places only (rule 2), because the commit will say PLACED for it.
  * Victims are found by second chance over the edits in order of their making.
+ *
+ * A load goes to its places at once. Once a transaction has made new pages in memory
+ * for as much as makes a commit place them instead of logging them, or half of what it
+ * may keep, further ones that are written whole need not wait in memory: their bytes are
+ * copied once, by the system, and a load of any size takes no more heap.
+ *
+ * All these bytes will be synced before the commit's record, so the device begins with
+ * them whenever a megabyte lies together.
  */
 #include "vfs/store_private.h"
 
-static int value_spill(struct edit *edit, struct edit_value *value,
-                       struct err *err)
+enum { START_UNITS = (1 << 20) / PLACE_SIZE };
+
+static void start_writing(struct view_file *file, uint32_t place)
+{
+	struct spilled_run *run = &file->spilled;
+
+	if (place != run->end || run->end - run->begin >= START_UNITS) {
+		if (run->end - run->begin >= START_UNITS / 4)
+			page_file_write_start(file->file, run->begin,
+			                      run->end - run->begin);
+		run->begin = place;
+	}
+	run->end = place + file->units;
+}
+
+/* Writes an image to a place of its own. */
+static int place_image(struct edit *edit, const uint8_t *image,
+                       struct page_ref *placed, struct err *err)
 {
 	struct view_file *file = edit->file;
 	struct store_view *view = file->view;
@@ -24,8 +48,8 @@ static int value_spill(struct edit *edit, struct edit_value *value,
 	if (rc)
 		return rc;
 	ref.checksum = page_file_checksum(file->file_id, edit->page_no,
-	                                  ref.birth, value->image, ref.length);
-	rc = page_file_write(file->file, &ref, value->image, err);
+	                                  ref.birth, image, ref.length);
+	rc = page_file_write(file->file, &ref, image, err);
 	if (rc) {
 		struct err ignored;
 
@@ -33,14 +57,52 @@ static int value_spill(struct edit *edit, struct edit_value *value,
 		           file->units, &ignored);
 		return rc;
 	}
-	store_image_give(view, value->image, file->page_size);
-	value->state = EDIT_SPILLED;
-	value->image = NULL;
-	value->ref = ref;
+	start_writing(file, ref.place);
 	view->spilled = true;
-	view->epoch++; /* cursors may hold the image that is gone now */
 	atomic_fetch_add_explicit(&view->store->shm.head->spilled_pages, 1,
 	                          memory_order_relaxed);
+	*placed = ref;
+	return ERR_NONE;
+}
+
+static int value_spill(struct edit *edit, struct edit_value *value,
+                       struct err *err)
+{
+	struct view_file *file = edit->file;
+	int rc = place_image(edit, value->image, &value->ref, err);
+
+	if (rc)
+		return rc;
+	store_image_give(file->view, value->image, file->page_size);
+	value->state = EDIT_SPILLED;
+	value->image = NULL;
+	file->view->epoch++; /* cursors may hold the image that is gone now */
+	return ERR_NONE;
+}
+
+bool store_spill_at_once(const struct edit *edit)
+{
+	const struct store_view *view = edit->file->view;
+	size_t half_budget = (size_t)atomic_load_explicit(
+		&view->store->cache_kb, memory_order_relaxed) * 512;
+	size_t from = half_budget < STORE_PLACED_BYTES_MIN
+	                      ? half_budget : STORE_PLACED_BYTES_MIN;
+
+	return edit->now.state != EDIT_IMAGE && view->new_bytes >= from &&
+	       (edit->base.length == 0 || (edit->base.flags & REF_FLAG_FREE));
+}
+
+int store_spill_bytes(struct edit *edit, const uint8_t *bytes, struct err *err)
+{
+	struct edit_value old = edit->now;
+	struct page_ref ref;
+	int rc = place_image(edit, bytes, &ref, err);
+
+	if (rc)
+		return rc;
+	edit->now = (struct edit_value){ .state = EDIT_SPILLED,
+	                                 .from_zero = true, .ref = ref };
+	store_value_drop(edit, &old);
 	return ERR_NONE;
 }
 

@@ -154,6 +154,8 @@ static int write_part(struct view_file *file, uint64_t at, const uint8_t *bytes,
 	struct edit *edit;
 	int rc = store_edit_begin(file, page_no, &edit, err);
 
+	if (!rc && part == STORE_PAGE_SIZE && store_spill_at_once(edit))
+		return store_spill_bytes(edit, bytes, err);
 	if (!rc)
 		rc = part == STORE_PAGE_SIZE ? store_edit_replace(edit, err)
 		                             : store_edit_image(edit, err);

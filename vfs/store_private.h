@@ -23,6 +23,8 @@ enum {
 	DEFAULT_CHECKPOINT_MB = 64,
 	DEFAULT_CHECKPOINT_S = 300,
 	DEFAULT_SEGMENT_SIZE = 4 << 20,
+	/* New or rewritten pages of a transaction beyond this are not logged. */
+	STORE_PLACED_BYTES_MIN = 2 << 20,
 	OPEN_WAIT_MS = 30000,     /* how long an opener waits for a recovery */
 };
 
@@ -195,6 +197,9 @@ struct view_file {
 	uint32_t page_size, units;
 	struct page_file *file;
 	uint32_t edit_count;
+	struct spilled_run {
+		uint32_t begin, end; /* units not yet handed to the device      */
+	} spilled;
 	struct view_file *next;
 	char name[96];
 	struct {
@@ -230,6 +235,7 @@ struct store_view {
 	size_t image_bytes;      /* private copies in memory, undo included     */
 	struct edit *spill_hand;
 	bool spilled;
+	size_t new_bytes;        /* images made of nothing in this transaction  */
 	uint8_t **spare_images;  /* STORE_PAGE_SIZE each                        */
 	uint32_t spare_image_count;
 	struct edit **sorted;    /* the edits by file and page, for the commit  */
@@ -536,6 +542,9 @@ int store_late_write(struct store_view *view, struct err *err);
 
 /* --- commit.c, spill.c, mark.c ------------------------------------------------------------------ */
 
+/* Whether a page that is written whole goes to its place at once, and that. */
+bool store_spill_at_once(const struct edit *edit);
+int store_spill_bytes(struct edit *edit, const uint8_t *bytes, struct err *err);
 int store_spill(struct store_view *view, size_t keep_bytes, struct err *err);
 void store_marks_discard(struct store_view *view);
 int store_mark_save(struct edit *edit, struct err *err);
