@@ -511,7 +511,7 @@ static void bind(struct binding *binding, const struct function *function,
 int vtab_process_open(struct vfs_environment *environment, struct err *err)
 {
 	const struct hnsw_kernels *kernels = hnsw_kernels_for(environment->cpu);
-	struct vtab_process *process = heap_zeroed(
+	struct vtab_process *process = heap_lasting(
 		environment->heap,
 		sizeof *process + 2 * FUNCTIONS * sizeof(struct binding));
 
