@@ -71,6 +71,22 @@ static void last_error(sqlite3_context *context, int count,
 	sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
 }
 
+/* Who may not write, or is in the middle of it. */
+static int refuse_care(sqlite3 *db, const char *operation, const char *schema,
+                       struct err *err)
+{
+	struct store_view *view;
+
+	if (sqlite3_db_readonly(db, schema) == 1)
+		return err_set(err, ERR_READONLY, operation, schema,
+		               "it was opened read-only");
+	if (sqlite3_file_control(db, schema, VFS_FCNTL_VIEW, &view) == SQLITE_OK &&
+	    store_view_writing(view))
+		return err_set(err, ERR_LOCKED, operation, schema,
+		               "this connection has a write transaction open");
+	return ERR_NONE;
+}
+
 enum { CHECKPOINT_WAIT_US = 30000000, WAIT_SLICE_US = 100000 };
 
 static uint64_t busy_timeout_us(sqlite3 *db)
@@ -118,7 +134,6 @@ static void checkpoint(sqlite3_context *context, int count,
 	struct vfs_environment *environment = environment_of(context);
 	sqlite3 *db = sqlite3_context_db_handle(context);
 	char schema[EXT_SCHEMA_SIZE];
-	struct store_view *view;
 	struct store *store;
 	struct err err;
 	bool done;
@@ -128,10 +143,7 @@ static void checkpoint(sqlite3_context *context, int count,
 		vfs_result_error(context, &err);
 		return;
 	}
-	if (sqlite3_file_control(db, schema, VFS_FCNTL_VIEW, &view) == SQLITE_OK &&
-	    store_view_writing(view)) {
-		err_set(&err, ERR_LOCKED, "checkpoint", schema,
-		        "this connection has a write transaction open");
+	if (refuse_care(db, "checkpoint", schema, &err)) {
 		vfs_result_error(context, &err);
 		return;
 	}
@@ -216,7 +228,6 @@ static int vacuum_start(struct vacuum *vacuum, int count,
                         sqlite3_value **arguments, struct err *err)
 {
 	char schema[EXT_SCHEMA_SIZE];
-	struct store_view *view;
 	int rc = ext_schema_find(vacuum->db, text_argument(count, arguments, 1),
 	                         schema, &vacuum->store, err);
 
@@ -232,12 +243,7 @@ static int vacuum_start(struct vacuum *vacuum, int count,
 			               "the number of pages must be a whole number from 1");
 		vacuum->left = (uint64_t)pages;
 	}
-	if (sqlite3_file_control(vacuum->db, schema, VFS_FCNTL_VIEW, &view) ==
-	            SQLITE_OK &&
-	    store_view_writing(view))
-		return err_set(err, ERR_LOCKED, "vacuum", schema,
-		               "this connection has a write transaction open");
-	return ERR_NONE;
+	return refuse_care(vacuum->db, "vacuum", schema, err);
 }
 
 static void vacuum(sqlite3_context *context, int count,

@@ -260,6 +260,19 @@ def perl_opens_it(scratch):
     expect_equal((out.stdout, out.stderr), ('unique 100 ok\n', ''))
 
 
+# turdb_vacuum() moved pages for a connection that may only read.
+def who_may_only_read_takes_no_care(scratch):
+    con = connect('app')
+    con.execute('CREATE VIRTUAL TABLE v USING turdb(a)')
+    con.execute('INSERT INTO v VALUES(1)')
+    reader = connect('app', '&mode=ro')
+    for sql in ('SELECT turdb_vacuum()', 'SELECT turdb_checkpoint()'):
+        expect_error('it was opened read-only', reader.execute, sql)
+    for sql in ("SELECT turdb_create_index('i', 'v', 'a')", 'DROP TABLE v', 'INSERT INTO v VALUES(2)', 'VACUUM'):
+        expect_error('readonly', reader.execute, sql)
+    expect_equal(reader.execute('SELECT count(*), turdb_check() FROM v').fetchone(), (1, 'ok'))
+
+
 # A process may open few files.
 def a_low_limit_of_open_files_is_an_error_that_says_so(scratch):
     out = python('import resource\n'

@@ -72,7 +72,7 @@ def every_long_statement_ends_soon_after_an_interrupt(scratch):
             took = time.monotonic() - started
             timer.join()
             expect('interrupted' in str(error), error)
-            expect(took < 0.3 + whole / 2, '%s ended after %.0f of %.0f ms' % (sql, took * 1000, whole * 1000))
+            expect(took < 1 + whole / 2, '%s ended after %.0f of %.0f ms' % (sql, took * 1000, whole * 1000))
             ended += 1
     expect(ended >= (2 if ROWS >= 20000 else 0), 'only %d statements were interrupted' % ended)
     expect_equal([con.execute('SELECT count(*), sum(id), sum(x) FROM ' + table).fetchone() for table in 'pg'], before)
@@ -96,7 +96,7 @@ def the_progress_handler_is_called_and_obeyed(scratch):
         handler()
         gap = max(later - earlier for earlier, later in zip(times, times[1:]))
         whole = times[-1] - times[0]
-        expect(whole < 0.3 or gap < 0.2 + whole / 4, '%s: no call for %.0f of %.0f ms' % (sql, gap * 1000, whole * 1000))
+        expect(whole < 0.3 or gap < 0.5 + whole / 3, '%s: no call for %.0f of %.0f ms' % (sql, gap * 1000, whole * 1000))
         if 'create_index' in sql:
             con.execute("SELECT turdb_drop_index('p_y')").fetchall()
         stop = 1
