@@ -15,12 +15,17 @@
 
 #include <string.h>
 
-static int result(struct table_cursor *cursor, int rc, const struct err *err)
+/* Only indexes and vectors have work that takes breaths. */
+static void breath_end(struct table_cursor *cursor)
 {
 	struct vfs_breath *breath = &table_of(cursor)->connection->breath;
 
 	if (__builtin_expect(breath->statement != NULL, 0))
 		vfs_breath_end(breath);
+}
+
+static int result(struct table_cursor *cursor, int rc, const struct err *err)
+{
 	return __builtin_expect(rc, 0) ? table_result(table_of(cursor), rc, err)
 	                               : SQLITE_OK;
 }
@@ -172,10 +177,12 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 		                              (int)(list - text), &err)
 		          : cursor_equal_start(cursor, equal, text, argc, argv,
 		                               &err);
+		breath_end(cursor);
 		break;
 	case PLAN_VECTOR:
 		rc = cursor_vector_start(cursor, index, text, argc, argv,
 		                         &err);
+		breath_end(cursor);
 		break;
 	}
 	return result(cursor, rc, &err);
@@ -202,9 +209,11 @@ int cursor_next(sqlite3_vtab_cursor *moved)
 			rc = cursor_index_next(cursor, &err);
 		if (!rc && cursor->eof && cursor->in.argv)
 			rc = cursor_list_next(cursor, &err);
+		breath_end(cursor);
 		break;
 	case PLAN_VECTOR:
 		rc = cursor_vector_next(cursor, &err);
+		breath_end(cursor);
 		break;
 	}
 	return result(cursor, rc, &err);
