@@ -1,7 +1,9 @@
 # Fuzzing with libFuzzer (clang-14):
 #   make fuzz [FUZZ_SECONDS=600] [FUZZ="store wal"]
 # What it finds lies in build/fuzz/crashes; move it to test/fuzz/regressions/NAME,
-# where `make test` (test/fuzz/fuzz_test.c) tries it from then on.
+# where `make test` (test/fuzz/fuzz_test.c) tries it from then on. The corpus is renewed,
+# without what only repeats, by
+#   NAME_fuzz -set_cover_merge=1 -use_counters=0 -max_len=4096 test/fuzz/corpus/NAME build/fuzz/corpus/NAME
 FUZZ_SECONDS ?= 60
 FUZZ_ALL := $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 FUZZ ?= $(FUZZ_ALL)

@@ -2,8 +2,9 @@
  * fuzz_test.c - no target breaks on its past crashes, its seeds, or some mutations
  * of them. Without libFuzzer, so that every variant runs it.
  *
- * Input n of a target is a file of test/fuzz/regressions/NAME, then a seed, then a
- * seed mutated a few times by what n says: EXPLORE_VARIANT=n plays it alone.
+ * Input n of a target is a file of test/fuzz/regressions/NAME or of corpus/NAME (what
+ * libFuzzer found to reach more code), then a seed, then a seed mutated a few times
+ * by what n says: EXPLORE_VARIANT=n plays it alone.
  */
 #include "test/harness.h"
 
@@ -61,13 +62,14 @@ static int by_name(const void *left, const void *right)
 	return strcmp(*(char *const *)left, *(char *const *)right);
 }
 
-static void find_files(struct inputs *inputs)
+static void find_files(struct inputs *inputs, const char *folder)
 {
+	unsigned before = inputs->file_count;
 	char path[512];
 	struct dirent *entry;
 	DIR *dir;
 
-	snprintf(path, sizeof path, "test/fuzz/regressions/%s",
+	snprintf(path, sizeof path, "test/fuzz/%s/%s", folder,
 	         inputs->target->name);
 	dir = opendir(path);
 	while (dir && (entry = readdir(dir)) &&
@@ -81,8 +83,8 @@ static void find_files(struct inputs *inputs)
 	}
 	if (dir)
 		closedir(dir);
-	qsort(inputs->files, inputs->file_count, sizeof inputs->files[0],
-	      by_name);
+	qsort(inputs->files + before, inputs->file_count - before,
+	      sizeof inputs->files[0], by_name);
 }
 
 static size_t read_file(const char *path, uint8_t *data)
@@ -154,7 +156,8 @@ static void target_survives(struct test *t, const struct fuzz_target *target,
 	while (target->seed(inputs.seed_count, data, FUZZ_INPUT_MAX))
 		inputs.seed_count++;
 	free(data);
-	find_files(&inputs);
+	find_files(&inputs, "regressions");
+	find_files(&inputs, "corpus");
 	if (inputs.seed_count)
 		explore_each_expect(t, &variants);
 	for (unsigned i = 0; i < inputs.file_count; i++)
