@@ -193,6 +193,7 @@ static int write_superblock(struct store *store, const struct store_root *root,
 	super.sequence++;
 	super.txid = root->txid;
 	super.lsn = root->lsn;
+	super.line = 0;
 	super.catalog = root->catalog;
 	*sequence = super.sequence;
 	rc = store_superblock_write(store, &super, err);

@@ -39,7 +39,13 @@ enum {
 	SUPER_DEPTH_AT = 80,       /* u32 its depth                            */
 	SUPER_SEGMENT_AT = 84,     /* u32 log segment size / 4096, 0 = default */
 	SUPER_CREATED_AT = 88,     /* u64 ms since 1970                        */
-	SUPER_ZERO_AT = 96,        /* zero up to the checksum                  */
+	SUPER_LINE_AT = 96,        /* u64 salt of a log segment that must be
+	                              there; 0 = none. The first writer after an
+	                              opening begins a segment and names it before
+	                              a record enters; the next checkpoint's
+	                              position lies behind it and says as much.
+	                              Libraries that do not know the field write 0 */
+	SUPER_ZERO_AT = 104,       /* zero up to the checksum                  */
 	SUPER_CHECKSUM_AT = 504,   /* u64 xxh3-64 of bytes 0..503, seed magic  */
 	SUPER_SIZE = 512,
 

@@ -16,6 +16,11 @@
  *               (Y1) proves nothing: shared memory remembers (it is gone with the
  *               page cache when the machine restarts), and the superblock is
  *               written again, in its own place, before it is believed.
+ *               (Y5) The superblock names the segment that the first writer began
+ *               before a record enters it, so that it cannot be gone unnoticed: where
+ *               a log ends, nothing else says that it went on. Later segments are
+ *               promised by the last record of the one before. Before a segment may be
+ *               begun anew the superblock forgets it.
  */
 #include "vfs/store_private.h"
 
@@ -163,6 +168,16 @@ static int explain(struct store *store, const struct superblock *super, int rc,
 	               reason.text);
 }
 
+/* (Y5) */
+static int check_line(struct store *store, const struct superblock *super,
+                      const struct wal_history *history, struct err *err)
+{
+	if (!super->line || wal_history_has(history, super->line))
+		return ERR_NONE;
+	return err_set(err, ERR_CORRUPT, "open", store->path,
+	               "the log segment that the last writer began is missing from wal/, and with it the commits since");
+}
+
 /* Nothing has been written yet when damage is met (R3). */
 static int follow_log(struct store *store, const struct superblock *super,
                       struct wal_history *history, struct replay *replay,
@@ -186,6 +201,7 @@ static int superblock_renew(struct store *store, struct superblock *super,
 	super->sequence++;
 	super->txid = root->txid;
 	super->lsn = root->lsn;
+	super->line = 0;
 	super->catalog = root->catalog;
 	rc = store_superblock_write(store, super, err);
 	return rc ? rc : os_sync(store->meta, err);
@@ -203,7 +219,9 @@ static int replay_log(struct store *store, struct superblock *super,
 
 	if (rc)
 		return explain(store, super, rc, err);
-	rc = store_replay_open(store, &base, true, &replay, err);
+	rc = check_line(store, super, history, err);
+	if (!rc)
+		rc = store_replay_open(store, &base, true, &replay, err);
 	if (rc)
 		goto close_history;
 	rc = follow_log(store, super, history, replay, &end, err);
@@ -272,6 +290,29 @@ int store_recover(struct store *store, bool suspect, struct err *err)
 	return store_files_remove_orphans(store, &root, true, err);
 }
 
+/* Keeps (Y5). Who holds the writer lock before the first commit is alone with the
+ * superblock: there is nothing yet to checkpoint. */
+static int name_line(struct store *store, uint64_t line, struct err *err)
+{
+	struct superblock super;
+	bool fresh;
+	int rc = store_superblock_read(store, &super, &fresh, err);
+
+	if (rc || super.line == line)
+		return rc;
+	assert(atomic_load(&store->shm.head->candidate_txid) == 0);
+	super.sequence++;
+	super.line = line;
+	rc = store_superblock_write(store, &super, err);
+	if (!rc && !PLANTED(store->environment, PLANT_SUPERBLOCK_UNSYNCED))
+		rc = os_sync(store->meta, err);
+	if (rc)
+		store_poison(store);
+	else
+		atomic_store(&store->shm.head->super_sequence, super.sequence);
+	return rc;
+}
+
 int store_log_start(struct store *store, struct err *err)
 {
 	struct shm_head *head = store->shm.head;
@@ -281,7 +322,11 @@ int store_log_start(struct store *store, struct err *err)
 	if (atomic_load(&head->log_started))
 		return ERR_NONE;
 	store_newest_root(store, &newest);
-	rc = wal_start(store->wal, newest.lsn, err);
+	rc = name_line(store, 0, err);
+	if (!rc)
+		rc = wal_start(store->wal, newest.lsn, err);
+	if (!rc)
+		rc = name_line(store, wal_line(store->wal), err);
 	if (!rc)
 		atomic_store(&head->log_started, 1);
 	return rc;

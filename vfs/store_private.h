@@ -57,6 +57,7 @@ struct superblock {
 	uint64_t sequence, txid, lsn, created_ms;
 	struct page_table catalog;
 	uint64_t segment_size;
+	uint64_t line; /* salt of a segment that the log must have; 0: none */
 	bool other_damaged; /* the other copy does not hold: torn, or a bad bit */
 	bool other_agrees;  /* it says the same: either may be lost            */
 };

@@ -353,3 +353,11 @@ int wal_start(struct wal *wal, uint64_t lsn, struct err *err)
 	fill_shared(wal->shared, &segment, oldest);
 	return ERR_NONE;
 }
+
+uint64_t wal_line(const struct wal *wal)
+{
+	struct wal_position position;
+
+	wal_position_read(wal->shared, &position);
+	return position.segment_salt;
+}

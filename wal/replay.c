@@ -212,6 +212,16 @@ const uint8_t *wal_history_start(const struct wal_history *history,
 	return history->map.bytes;
 }
 
+bool wal_history_has(const struct wal_history *history, uint64_t salt)
+{
+	const struct wal_list *list = &history->list;
+
+	for (size_t i = 0; i < list->valid_count; i++)
+		if (list->items[i].salt == salt)
+			return true;
+	return false;
+}
+
 void wal_history_close(struct wal_history *history)
 {
 	struct heap *heap;

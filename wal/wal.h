@@ -150,6 +150,9 @@ int wal_history_read(struct wal_history *history, wal_record_fn *each,
 const uint8_t *wal_history_start(const struct wal_history *history,
                                  uint64_t *bytes);
 
+/* Whether a segment with that salt is there, read or not. */
+bool wal_history_has(const struct wal_history *history, uint64_t salt);
+
 /* All three at once. */
 int wal_replay(struct wal *wal, uint64_t from, wal_record_fn *each,
                void *context, uint64_t *end, struct err *err);
@@ -160,6 +163,9 @@ int wal_replay(struct wal *wal, uint64_t from, wal_record_fn *each,
  * shared->appended, which is beyond every old segment; the next superblock
  * names that position (or `lsn`, which leads there too). */
 int wal_start(struct wal *wal, uint64_t lsn, struct err *err);
+
+/* The salt of the segment in use: after wal_start the one it began. */
+uint64_t wal_line(const struct wal *wal);
 
 /* Appends one record made of `spans`; the caller holds the writer lock. One
  * write, no sync; only when a segment is full and wal_prepare has not come

@@ -833,7 +833,106 @@ static void a_read_only_disk_says_how_to_open_it(struct test *t)
 	sim_disk_close(database.disk);
 }
 
+/* --- segments that go with their commits ----------------------------------------------- */
+
+/* Opens it without its n-th segment; *more is false when there is none. */
+static void try_without_segment(struct test *t, const struct database *database,
+                                size_t n, bool *more, bool *opened, int *rc)
+{
+	struct sim_disk *disk = sim_disk_branch(database->disk);
+	struct os *os = sim_process_open(disk);
+	struct os_file *dir = NULL;
+	uint64_t size, before;
+	const char *path;
+
+	for (size_t i = 0; (path = path_at(database, i, &size)); i++)
+		if (strstr(path, "/wal/") && n-- == 0)
+			break;
+	*more = path != NULL;
+	EXPECT_OK(t, os->methods->directory_open(os, "/app", &dir, &t->err));
+	if (path)
+		EXPECT_OK(t, remove_file(os, dir, path + strlen("app/"), size,
+		                         &t->err));
+	os_close(dir);
+	sim_process_close(os);
+	before = fingerprint(disk);
+	*rc = try(database, disk, opened, &t->err);
+	if (!*opened)
+		EXPECT(t, before == fingerprint(disk));
+	sim_disk_close(disk);
+}
+
+/* After a death the log holds commits that nothing else holds. With the newest
+ * segment they went without a word, when the last opening had begun it: what was
+ * left looked like a log that ends there. */
+static void a_segment_that_is_gone_is_told(struct test *t)
+{
+	struct database database;
+	unsigned told = 0;
+
+	for (uint32_t life = 0; life < 8 && !t->failed; life++) {
+		struct actor actor;
+		bool opened, more = true;
+
+		if (life % 4 == 0)
+			make(t, &database, 20 + life);
+		EXPECT_OK(t, actor_start(&actor, database.disk, 0, &t->err));
+		for (uint32_t i = 0; i < 1 + life % 3 && !t->failed; i++)
+			EXPECT_OK(t, actor_commit(&actor, database.disk,
+			                          &database.model, &t->err));
+		actor_die(&actor);
+		for (size_t n = 0; more && !t->failed; n++) {
+			int rc = ERR_NONE;
+
+			try_without_segment(t, &database, n, &more, &opened,
+			                    &rc);
+			if (rc && opened)
+				test_fail(t, __FILE__, __LINE__,
+				          "life %u, without segment %zu: %s", life,
+				          n, t->err.text);
+			if (rc)
+				EXPECT(t, strstr(t->err.text, "log") ||
+				                  strstr(t->err.text, "wal"));
+			told += rc != ERR_NONE;
+		}
+		if (life % 4 == 3)
+			sim_disk_close(database.disk);
+	}
+	EXPECT(t, told >= 8);
+}
+
+/* An opening that began a segment and left it empty stands in nobody's way: neither
+ * its own end nor that of the next one, killed or not, makes the database unreadable. */
+static void an_empty_segment_is_begun_again(struct test *t)
+{
+	struct database database;
+
+	make(t, &database, 30);
+	for (uint32_t i = 0; i < 6 && !t->failed; i++) {
+		struct actor actor;
+
+		EXPECT_OK(t, actor_start(&actor, database.disk, 0, &t->err));
+		EXPECT_OK(t, store_view_begin(actor.view, &t->err));
+		EXPECT_OK(t, store_view_write(actor.view, 1000, &t->err));
+		store_view_end(actor.view);
+		if (i % 3 == 2)
+			EXPECT_OK(t, actor_end(&actor, &t->err));
+		else
+			actor_die(&actor);
+	}
+	if (!t->failed) {
+		struct actor actor;
+
+		EXPECT_OK(t, actor_start(&actor, database.disk, 0, &t->err));
+		EXPECT_OK(t, read_all(&database, &actor, &t->err));
+		EXPECT_OK(t, actor_end(&actor, &t->err));
+	}
+	sim_disk_close(database.disk);
+}
+
 static const struct test_case cases[] = {
+	CASE(a_segment_that_is_gone_is_told),
+	CASE(an_empty_segment_is_begun_again),
 	CASE(a_file_that_was_cut_or_removed_is_named),
 	CASE(a_file_of_another_database_is_refused),
 	CASE(an_earlier_copy_of_one_file_is_told),
