@@ -130,6 +130,8 @@ struct hnsw {
 
 /* Brings the struct up to the view. */
 int graph_begin(struct hnsw *graph, struct err *err);
+/* Gives all pages but the meta page back: a graph without nodes. */
+int graph_empty(struct hnsw *graph, struct err *err);
 /* Ends a write that returns `rc`; passes it on. */
 int graph_end(struct hnsw *graph, int rc, struct err *err);
 
@@ -214,7 +216,8 @@ int graph_node_make(struct hnsw *graph, int64_t rowid, struct span vector,
 /* Gives a node without links an upper record for each of its levels. */
 int graph_node_raise(struct hnsw *graph, uint32_t node, uint32_t level,
                      struct err *err);
-/* Gives id and records back; the node has no links and no twins any more. */
+/* Gives id and records back; the node has no links and no twins any more. The last
+ * one takes all pages with it. */
 int graph_node_free(struct hnsw *graph, uint32_t node, struct err *err);
 
 /* An upper record of no owner yet; gives back the first of a chain, which must be

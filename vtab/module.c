@@ -31,8 +31,7 @@ static int declare(struct table *table, struct err *err)
 		               name_shorten(table->name).text, "%s",
 		               sqlite3_errmsg(db));
 	sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
-	if (sqlite_has(SQLITE_HAS_INNOCUOUS))
-		sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
+	sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
 	return ERR_NONE;
 }
 

@@ -261,7 +261,6 @@ static bool is_list(const struct planning *p, int constraint)
 	int column = p->info->aConstraint[constraint].iColumn;
 
 	return p->table->definition.columns[column].affinity < AFFINITY_NUMERIC &&
-	       sqlite_has(SQLITE_HAS_VTAB_IN) &&
 	       sqlite3_vtab_in(p->info, constraint, -1);
 }
 

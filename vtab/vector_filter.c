@@ -47,7 +47,7 @@ static char operator_of(int op)
 {
 	switch (op) {
 	case SQLITE_INDEX_CONSTRAINT_EQ:
-		return sqlite_has(SQLITE_HAS_VTAB_IN) ? ARG_EQUAL : 0;
+		return ARG_EQUAL;
 	case SQLITE_INDEX_CONSTRAINT_IS:
 		return ARG_IS;
 	case SQLITE_INDEX_CONSTRAINT_ISNULL:
