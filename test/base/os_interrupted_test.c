@@ -18,6 +18,7 @@
 
 #include "base/heap.h"
 #include "base/os.h"
+#include "test/support/real_store.h"
 #include "vfs/store.h"
 
 /* Switched on by the cases; one thread uses it. */
@@ -171,40 +172,12 @@ static void every_call_goes_on_after_a_signal(struct test *t)
 	EXPECT(t, weather.interrupted > 15 && weather.shortened > 10);
 }
 
-struct opened {
-	struct heap heap;
-	struct os *os;
-	struct store_environment *environment;
-	struct store *store;
-	struct store_view *view;
-};
-
 static int open_store(struct opened *o, const char *path, struct err *err)
 {
 	struct store_options options = { .create = true, .checkpoint_mb = 1,
 	                                 .log_segment_size = 65536 };
-	int rc;
 
-	memset(o, 0, sizeof *o);
-	heap_init(&o->heap);
-	rc = os_posix_open(&o->heap, &o->os, err);
-	if (!rc)
-		rc = store_environment_open(o->os, &o->heap, &o->environment,
-		                            err);
-	if (!rc)
-		rc = store_open(o->environment, path, &options, &o->store, err);
-	return rc ? rc : store_view_open(o->store, &o->view, err);
-}
-
-static int close_store(struct opened *o, struct err *err)
-{
-	int rc;
-
-	store_view_close(o->view);
-	rc = store_close(o->store, err);
-	store_environment_close(o->environment);
-	os_posix_close(o->os);
-	return rc;
+	return real_store_open(o, path, &options, err);
 }
 
 /* Each commit fills a page with its number. */
@@ -273,16 +246,16 @@ static void a_database_lives_through_a_storm_of_signals(struct test *t)
 	for (uint8_t i = 1; i <= 100; i++) {
 		EXPECT_OK(t, commit(&o, file_id, i, &t->err));
 		if (i % 30 == 0) {
-			EXPECT_OK(t, close_store(&o, &t->err));
+			EXPECT_OK(t, real_store_close(&o, &t->err));
 			EXPECT_OK(t, open_store(&o, path, &t->err));
 		}
 	}
 	EXPECT_OK(t, check(&o, file_id, 100, &t->err));
-	EXPECT_OK(t, close_store(&o, &t->err));
+	EXPECT_OK(t, real_store_close(&o, &t->err));
 	weather.on = false;
 	EXPECT_OK(t, open_store(&o, path, &t->err));
 	EXPECT_OK(t, check(&o, file_id, 100, &t->err));
-	EXPECT_OK(t, close_store(&o, &t->err));
+	EXPECT_OK(t, real_store_close(&o, &t->err));
 	printf("note %llu calls interrupted, %llu cut short\n",
 	       (unsigned long long)weather.interrupted,
 	       (unsigned long long)weather.shortened);

@@ -69,7 +69,7 @@ def shell_commands_open_a_directory(scratch):
 
 
 def links_lead_to_files(scratch):
-    for page in ['README.md', 'CHANGELOG.md'] + ['docs/' + p.name for p in (TOP / 'docs').glob('*.md')]:
+    for page in ['README.md', 'CHANGELOG.md', 'test/README.md'] + ['docs/' + p.name for p in (TOP / 'docs').glob('*.md')]:
         for link in re.findall(r'\]\(([^)#]+)\)', (TOP / page).read_text()):
             if '://' not in link:
                 expect(((TOP / page).parent / link).exists(), '%s links to %s' % (page, link))

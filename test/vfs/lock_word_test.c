@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "test/support/real_store.h"
 #include "vfs/store_private.h"
 
 enum { WRITERS = 8 };
@@ -26,39 +27,11 @@ struct board {
 	char why[600];
 };
 
-struct opened {
-	struct heap heap;
-	struct os *os;
-	struct store_environment *environment;
-	struct store *store;
-	struct store_view *view;
-};
-
 static int open_store(struct opened *o, const char *path, struct err *err)
 {
 	struct store_options options = { .create = true };
-	int rc;
 
-	memset(o, 0, sizeof *o);
-	heap_init(&o->heap);
-	rc = os_posix_open(&o->heap, &o->os, err);
-	if (!rc)
-		rc = store_environment_open(o->os, &o->heap, &o->environment,
-		                            err);
-	if (!rc)
-		rc = store_open(o->environment, path, &options, &o->store, err);
-	return rc ? rc : store_view_open(o->store, &o->view, err);
-}
-
-static int close_store(struct opened *o, struct err *err)
-{
-	int rc;
-
-	store_view_close(o->view);
-	rc = store_close(o->store, err);
-	store_environment_close(o->environment);
-	os_posix_close(o->os);
-	return rc;
+	return real_store_open(o, path, &options, err);
 }
 
 static uint64_t now_us(void)
@@ -161,7 +134,7 @@ static void hammer(struct board *board, const char *path, int number)
 			;
 		store_view_end(o.view);
 	}
-	close_store(&o, &err);
+	real_store_close(&o, &err);
 	_exit(0);
 }
 
@@ -191,7 +164,7 @@ static void hammer_for(struct test *t, struct bed *bed, uint64_t ms, uint64_t *l
 	atomic_store(&bed->board->stop, 1);
 	for (int i = 0; i < WRITERS; i++)
 		waitpid(pids[i], NULL, 0);
-	EXPECT_OK(t, close_store(&bed->opened, &t->err));
+	EXPECT_OK(t, real_store_close(&bed->opened, &t->err));
 }
 
 /* A waiter is served after 128 turns, and those before it in the queue. A machine busy
@@ -203,7 +176,7 @@ static void nobody_waits_for_more_than_a_bounded_number_of_turns(struct test *t)
 
 	bed_open(t, &bed);
 	EXPECT_OK(t, open_store(&bed.opened, bed.path, &t->err));
-	EXPECT_OK(t, close_store(&bed.opened, &t->err));
+	EXPECT_OK(t, real_store_close(&bed.opened, &t->err));
 	for (int i = 0; i < 5 && longest > 1000; i++) {
 		hammer_for(t, &bed, test_scaled(1000, 300), &longest);
 		printf("note %llu turns, the longest wait %llu of them; slowest %llu us\n",
@@ -255,7 +228,7 @@ static void wait_in_process(struct bed *bed, int number, uint64_t timeout_us)
 	wait_for_turn(&waiter);
 	if (waiter.rc)
 		give_up(bed->board, waiter.err.text);
-	close_store(&o, &err);
+	real_store_close(&o, &err);
 	_exit(0);
 }
 
@@ -311,7 +284,7 @@ static void who_waits_is_served_in_order(struct test *t)
 	}
 	for (int i = 0; i < 8; i++)
 		EXPECT_EQ(t, bed.board->order[i], i + 1);
-	EXPECT_OK(t, close_store(&bed.opened, &t->err));
+	EXPECT_OK(t, real_store_close(&bed.opened, &t->err));
 	bed_close(t, &bed);
 }
 
@@ -356,7 +329,7 @@ static void the_dead_and_the_stopped_hold_up_nobody(struct test *t)
 	}
 	printf("note slowest %llu us\n", (unsigned long long)slowest);
 	EXPECT(t, slowest < 4000000);
-	EXPECT_OK(t, close_store(&bed.opened, &t->err));
+	EXPECT_OK(t, real_store_close(&bed.opened, &t->err));
 	bed_close(t, &bed);
 }
 
@@ -369,7 +342,7 @@ static void killed_writers_and_waiters_stop_nobody(struct test *t)
 
 	bed_open(t, &bed);
 	EXPECT_OK(t, open_store(&bed.opened, bed.path, &t->err));
-	EXPECT_OK(t, close_store(&bed.opened, &t->err));
+	EXPECT_OK(t, real_store_close(&bed.opened, &t->err));
 	bed.board->go = 1;
 	for (int i = 0; i < WRITERS; i++)
 		if ((pids[i] = fork()) == 0)
@@ -432,7 +405,7 @@ static void who_gives_up_learns_who_holds_it_and_leaves_the_queue(struct test *t
 		store_view_end(o->view);
 	}
 	store_view_close(waiter.view);
-	EXPECT_OK(t, close_store(o, &t->err));
+	EXPECT_OK(t, real_store_close(o, &t->err));
 	bed_close(t, &bed);
 }
 
@@ -487,7 +460,7 @@ static void a_claim_that_is_not_confirmed_is_taken_over(struct test *t)
 	}
 	store_view_close(other);
 	store_view_close(third);
-	EXPECT_OK(t, close_store(o, &t->err));
+	EXPECT_OK(t, real_store_close(o, &t->err));
 	bed_close(t, &bed);
 }
 

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "test/support/real_store.h"
 #include "vfs/store.h"
 
 enum { WORKERS = 4, COUNTERS = 64, TABLES = 2 };
@@ -26,40 +27,12 @@ struct board {
 	char why[600];
 };
 
-struct opened {
-	struct heap heap;
-	struct os *os;
-	struct store_environment *environment;
-	struct store *store;
-	struct store_view *view;
-};
-
 static int open_store(struct opened *o, const char *path, struct err *err)
 {
 	struct store_options options = { .create = true, .checkpoint_mb = 1,
 	                                 .log_segment_size = 262144 };
-	int rc;
 
-	memset(o, 0, sizeof *o);
-	heap_init(&o->heap);
-	rc = os_posix_open(&o->heap, &o->os, err);
-	if (!rc)
-		rc = store_environment_open(o->os, &o->heap, &o->environment,
-		                            err);
-	if (!rc)
-		rc = store_open(o->environment, path, &options, &o->store, err);
-	return rc ? rc : store_view_open(o->store, &o->view, err);
-}
-
-static int close_store(struct opened *o, struct err *err)
-{
-	int rc;
-
-	store_view_close(o->view);
-	rc = store_close(o->store, err);
-	store_environment_close(o->environment);
-	os_posix_close(o->os);
-	return rc;
+	return real_store_open(o, path, &options, err);
 }
 
 static int counters_read(struct store_view *view, uint64_t out[COUNTERS],
@@ -155,7 +128,7 @@ static void work(struct board *board, const char *path, int worker,
 			atomic_fetch_add(&board->reads, 1);
 		}
 		if (!rc && test_random(&seed) % 300 == 0) {
-			rc = close_store(&o, &err);
+			rc = real_store_close(&o, &err);
 			if (!rc)
 				rc = open_store(&o, path, &err);
 		}
@@ -201,7 +174,7 @@ static void killed_processes_lose_no_acknowledged_commit(struct test *t)
 		                            &t->err));
 	}
 	EXPECT_OK(t, store_view_commit(o.view, STORE_DURABLE_NOW, &t->err));
-	EXPECT_OK(t, close_store(&o, &t->err));
+	EXPECT_OK(t, real_store_close(&o, &t->err));
 
 	for (int i = 0; i < WORKERS; i++)
 		workers[i] = spawn(board, path, i, test_random(&seed));
@@ -240,7 +213,7 @@ static void killed_processes_lose_no_acknowledged_commit(struct test *t)
 		EXPECT(t, counters[i] <= board->acknowledged[i] + 1);
 	}
 	EXPECT_OK(t, store_check(o.view, 1, NULL, NULL, &t->err));
-	EXPECT_OK(t, close_store(&o, &t->err));
+	EXPECT_OK(t, real_store_close(&o, &t->err));
 	printf("note %llu commits, %llu reads, %llu kills\n",
 	       (unsigned long long)board->commits,
 	       (unsigned long long)board->reads, (unsigned long long)rounds);
