@@ -523,6 +523,27 @@ class Maker:
                 'CREATE INDEX %s ON %s(%s)' % (index[0], table.name, index[1])), 'uncounted'
 
 
+    def definition(self):
+        """A table renamed, dropped or made anew, kept or taken back by a savepoint."""
+        chance = self.chance
+        table = chance.choice(self.tables[:2])
+        name, steps = table.name, [('SAVEPOINT d', 'exact')]
+        if chance.random() < 0.5:
+            steps += [('ALTER TABLE %s RENAME TO t9' % name, 'uncounted')]
+            table.name = 't9'
+            steps += [self.insert(table), ('SELECT rowid, * FROM t9', 'rows')]
+            table.name = name
+            back = [('ALTER TABLE t9 RENAME TO %s' % name, 'uncounted')]
+        else:
+            steps += [('DROP TABLE %s' % name, 'uncounted')]
+            back = [(sql, 'uncounted') for sql in table.create()] + [self.insert(table)]
+            if chance.random() < 0.5:
+                steps, back = steps + back, []
+        if not back or chance.random() < 0.5:
+            back = [('ROLLBACK TO d', 'exact')]
+        return steps + back + [('RELEASE d', 'exact')]
+
+
 class Run:
     def __init__(self, seed):
         self.chance = chance = random.Random('query %s' % seed)
@@ -598,6 +619,10 @@ class Run:
                                        'DELETE FROM w0 WHERE vr = %d' % self.chance.randint(1, 9)]), 'exact'
         return maker.transaction()
 
+    def redefine(self):
+        for step in self.maker.definition():
+            self.step(*step)
+
     def whole(self):
         for table in self.maker.tables:
             self.step('SELECT rowid, * FROM %s ORDER BY rowid' % table.name, 'exact')
@@ -609,6 +634,8 @@ class Run:
         for _ in range(rounds):
             for _ in range(self.chance.randint(0, 4)):
                 self.step(*self.change())
+            if not self.maker.views and self.chance.random() < 0.15:
+                self.redefine()
             self.whole()
             for _ in range(8):
                 self.step(*self.maker.query())
