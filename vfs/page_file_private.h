@@ -1,7 +1,7 @@
 /*
  * page_file_private.h - how an open page file lies in memory.
  *
- * For page_file.c, page_table.c and the inline fast path; nobody else looks
+ * For page_file*.c, page_table*.c and the inline fast path; nobody else looks
  * inside. Address space comes in chunks that double, so that a file grows
  * without moving: chunk 0 holds the first 64 MB, chunk k > 0 the units
  * [2^(13+k), 2^(14+k)). No image crosses a chunk, for images are aligned to
@@ -117,6 +117,13 @@ static inline const uint8_t *page_file_known(const struct page_file *file,
 int page_file_borrow_first(struct page_file *file, const struct page_ref *ref,
                            uint64_t tag, const uint8_t **bytes,
                            struct err *err);
+
+/* ERR_READONLY when the file was opened for reading alone. */
+int page_file_writable_check(const struct page_file *file, struct err *err);
+
+/* page_file_header.c: that the file begins with the header of the file which the
+ * catalog means. */
+int page_file_header_check(struct page_file *file, struct err *err);
 
 /* Marks a version as verified that page_file_verify() lent. */
 void page_file_remember(struct page_file *file, const struct page_ref *ref);

@@ -110,6 +110,9 @@ static int take_blob(const struct column_definition *column,
 	bool typed = vector_subtype_element(sqlite3_value_subtype(from),
 	                                    &element);
 
+	if (given && !blob)
+		return err_set(err, ERR_NOMEM, "take vector for column",
+		               column->name, "no memory");
 	if (given == own && (!typed || element == column->element))
 		return take_elements(column, blob, bytes, err);
 	if (given != vector_size(element, dimensions))
