@@ -401,7 +401,7 @@ static int schema_number(struct job *job, const char *format, int *number)
 static int raise_cookie(struct job *job)
 {
 	char sql[80];
-	int cookie;
+	int cookie = 0;
 
 	job->rc = schema_number(job, "PRAGMA \"%w\".schema_version", &cookie);
 	if (job->rc)
