@@ -77,6 +77,24 @@ int isolation_load(struct err *err)
 	return rc ? ERR_IO : ERR_NONE;
 }
 
+/* SQLite has few words for an opening that failed; ours are asked for. */
+static void why_not(sqlite3 *db, const char *uri, struct err *err)
+{
+	sqlite3_stmt *statement = NULL;
+	const char *words = NULL;
+	sqlite3 *other = NULL;
+
+	if (!sqlite3_open(":memory:", &other) &&
+	    !sqlite3_prepare_v2(other, "SELECT turdb_last_error()", -1,
+	                        &statement, NULL) &&
+	    sqlite3_step(statement) == SQLITE_ROW)
+		words = (const char *)sqlite3_column_text(statement, 0);
+	err_set(err, ERR_IO, "open", uri, "%s: %s", sqlite3_errmsg(db),
+	        words ? words : "?");
+	sqlite3_finalize(statement);
+	sqlite3_close(other);
+}
+
 sqlite3 *isolation_connect(const char *directory, const char *parameters,
                            struct err *err)
 {
@@ -87,7 +105,7 @@ sqlite3 *isolation_connect(const char *directory, const char *parameters,
 	         parameters);
 	if (sqlite3_open_v2(uri, &db, SQLITE_OPEN_READWRITE |
 	                    SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, NULL)) {
-		err_set(err, ERR_IO, "open", uri, "%s", sqlite3_errmsg(db));
+		why_not(db, uri, err);
 		sqlite3_close(db);
 		return NULL;
 	}
