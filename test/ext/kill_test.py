@@ -50,7 +50,14 @@ import os, random, time
 writer, told = int(sys.argv[1]), os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 con = connect('app', '&cache_kb=256&checkpoint_mb=1', timeout=30)
 con.execute('PRAGMA synchronous=%s' % random.choice(['FULL', 'NORMAL', 'OFF']))
+# As the writer: what the one before left whole in the log is finished by then.
+while not con.in_transaction:
+    try:
+        con.execute('BEGIN IMMEDIATE')
+    except sqlite3.OperationalError:
+        pass
 n = value(con, 'SELECT ifnull(max(n), 0) FROM done WHERE writer=?', writer)
+con.execute('ROLLBACK')
 while True:
     n += 1
     try:
