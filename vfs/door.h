@@ -104,6 +104,15 @@ static inline struct door_file *door_file_of(sqlite3_file *file)
 	return (struct door_file *)(void *)file;
 }
 
+/* door_uri.c */
+struct door_uri {
+	uint32_t cache_kb, checkpoint_mb, heap_kb; /* 0: not said */
+	bool immutable, mmap;
+};
+/* ERR_CANTOPEN: a parameter of ours that cannot be meant, or something of SQLite's
+ * that a directory does not offer. */
+int door_uri_read(const char *name, struct door_uri *uri, struct err *err);
+
 /* door_open.c */
 int door_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int flags,
               int *flags_out);

@@ -15,8 +15,7 @@
  * it said ?vfs=turdb. Passing through hands the default VFS's methods into the same
  * sqlite3_file: nothing of ours is in the way afterwards.
  *
- * URI parameters: mode and immutable (SQLite's own), cache_kb, checkpoint_mb,
- * heap_kb (a limit for all of this library's memory in the process), mmap=0.
+ * URI parameters: door_uri.c.
  */
 #include "vfs/door.h"
 
@@ -118,19 +117,12 @@ static enum route route_of(sqlite3_vfs *vfs, const char *name, int flags,
 
 /* --- opening ---------------------------------------------------------------------- */
 
-static uint32_t parameter(const char *name, const char *what)
+static void limit_heap(struct vfs_environment *environment,
+                       const struct door_uri *uri)
 {
-	sqlite3_int64 value = sqlite3_uri_int64(name, what, 0);
-
-	return value > 0 && value <= UINT32_MAX ? (uint32_t)value : 0;
-}
-
-static void limit_heap(struct vfs_environment *environment, const char *name)
-{
-	uint32_t kb = parameter(name, "heap_kb");
-
-	if (kb)
-		atomic_store(&environment->heap->limit, (size_t)kb * 1024);
+	if (uri->heap_kb)
+		atomic_store(&environment->heap->limit,
+		             (size_t)uri->heap_kb * 1024);
 }
 
 /* What SQLite uses when nobody says PRAGMA synchronous. */
@@ -144,29 +136,30 @@ static enum store_durability default_durability(void)
 }
 
 static void fill(struct door_file *file, struct vfs_environment *environment,
-                 const char *name, int flags)
+                 const char *name, const struct door_uri *uri, int flags)
 {
 	memset(file, 0, sizeof *file);
 	file->environment = environment;
 	file->name = name;
 	file->journal_name = sqlite3_filename_journal(name);
 	file->wal_name = sqlite3_filename_wal(name);
-	file->immutable = sqlite3_uri_boolean(name, "immutable", 0) != 0;
+	file->immutable = uri->immutable;
 	file->read_only = file->immutable || !(flags & SQLITE_OPEN_READWRITE);
-	file->mmap_allowed = sqlite3_uri_boolean(name, "mmap", 1) != 0;
+	file->mmap_allowed = uri->mmap;
 	file->durability = default_durability();
 	file->fresh = true;
 	door_cache_init(file);
 }
 
-static int open_store(struct door_file *file, int flags, struct err *err)
+static int open_store(struct door_file *file, const struct door_uri *uri,
+                      int flags, struct err *err)
 {
 	struct store_options options = {
 		.create = (flags & SQLITE_OPEN_CREATE) != 0,
 		.read_only = file->read_only,
 		.immutable = file->immutable,
-		.cache_kb = parameter(file->name, "cache_kb"),
-		.checkpoint_mb = parameter(file->name, "checkpoint_mb"),
+		.cache_kb = uri->cache_kb,
+		.checkpoint_mb = uri->checkpoint_mb,
 	};
 
 	return store_open(file->environment->stores, file->name, &options,
@@ -199,11 +192,11 @@ static int enter_names(struct door_file *file, struct err *err)
 	return rc;
 }
 
-static int open_database(struct door_file *file, int flags, int *flags_out,
-                         struct err *err)
+static int open_database(struct door_file *file, const struct door_uri *uri,
+                         int flags, int *flags_out, struct err *err)
 {
 	struct err ignored;
-	int rc = open_store(file, flags, err);
+	int rc = open_store(file, uri, flags, err);
 
 	if (rc)
 		return rc;
@@ -231,33 +224,20 @@ close_store:
 	return rc;
 }
 
-static const char *refusal(const char *name)
-{
-	const char *cache = sqlite3_uri_parameter(name, "cache");
-
-	if (cache && strcmp(cache, "shared") == 0)
-		return "shared cache is not offered: several connections would share one snapshot; "
-		       "open it without cache=shared";
-	if (sqlite3_uri_boolean(name, "nolock", 0) &&
-	    !sqlite3_uri_boolean(name, "immutable", 0))
-		return "nolock=1 is not offered: snapshots begin and end with SQLite's locks; "
-		       "on read-only media say immutable=1";
-	return NULL;
-}
-
 static int open_directory(struct vfs_environment *environment, const char *name,
                           sqlite3_file *base, int flags, int *flags_out)
 {
 	struct door_file *file = door_file_of(base);
-	const char *reason = refusal(name);
+	struct door_uri uri;
 	struct err err;
-	int rc;
+	int rc = door_uri_read(name, &uri, &err);
 
-	if (reason)
-		return refuse(environment, name, ERR_CANTOPEN, reason);
-	limit_heap(environment, name);
-	fill(file, environment, name, flags);
-	if (open_database(file, flags, flags_out, &err) == ERR_NONE)
+	if (!rc) {
+		limit_heap(environment, &uri);
+		fill(file, environment, name, &uri, flags);
+		rc = open_database(file, &uri, flags, flags_out, &err);
+	}
+	if (!rc)
 		return SQLITE_OK;
 	rc = vfs_report(environment, &err);
 	return rc == SQLITE_ERROR || rc == SQLITE_READONLY ? SQLITE_CANTOPEN

@@ -4,6 +4,7 @@ A test script imports this first. It runs under the variant that TURDB_BUILD nam
 builds it starts itself again with the sanitizer's runtime preloaded. Cases are functions whose names are sentences, run by
 main() in the order of their definition; arguments pick some by name. A case fails by an exception, or skips by skip().
 """
+import gc
 import os
 import pathlib
 import shutil
@@ -128,6 +129,7 @@ def main(names):
             frame = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == sys.argv[0]]
             where = 'line %d: ' % frame[-1].lineno if frame else ''
             word, why = 'FAIL', ': %s%s: %s' % (where, type(error).__name__, error)
+        gc.collect()  # connections that a case left open close here, not inside the next one
         os.chdir(before)
         shutil.rmtree(scratch, ignore_errors=True)
         counts[word] += 1

@@ -217,6 +217,25 @@ print(value(con, "SELECT count(*) FROM t"))
     expect_equal(out.split('\n')[:4], ['10000 row 77', '5000 ok ok', '1 1024', '5000'])
 
 
+def a_value_that_is_not_understood_refuses_the_opening(scratch):
+    for parameter in ('cache_kb', 'checkpoint_mb', 'heap_kb'):
+        for wrong in ('abc', '-1', '0', '', '12abc', '1.5', '2147483648', '99999999999999999999'):
+            cannot_open('app', '&%s=%s' % (parameter, wrong),
+                        'its URI says %s=%s, but %s is a whole number of ' % (parameter, wrong, parameter))
+            expect('from 1 to 2147483647' in last_error(), last_error())
+    for parameter in ('immutable', 'nolock', 'mmap'):
+        cannot_open('app', '&%s=maybe' % parameter, 'its URI says %s=maybe, but %s is 0 or 1' % (parameter, parameter))
+    cannot_open('app', '&turdb_cache=5', 'its URI says turdb_cache, which is no parameter; there are cache_kb,')
+    expect(not os.path.exists('app'), 'a refused opening made something')
+
+
+def parameters_of_others_are_ignored(scratch):
+    con = connect('app', '&cache_kb=0x1000&checkpoint_mb=2147483647&mmap=off&nolock=no&immutable=false&synchronous=maybe&cachekb=abc')
+    con.execute('CREATE TABLE t(a)')
+    expect_equal(value(con, 'PRAGMA turdb_cache_kb'), '4096')
+    expect_equal(value(con, 'PRAGMA turdb_checkpoint_mb'), '2147483647')
+
+
 def figures_and_settings_are_answered(scratch):
     con = connect('app', '&cache_kb=2048')
     con.execute('CREATE TABLE t(a)')
