@@ -2,7 +2,7 @@
  * shm_format.h - turdb.shm: what the processes of one database share.
  *
  * Never unlinked; worthless unless `built` holds SHM_BUILT. Whoever is first in
- * (exclusive LOCK_OPEN_AT) clears it, recovers, fills it and marks it. Native
+ * (exclusive LOCK_OPEN_AT) takes the mark away, recovers, fills it and marks it. Native
  * layout, as the structs below; valid while magic, `layout` and `head_size` are those
  * of this build: a process built differently is refused.
  *

@@ -4,9 +4,11 @@
  * (O1) The first process in holds LOCK_OPEN_AT exclusively while it recovers and
  *      fills the shared memory, then keeps it shared. Who gets the shared lock and
  *      finds the memory not marked as built starts over.
- * (O2) The last one out gets the lock exclusively: it checkpoints and clears the
- *      mark. A process that dies leaves the mark, but its lock is gone with it: the
- *      next one in gets the exclusive lock and rebuilds.
+ * (O2) The last one out gets the lock exclusively: it clears the mark and
+ *      checkpoints. A process that dies leaves the mark, but its lock is gone with
+ *      it: the next one in gets the exclusive lock and rebuilds. Who has the lock
+ *      exclusively clears the mark before all else: when it dies, somebody may have
+ *      missed that lock and get the shared one next.
  * (O3) Nothing is made in a directory before the name of its turdb.meta is on disk.
  */
 #include "vfs/store_private.h"
@@ -287,10 +289,13 @@ static int open_log(struct store *store, struct err *err)
 static int enter_first(struct store *store, struct err *err)
 {
 	_Atomic uint32_t *poisoned = &store->shm.head->poisoned;
-	bool fresh, suspect = atomic_exchange(poisoned, 1) != 0;
 	struct superblock super;
-	int rc = store_superblock_read(store, &super, &fresh, err);
+	bool fresh, suspect;
+	int rc;
 
+	atomic_store(&store->shm.head->built, 0); /* (O2) */
+	suspect = atomic_exchange(poisoned, 1) != 0;
+	rc = store_superblock_read(store, &super, &fresh, err);
 	if (!rc && fresh && !store->options.create)
 		rc = err_set(err, ERR_CANTOPEN, "open", store->path,
 		             "turdb.meta is empty: the database was never completely made");
@@ -530,6 +535,7 @@ static int leave_last(struct store *store, struct err *err)
 	bool done;
 	int rc = ERR_NONE;
 
+	atomic_store(&head->built, 0); /* (O2) */
 	if (!atomic_load(&head->poisoned)) {
 		/* Without a writer since the recovery there is nothing to bring
 		 * anywhere, and readers write nothing. */
@@ -545,7 +551,6 @@ static int leave_last(struct store *store, struct err *err)
 			                   truncate_file, store, NULL);
 		}
 	}
-	atomic_store(&head->built, 0);
 	return rc;
 }
 

@@ -4,7 +4,8 @@
  *
  * The dead one's commit happened or did not; nothing else is open. The survivor
  * takes the writer lock over, commits, checkpoints, and keeps an old snapshot all
- * the while.
+ * the while. Who dies alone with the database, while it opens or closes it, leaves it
+ * to one who looked at the lock a moment too early.
  */
 #include "test/harness.h"
 
@@ -175,7 +176,124 @@ static void a_death_at_any_call_is_survived(struct test *t)
 	explore_each_expect(t, &variants);
 }
 
+/* --- the moment between two looks at a lock ------------------------------------------- */
+
+enum alone { OPENING_AFTER_DEATHS, OPENING_AFTER_POWER_LOSS, CLOSING };
+
+/* At the n-th call of who is alone the other one comes, finds the lock taken, and
+ * then free: the holder has died in between. */
+struct encounter {
+	struct scene scene;
+	enum alone doing;
+	uint64_t calls_left;
+	unsigned locks;      /* calls of the other one */
+	bool watching, met;
+	int rc;
+	struct err *err;
+};
+
+static int meet(void *context, struct os *os, enum sim_call call,
+                const char *name, uint64_t index, struct err *err)
+{
+	struct encounter *e = context;
+
+	(void)name, (void)index, (void)err;
+	if (e->met && call == SIM_CALL_LOCK && os != e->scene.mortal.os &&
+	    ++e->locks == 2)
+		sim_process_kill(e->scene.mortal.os);
+	if (!e->watching || e->met || e->calls_left--)
+		return ERR_NONE;
+	e->met = true;
+	e->rc = actor_start(&e->scene.survivor, e->scene.disk, 0, e->err);
+	return ERR_NONE;
+}
+
+/* Three commits, the last of them durable; then nobody has the database open. */
+static int prepare_alone(struct encounter *e, struct err *err)
+{
+	struct scene *scene = &e->scene;
+	struct sim_disk *before = scene->disk;
+	int rc = actor_start(&scene->mortal, before, 0, err);
+
+	model_at(&scene->model, 0);
+	for (int i = 0; !rc && i < COMMITS_BEFORE; i++)
+		rc = actor_commit(&scene->mortal, before, &scene->model, err);
+	if (rc || e->doing == CLOSING)
+		return rc;
+	if (e->doing == OPENING_AFTER_POWER_LOSS)
+		scene->disk = sim_crash(before, sim_trace_length(before),
+		                        SIM_CRASH_REORDERED, e->calls_left,
+		                        NULL);
+	actor_die(&scene->mortal);
+	if (scene->disk != before)
+		sim_disk_close(before);
+	return ERR_NONE;
+}
+
+static int play_encounter(struct encounter *e, struct err *err)
+{
+	struct scene *scene = &e->scene;
+	struct err ignored;
+	int rc = prepare_alone(e, err);
+
+	if (rc)
+		return rc;
+	sim_hook_set(scene->disk, meet, e);
+	e->watching = true;
+	if (e->doing == CLOSING)
+		actor_end(&scene->mortal, &ignored);
+	else if (!actor_start(&scene->mortal, scene->disk, 0, &ignored))
+		actor_die(&scene->mortal);
+	e->watching = false;
+	sim_hook_set(scene->disk, NULL, NULL);
+	if (!e->met || e->rc)
+		return e->rc;
+	rc = settle(scene, false, err);
+	for (int i = 0; !rc && i < COMMITS_AFTER; i++)
+		rc = actor_commit(&scene->survivor, scene->disk, &scene->model,
+		                  err);
+	if (!rc)
+		rc = actor_end(&scene->survivor, err);
+	return rc ? rc : come_again(scene, err);
+}
+
+static int encounter(void *context, uint64_t n, bool *reached, struct err *err)
+{
+	struct sim_options options = { .seed = n };
+	struct encounter e = { .doing = *(enum alone *)context,
+	                       .calls_left = n, .err = err };
+	int rc;
+
+	e.scene.disk = sim_disk_create(&options);
+	rc = play_encounter(&e, err);
+	*reached = e.met;
+	if (!rc)
+		sim_disk_close(e.scene.disk);
+	return rc;
+}
+
+/* Shared memory that the last death left marked as built was taken for that of the
+ * living: poisoned for ever by the one who had begun to recover, or, after a power
+ * loss, not even of this database's last state. */
+static void a_death_alone_leaves_no_one_with_old_memory(struct test *t)
+{
+	static const char *const names[] = {
+		"opening after deaths", "opening after power loss", "closing",
+	};
+	enum alone doing;
+	struct explore_variants variants = {
+		.play = encounter, .context = &doing, .hang_seconds = 20,
+	};
+
+	for (doing = OPENING_AFTER_DEATHS; !t->failed && doing <= CLOSING;
+	     doing++) {
+		variants.name = names[doing];
+		explore_each_expect(t, &variants);
+	}
+}
+
 static const struct test_case cases[] = {
 	CASE(a_death_at_any_call_is_survived),
+	CASE(a_death_alone_leaves_no_one_with_old_memory),
 };
 TEST_MAIN(cases)
