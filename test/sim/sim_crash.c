@@ -333,37 +333,61 @@ static bool is_cut_here(const struct plan *plan, uint32_t inode)
 	       last->size > 1;
 }
 
-/* What maps held, up to the crash, for the pages of one file. */
-static void apply_map(struct plan *plan, uint32_t inode,
-                      struct sim_image *image, unsigned fate_first)
+static struct sim_page *make_garbage(struct plan *plan)
+{
+	struct sim_page *page = sim_page_make(NULL);
+
+	for (size_t i = 0; i < SIM_PAGE_SIZE; i += 8)
+		store_le64(page->bytes + i, sim_random(&plan->random));
+	return page;
+}
+
+/* How many of the changes that maps saw came before the crash. */
+static size_t changes_before(const struct plan *plan)
 {
 	const struct sim_trace *trace = &plan->disk->trace;
-	uint8_t garbage[SIM_PAGE_SIZE];
+	uint64_t end = plan->length + plan->map_late;
+	size_t low = 0, high = trace->change_count;
 
-	for (size_t i = 0; i < trace->change_count; i++) {
-		const struct sim_map_change *change = &trace->changes[i];
-		unsigned fate = fate_first;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
 
-		if (change->at > plan->length ||
-		    (change->at == plan->length && !plan->map_late))
-			break;
-		if (change->inode != inode)
+		if (trace->changes[middle].at < end)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* What maps held, up to the crash, for the pages of one file: backwards, for what
+ * was put last into a page is what counts. */
+static void apply_map(struct plan *plan, uint32_t inode,
+                      struct sim_image *image, unsigned fate_of_all)
+{
+	const struct sim_map_change *changes = plan->disk->trace.changes;
+	bool *settled = sim_allocate(plan->disk->inodes[inode].seen.count);
+
+	for (size_t i = changes_before(plan); i-- > 0;) {
+		const struct sim_map_change *change = &changes[i];
+		unsigned fate = fate_of_all;
+
+		if (change->inode != inode || settled[change->number])
 			continue;
 		if (is_power_loss(plan->kind) && fate == 4)
 			fate = (unsigned)draw(plan, 4);
+		settled[change->number] = fate != 0;
 		if (fate == 1) {
 			sim_image_set_page(image, change->number, NULL);
 		} else if (fate == 2) {
-			for (size_t k = 0; k < sizeof garbage; k += 8)
-				store_le64(garbage + k,
-				           sim_random(&plan->random));
 			sim_image_set_page(image, change->number,
-			                   sim_page_make(garbage));
+			                   make_garbage(plan));
 		} else if (fate == 3) {
 			change->page->references++;
 			sim_image_set_page(image, change->number, change->page);
 		}
 	}
+	free(settled);
 }
 
 /* Old bytes, zeros, garbage, the map's bytes, or a mixture. */

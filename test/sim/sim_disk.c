@@ -50,6 +50,14 @@ uint32_t sim_inode_make(struct sim_disk *disk, enum os_node_kind kind,
 	return (uint32_t)disk->inode_count++;
 }
 
+void sim_window_close(struct sim_inode *inode)
+{
+	if (inode->window)
+		munmap((void *)(uintptr_t)inode->window, inode->window_size);
+	inode->window = NULL;
+	inode->window_size = 0;
+}
+
 static void forget_shown(struct sim_inode *inode)
 {
 	sim_image_free(&inode->shown);
@@ -81,6 +89,7 @@ void sim_inode_settle(struct sim_inode *inode)
 {
 	if (inode->linked || inode->opens || inode->memory < 0)
 		return;
+	sim_window_close(inode);
 	close(inode->memory);
 	inode->memory = -1;
 	inode->charged = 0;
@@ -395,6 +404,7 @@ struct sim_disk *sim_disk_relative(const struct sim_disk *parent)
 
 static void free_inode(struct sim_inode *inode)
 {
+	sim_window_close(inode);
 	if (inode->memory >= 0)
 		close(inode->memory);
 	forget_shown(inode);

@@ -89,6 +89,8 @@ struct sim_inode {
 	uint64_t first_size;
 	bool mapped;            /* writable, at some time                     */
 	uint64_t mapped_at;     /* trace length then                          */
+	const uint8_t *window;  /* a map to look through, with one thread     */
+	size_t window_size;
 	struct sim_image seen;  /* of a writable map, at the last traced call */
 	struct sim_lock *locks;
 	size_t lock_count, lock_capacity;
@@ -246,6 +248,7 @@ void sim_trace_add(struct sim_disk *disk, const struct sim_event *event);
 /* Looks at writable maps for what no call told. */
 void sim_trace_observe(struct sim_disk *disk);
 void sim_trace_observe_first(struct sim_disk *disk, uint32_t inode);
+void sim_window_close(struct sim_inode *inode);
 void sim_trace_clear(struct sim_disk *disk);
 /* Moves the shadow to just after the first `length` events. */
 void sim_shadow_seek(struct sim_disk *disk, uint64_t length);

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 void sim_trace_add(struct sim_disk *disk, const struct sim_event *event)
 {
@@ -55,13 +56,35 @@ static void observe_page(struct sim_disk *disk, uint32_t number,
 	};
 }
 
-/* Reads through the kernel, not through the map: the map's owner may be
- * writing to it. */
+static bool window_open(struct sim_inode *inode, size_t size)
+{
+	void *at;
+
+	if (size <= inode->window_size)
+		return true;
+	sim_window_close(inode);
+	at = mmap(NULL, size, PROT_READ, MAP_SHARED, inode->memory, 0);
+	if (at == MAP_FAILED)
+		return false;
+	inode->window = at;
+	inode->window_size = size;
+	return true;
+}
+
+/* Through a map of our own, which saves copying. With threads through the kernel:
+ * the owner of another map may be writing to it. */
 static void observe_extent(struct sim_disk *disk, uint32_t number,
                            uint64_t start, uint64_t end)
 {
+	struct sim_inode *inode = &disk->inodes[number];
 	uint8_t bytes[16 * SIM_PAGE_SIZE];
 
+	if (!disk->options.threads && window_open(inode, (size_t)end)) {
+		for (uint64_t at = start; at < end; at += SIM_PAGE_SIZE)
+			observe_page(disk, number, (size_t)(at / SIM_PAGE_SIZE),
+			             inode->window + at);
+		return;
+	}
 	for (uint64_t at = start; at < end; at += sizeof bytes) {
 		sim_inode_read(&disk->inodes[number], at, bytes, sizeof bytes);
 		for (size_t i = 0; i < 16; i++)
