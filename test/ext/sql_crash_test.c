@@ -649,7 +649,7 @@ static void all_parts_are_of_one_commit_after_every_crash(struct test *t)
 	struct explore_plan plan = {
 		.name = "sql", .work = work, .check = check,
 		.recover = recover, .context = &workload, .seed = t->seed,
-		.states = test_scaled(8000, 200), .recrash_every = 5,
+		.states = test_scaled(4000, 200), .recrash_every = 5,
 	};
 
 	explore_expect(t, &plan);
@@ -679,7 +679,8 @@ static void planted_bugs_show_through_sql(struct test *t)
 		struct explore_plan plan = {
 			.name = "planted", .work = work, .check = check,
 			.recover = recover, .context = &workload,
-			.seed = t->seed, .states = 4000, .enough = 1,
+			.seed = t->seed, .states = 4000, .rounds = 8,
+			.enough = 1,
 		};
 		struct explore_result result;
 		bool played = explore_crashes(&plan, &result, &t->err);

@@ -550,6 +550,7 @@ static void explore_alone(struct job *job, struct board *board,
 static void prepare(struct job *job)
 {
 	const struct explore_plan *plan = job->plan;
+	uint64_t by_round = plan->states / (plan->rounds ? plan->rounds : 1);
 	uint64_t slots;
 
 	job->length = sim_trace_length(job->disk);
@@ -558,8 +559,8 @@ static void prepare(struct job *job)
 		job->workers = WORKERS_MAX;
 	job->wanted = (plan->states + job->workers - 1) / job->workers;
 	slots = (job->length + 1) * SIM_CRASH_KINDS;
-	job->chance = slots <= plan->states ? 1000000 :
-		(unsigned)(plan->states * 1000000 / slots);
+	job->chance = slots <= by_round ? 1000000 :
+		(unsigned)(by_round * 1000000 / slots);
 	if (!job->chance)
 		job->chance = 1;
 	job->started = seconds_now();

@@ -62,6 +62,7 @@ struct explore_plan {
 	void *context;
 	uint64_t seed;
 	uint64_t states;        /* to judge in all, recrashed ones included    */
+	unsigned rounds;        /* through the trace, to spread them over; 0 = 1 */
 	unsigned seconds;       /* 0 = without limit                           */
 	unsigned recrash_every; /* of this many states one is recrashed, four
 	                           times; 0 = never                            */

@@ -381,7 +381,7 @@ static void every_crash_leaves_a_prefix_of_the_commits(struct test *t)
 	struct explore_plan plan = {
 		.name = "store", .work = work, .check = check,
 		.recover = recover, .context = &workload, .seed = t->seed,
-		.states = test_scaled(10000, 400), .recrash_every = 5,
+		.states = test_scaled(5000, 400), .recrash_every = 5,
 	};
 
 	explore_expect(t, &plan);
@@ -515,7 +515,8 @@ static void search(struct hunt *hunt)
 	struct explore_plan plan = {
 		.name = "planted", .work = work, .check = check,
 		.recover = recover, .context = &workload, .seed = hunt->seed,
-		.states = 6000, .recrash_every = 5, .enough = 1,
+		.states = 6000, .rounds = 10, .recrash_every = 5,
+		.enough = 1,
 	};
 	struct explore_result result;
 	struct err err;
