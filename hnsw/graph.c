@@ -528,16 +528,6 @@ int graph_empty(struct hnsw *graph, struct err *err)
 	return ERR_NONE;
 }
 
-int hnsw_clear(struct hnsw *graph, struct err *err)
-{
-	int rc;
-
-	rc = graph_begin(graph, err);
-	if (rc)
-		return rc;
-	return graph_end(graph, graph_empty(graph, err), err);
-}
-
 /* --- levels -------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t x)

@@ -65,9 +65,6 @@ int hnsw_insert(struct hnsw *graph, int64_t rowid, struct span vector,
                 uint32_t *node, struct err *err);
 int hnsw_delete(struct hnsw *graph, uint32_t node, struct err *err);
 
-/* Removes all nodes and frees all pages but one. */
-int hnsw_clear(struct hnsw *graph, struct err *err);
-
 /* Changes a node's rowid (UPDATE of the rowid) without touching links. */
 int hnsw_rowid_set(struct hnsw *graph, uint32_t node, int64_t rowid,
                    struct err *err);

@@ -343,10 +343,6 @@ static void the_last_deletion_gives_all_pages_back(struct test *t)
 	          0);
 	EXPECT(t, graph_rig_insert(&rig, 1, vector));
 	EXPECT(t, graph_rig_check(&rig));
-	EXPECT_OK(t, hnsw_clear(rig.graph, &t->err));
-	rig.rows[rig.count - 1].live = false;
-	rig.live = 0;
-	EXPECT(t, graph_rig_check(&rig));
 	graph_rig_close(&rig);
 }
 
