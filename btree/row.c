@@ -465,13 +465,3 @@ void row_patch(struct span row, const struct value *values,
 		             (i ? end_read(row, &frame, i - 1) : 0));
 	}
 }
-
-int row_count(struct span row, uint32_t *count, struct err *err)
-{
-	struct row_frame frame;
-
-	if (!frame_read(row, &frame))
-		return damaged(err, "its head is longer than the row");
-	*count = frame.count;
-	return ERR_NONE;
-}

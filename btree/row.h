@@ -47,7 +47,4 @@ bool row_fits(struct span row, const struct value *values, const bool *unchanged
 void row_patch(struct span row, const struct value *values,
                const bool *unchanged, uint32_t count, uint8_t *bytes);
 
-/* How many columns the row has. */
-int row_count(struct span row, uint32_t *count, struct err *err);
-
 #endif

@@ -64,19 +64,17 @@ static void row_decode(const uint8_t *data, size_t size)
 {
 	uint8_t *bytes = malloc(size + 1);
 	struct value value;
-	uint32_t count = 0;
 	uint64_t sum = 0;
-	bool present;
+	bool present = true;
 
 	memcpy(bytes, data, size);
-	if (!row_count(span_of(bytes, size), &count, NULL))
-		for (uint32_t i = 0; i < count && i < 3000; i++)
-			if (!row_column(span_of(bytes, size), i, &value,
-			                &present, NULL) &&
-			    present && (value.type == VALUE_TEXT ||
-			                value.type == VALUE_BLOB))
-				for (size_t j = 0; j < value.bytes.size; j++)
-					sum += value.bytes.data[j];
+	for (uint32_t i = 0; present && i < 3000; i++)
+		if (!row_column(span_of(bytes, size), i, &value, &present,
+		                NULL) &&
+		    present && (value.type == VALUE_TEXT ||
+		                value.type == VALUE_BLOB))
+			for (size_t j = 0; j < value.bytes.size; j++)
+				sum += value.bytes.data[j];
 	if (sum == UINT64_MAX)
 		broken("impossible");
 	free(bytes);
