@@ -59,7 +59,6 @@ struct column_definition {
 	enum affinity affinity;
 	enum collation collation;
 	const char *default_sql;  /* an expression, or NULL                   */
-	bool default_constant;    /* the same for every row                   */
 	bool not_null;
 	enum conflict not_null_conflict;
 	const char *generated_sql; /* GENERATED ... AS (this), or NULL        */
@@ -118,7 +117,6 @@ struct table_definition {
 	bool has_generated;
 	uint32_t *generated;        /* columns, in the order of computing    */
 	uint32_t generated_count;
-	bool has_references;        /* parsed, not enforced                  */
 	bool strict;                /* the next three: options               */
 	bool null_defaults;         /* NULL takes a nullable column's default */
 	const char *compress;       /* "zstd", or NULL                       */

@@ -103,6 +103,19 @@ static int take_type(struct parser *parser, const char *where,
 	return ERR_NONE;
 }
 
+static bool is_constant_word(const struct token *token)
+{
+	static const char *const words[] = {
+		"NULL", "TRUE", "FALSE", "CURRENT_TIME", "CURRENT_DATE",
+		"CURRENT_TIMESTAMP",
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (token_is_word(token, words[i]))
+			return true;
+	return false;
+}
+
 /* What may stand behind DEFAULT without a parenthesis. */
 static int take_default_literal(struct parser *parser, const char *where,
                                 struct column_definition *column)
@@ -113,19 +126,9 @@ static int take_default_literal(struct parser *parser, const char *where,
 	bool is_signed = lexer_take_mark(lexer, '-') ||
 	                 lexer_take_mark(lexer, '+');
 
-	column->default_constant = true;
-	if (token->kind == TOKEN_NUMBER) {
-		;
-	} else if (is_signed) {
+	if (is_signed && token->kind != TOKEN_NUMBER)
 		return ddl_not_understood(parser, where);
-	} else if (token_is_word(token, "CURRENT_TIME") ||
-	           token_is_word(token, "CURRENT_DATE") ||
-	           token_is_word(token, "CURRENT_TIMESTAMP")) {
-		column->default_constant = false;
-	} else if (token->kind == TOKEN_WORD &&
-	           !token_is_word(token, "NULL") &&
-	           !token_is_word(token, "TRUE") &&
-	           !token_is_word(token, "FALSE")) {
+	if (token->kind == TOKEN_WORD && !is_constant_word(token)) {
 		/* DEFAULT word means 'word'. */
 		char *text = arena_allocate(parser->arena, token->size + 3);
 
@@ -136,10 +139,10 @@ static int take_default_literal(struct parser *parser, const char *where,
 		column->default_sql = text;
 		lexer_next(lexer);
 		return ERR_NONE;
-	} else if (token->kind != TOKEN_STRING && token->kind != TOKEN_BLOB &&
-	           token->kind != TOKEN_WORD) {
-		return ddl_not_understood(parser, where);
 	}
+	if (token->kind != TOKEN_NUMBER && token->kind != TOKEN_STRING &&
+	    token->kind != TOKEN_BLOB && token->kind != TOKEN_WORD)
+		return ddl_not_understood(parser, where);
 	column->default_sql = arena_string(
 		parser->arena, start,
 		(size_t)(token->text + token->size - start));
@@ -156,7 +159,6 @@ static int take_default(struct parser *parser, const char *where,
 		return take_default_literal(parser, where, column);
 	if (!lexer_take_parenthesis(&parser->lexer, &inside))
 		return ddl_not_understood(parser, where);
-	column->default_constant = false;
 	column->default_sql = arena_string(parser->arena, inside.text,
 	                                   inside.size);
 	return column->default_sql ? ERR_NONE : ddl_out_of_memory(parser);

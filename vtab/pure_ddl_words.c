@@ -201,7 +201,6 @@ int ddl_take_references(struct parser *parser, const char *where)
 
 	if (rc)
 		return rc;
-	parser->table->has_references = true;
 	if (token_is_mark(&lexer->token, '(') &&
 	    !lexer_take_parenthesis(lexer, &inside))
 		return ddl_not_understood(parser, where);

@@ -227,7 +227,6 @@ int vector_take(const struct column_definition *column, enum hnsw_metric metric,
 
 /* plan.c, cursor.c, update.c, schema.c, sentinel.c */
 int table_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
-extern const sqlite3_module cursor_methods;
 int cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor);
 int cursor_close(sqlite3_vtab_cursor *cursor);
 int cursor_filter(sqlite3_vtab_cursor *cursor, int number, const char *text,
