@@ -309,17 +309,13 @@ void store_slots_sweep(struct store *store);
 
 /* --- retained.c: which snapshots keep places (writer lock held) --------------------- */
 
-/* True when a retained root lies in [birth, before). Scan first. */
-struct retained_set {
-	uint32_t count;
-	uint64_t txids[SHM_RETAINED];
-};
 int store_retained_update(struct store *store, const struct store_root *newest,
                           const struct store_root *previous, struct err *err);
 /* How much would become free if that snapshot went away, and only it; 0 when it is
  * the newest. */
 int store_retained_units(struct store *store, uint64_t txid, uint64_t *units,
                          struct err *err);
+/* Whether a retained root lies in [birth, before). */
 bool store_retained_between(const struct store *store, uint64_t birth,
                             uint64_t before);
 /* Builds a file's part of the allocator, unless it is built, from all retained roots,
