@@ -25,17 +25,12 @@ int store_record_room(struct store_view *view, size_t more, struct err *err)
 	return ERR_NONE;
 }
 
-void store_record_varint(struct store_view *view, uint64_t value)
+/* Room is there. */
+static void put_varint(struct store_view *view, uint64_t value)
 {
-	uint8_t *at = view->record + view->record_size;
-	size_t used = 0;
+	uint8_t *end = store_varint_put(view->record + view->record_size, value);
 
-	while (value >= 0x80) {
-		at[used++] = (uint8_t)(value | 0x80);
-		value >>= 7;
-	}
-	at[used++] = (uint8_t)value;
-	view->record_size += used;
+	view->record_size = (size_t)(end - view->record);
 }
 
 int store_record_begin(struct store_view *view, uint64_t txid, struct err *err)
@@ -62,15 +57,15 @@ int store_record_item(struct store_view *view, const struct record_item *item,
 	if (rc)
 		return rc;
 	view->record[view->record_size++] = item->kind;
-	store_record_varint(view, item->file_id);
+	put_varint(view, item->file_id);
 	if (item->kind == RECORD_ENTRY || item->kind == RECORD_GONE)
 		return ERR_NONE;
-	store_record_varint(view, item->page_no);
+	put_varint(view, item->page_no);
 	if (item->kind == RECORD_FREE)
-		store_record_varint(view, item->next);
+		put_varint(view, item->next);
 	if (item->kind == RECORD_FREE || item->kind == RECORD_REMOVE)
 		return ERR_NONE;
-	store_record_varint(view, item->place);
+	put_varint(view, item->place);
 	store_le64(view->record + view->record_size, item->checksum);
 	view->record_size += 8;
 	return ERR_NONE;

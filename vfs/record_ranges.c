@@ -219,22 +219,12 @@ static uint32_t end_of_difference(struct pages *pages, uint32_t from,
 	return end;
 }
 
-static uint8_t *put_varint(uint8_t *out, uint64_t value)
-{
-	while (value >= 0x80) {
-		*out++ = (uint8_t)(value | 0x80);
-		value >>= 7;
-	}
-	*out++ = (uint8_t)value;
-	return out;
-}
-
 /* May write up to eight bytes more than it says. */
 static uint8_t *put_bytes(uint8_t *out, const struct pages *pages,
                           uint32_t skip, uint32_t at, uint32_t length)
 {
-	out = put_varint(out, skip);
-	out = put_varint(out, (uint64_t)length * 2);
+	out = store_varint_put(out, skip);
+	out = store_varint_put(out, (uint64_t)length * 2);
 	if (length <= 8 && at + 8 <= pages->size)
 		store_le64(out, load_le64(pages->now + at));
 	else
@@ -245,10 +235,10 @@ static uint8_t *put_bytes(uint8_t *out, const struct pages *pages,
 static uint8_t *put_moved(uint8_t *out, uint32_t skip, uint32_t length,
                           int32_t distance)
 {
-	out = put_varint(out, skip);
-	out = put_varint(out, (uint64_t)length * 2 + 1);
-	return put_varint(out, distance >= 0 ? (uint64_t)distance * 2
-	                                     : (uint64_t)-distance * 2 - 1);
+	out = store_varint_put(out, skip);
+	out = store_varint_put(out, (uint64_t)length * 2 + 1);
+	return store_varint_put(out, distance >= 0 ? (uint64_t)distance * 2
+	                                           : (uint64_t)-distance * 2 - 1);
 }
 
 static uint8_t *put_changes(uint8_t *out, struct pages *pages, uint32_t *count)

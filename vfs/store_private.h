@@ -424,7 +424,6 @@ int store_view_file_read_committed(struct view_file *file, uint32_t page_no,
 const struct catalog_entry *store_view_file_entry(const struct view_file *file);
 int store_view_file_entry_edit(struct view_file *file,
                                struct catalog_entry **entry, struct err *err);
-extern const struct pager_methods store_pager_methods;
 
 /* --- record.c ------------------------------------------------------------------------------ */
 
@@ -451,8 +450,18 @@ int store_record_next(struct span payload, size_t *at,
 enum { VARINT_SIZE_MAX = 10 };
 /* Room for so many more bytes behind the record's end. */
 int store_record_room(struct store_view *view, size_t more, struct err *err);
-void store_record_varint(struct store_view *view, uint64_t value); /* room is there */
 bool store_varint_get_slow(struct span payload, size_t *at, uint64_t *value);
+
+/* Returns what lies behind it; there is room for VARINT_SIZE_MAX bytes. */
+static inline uint8_t *store_varint_put(uint8_t *out, uint64_t value)
+{
+	while (value >= 0x80) {
+		*out++ = (uint8_t)(value | 0x80);
+		value >>= 7;
+	}
+	*out++ = (uint8_t)value;
+	return out;
+}
 
 /* One that ends within the next 8 bytes costs no loop and no guessed branch. */
 static inline bool store_varint_get(struct span payload, size_t *at,

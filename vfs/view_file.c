@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+static const struct pager_methods pager_methods;
+
 static struct view_file *find(struct store_view *view, uint32_t file_id)
 {
 	struct view_file *file = view->files;
@@ -32,7 +34,7 @@ int store_view_file(struct store_view *view, uint32_t file_id,
 		file->view = view;
 		file->file_id = file_id;
 		file->pager = (struct pager){
-			.methods = &store_pager_methods,
+			.methods = &pager_methods,
 			.view_epoch = &view->epoch,
 			.usable_size = STORE_PAGE_SIZE - PAGE_HEAD_SIZE,
 			.name = file->name,
@@ -447,7 +449,7 @@ static void method_release(struct pager *pager, uint32_t page_no,
 	(void)pager, (void)page_no, (void)page;
 }
 
-const struct pager_methods store_pager_methods = {
+static const struct pager_methods pager_methods = {
 	.read = method_read,
 	.edit = method_edit,
 	.allocate = method_allocate,
