@@ -102,7 +102,8 @@ int tree_node_refuse(struct btree *tree, uint32_t page_no, const uint8_t *page,
 	return tree_corrupt(tree, page_no, reason, err);
 }
 
-uint32_t tree_key_size_max(uint32_t usable_size)
+/* The longest key for pages of this size. */
+static uint32_t key_size_max(uint32_t usable_size)
 {
 	uint32_t quarter = usable_size / 4 - 32;
 
@@ -111,7 +112,7 @@ uint32_t tree_key_size_max(uint32_t usable_size)
 
 int tree_key_check(struct btree *tree, struct span key, struct err *err)
 {
-	uint32_t size_max = tree_key_size_max(tree->pager->usable_size);
+	uint32_t size_max = key_size_max(tree->pager->usable_size);
 
 	if (tree->keys == BTREE_KEYS_ROWID && key.size != 8)
 		return err_set(err, ERR_INVALID, "use key in tree",

@@ -128,9 +128,6 @@ static inline void tree_root_stays(struct btree *tree, uint64_t before)
 /* ERR_INVALID, ERR_TOOBIG for keys that the tree cannot hold. */
 int tree_key_check(struct btree *tree, struct span key, struct err *err);
 
-/* The longest key for pages of this size. */
-uint32_t tree_key_size_max(uint32_t usable_size);
-
 /* Where a descent starts: tree->height and tree->root_page_no are as the view has
  * them, and the root is in `root` if it is an interior node. */
 int tree_root_read(struct btree *tree, struct node *root, struct err *err);

@@ -59,8 +59,6 @@ struct option {
 	const char *name;
 	const char *value;
 };
-int ddl_take_option(struct parser *parser, const char *where,
-                    struct option *option);
 /* The value is a plain decimal number in [low, high]; one of the choices. */
 int ddl_option_number(struct parser *parser, const char *where,
                       const struct option *option, uint32_t low, uint32_t high,

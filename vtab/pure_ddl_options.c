@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int ddl_take_option(struct parser *parser, const char *where,
+static int take_option(struct parser *parser, const char *where,
                        struct option *option)
 {
 	struct lexer *lexer = &parser->lexer;
@@ -111,7 +111,7 @@ int ddl_take_graph_options(struct parser *parser, const char *where,
 	if (lexer_take_mark(lexer, ')'))
 		return ERR_NONE;
 	do {
-		rc = ddl_take_option(parser, where, &option);
+		rc = take_option(parser, where, &option);
 		if (!rc)
 			rc = graph_option(parser, where, &option, graph);
 		if (rc)
@@ -162,7 +162,7 @@ int ddl_parse_option(struct parser *parser)
 	struct option option;
 	unsigned choice;
 	bool ignored;
-	int rc = ddl_take_option(parser, "option", &option);
+	int rc = take_option(parser, "option", &option);
 
 	if (rc)
 		return rc;

@@ -193,6 +193,16 @@ int index_attach(struct table *table, struct table_index *index,
 	return rc;
 }
 
+/* For plans. */
+static void count_rows(struct table *table)
+{
+	struct err err;
+	uint64_t rows;
+
+	if (!btree_count(&table->tree, &rows, &err))
+		table->rows = (double)rows;
+}
+
 int table_attach(struct table *table, const struct dictionary_entry *entry,
                  struct err *err)
 {
@@ -214,17 +224,8 @@ int table_attach(struct table *table, const struct dictionary_entry *entry,
 		rc = index_attach(table, &table->indexes[i],
 		                  entry->index_files[i], err);
 	if (!rc)
-		table_count(table);
+		count_rows(table);
 	return rc;
-}
-
-void table_count(struct table *table)
-{
-	struct err err;
-	uint64_t rows;
-
-	if (!btree_count(&table->tree, &rows, &err))
-		table->rows = (double)rows;
 }
 
 int index_create_file(struct table *table,

@@ -113,7 +113,6 @@ int table_attach(struct table *table, const struct dictionary_entry *entry,
                  struct err *err);
 int table_create_files(struct table *table, struct err *err);
 int table_drop_files(struct table *table, struct err *err);
-void table_count(struct table *table);
 uint32_t table_vector_index(const struct table *table, uint32_t column);
 
 /* table_find.c: an ERR_... for a result code of SQLite. */
