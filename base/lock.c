@@ -13,7 +13,7 @@
 static _Thread_local uint64_t held;
 #endif
 
-void lock_note_taken(enum lock_rank rank)
+static void note_taken(enum lock_rank rank)
 {
 #ifdef TURDB_DEBUG
 	assert(held >> rank == 0);
@@ -23,7 +23,7 @@ void lock_note_taken(enum lock_rank rank)
 #endif
 }
 
-void lock_note_released(enum lock_rank rank)
+static void note_released(enum lock_rank rank)
 {
 #ifdef TURDB_DEBUG
 	held &= ~(UINT64_C(1) << rank);
@@ -46,11 +46,11 @@ void lock_close(struct lock *lock)
 void lock_take(struct lock *lock)
 {
 	pthread_mutex_lock(&lock->mutex);
-	lock_note_taken(lock->rank);
+	note_taken(lock->rank);
 }
 
 void lock_release(struct lock *lock)
 {
-	lock_note_released(lock->rank);
+	note_released(lock->rank);
 	pthread_mutex_unlock(&lock->mutex);
 }
