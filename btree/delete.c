@@ -9,7 +9,6 @@
 #include "btree/merge.h"
 #include "btree/node_edit.h"
 #include "btree/overflow.h"
-#include "btree/search.h"
 
 static int entry_take_out(struct btree *tree, const struct tree_state *state,
                           const struct path_step *leaf, struct probe *probe,

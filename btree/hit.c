@@ -13,7 +13,6 @@
  * been compared with the key. (H3) As in put.c and delete.c everything is
  * acquired before the first byte changes.
  */
-#include <string.h>
 
 #include "btree/merge.h"
 #include "btree/node_edit.h"

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "btree/change.h"
-#include "btree/search.h"
 #include "btree/split.h"
 
 enum {

@@ -5,8 +5,6 @@
 
 #include "btree/node_edit.h"
 
-#include <string.h>
-
 /* One bit per byte of the page: taken by a cell or a hole. */
 struct byte_map {
 	uint8_t bits[BTREE_USABLE_SIZE_MAX / 8];

@@ -5,7 +5,6 @@
  * page and the state are edited, and only the bytes of the entry, its slot and
  * the header change.
  */
-#include <assert.h>
 #include <string.h>
 
 #include "btree/merge.h"

@@ -5,9 +5,6 @@
 
 #include "vtab/vtab.h"
 
-#include <stdio.h>
-#include <string.h>
-
 SQLITE_EXTENSION_INIT3
 
 struct check {

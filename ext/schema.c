@@ -3,7 +3,6 @@
  */
 #include "ext/ext.h"
 
-#include <stdio.h>
 #include <string.h>
 
 SQLITE_EXTENSION_INIT3

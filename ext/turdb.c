@@ -15,8 +15,6 @@
  */
 #include "ext/ext.h"
 
-#include <string.h>
-
 SQLITE_EXTENSION_INIT1
 
 enum {

@@ -13,10 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hnsw/pool.h"
 #include "hnsw/quantise.h"
 #include "hnsw/score.h"
-#include "hnsw/twins.h"
 
 /* --- sentences ---------------------------------------------------------------------- */
 

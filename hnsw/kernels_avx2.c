@@ -11,8 +11,6 @@
 #include <immintrin.h>
 #include <math.h>
 
-#include "hnsw/vector.h"
-
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL_FOUR _Pragma("GCC unroll 4")
 

@@ -10,9 +10,6 @@
 #if defined(__x86_64__)
 
 #include <immintrin.h>
-#include <math.h>
-
-#include "hnsw/vector.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL_FOUR _Pragma("GCC unroll 4")

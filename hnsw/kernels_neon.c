@@ -8,7 +8,6 @@
 #include <arm_neon.h>
 #include <math.h>
 
-#include "hnsw/vector.h"
 
 static inline float32x4_t f32_load(const void *v, size_t i)
 {

@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-#include "hnsw/pool.h"
 #include "hnsw/quantise.h"
 #include "hnsw/twins.h"
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "hnsw/pool.h"
-#include "hnsw/quantise.h"
 #include "hnsw/score.h"
 #include "hnsw/sort.h"
 #include "hnsw/twins.h"

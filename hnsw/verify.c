@@ -20,7 +20,6 @@
 #include <string.h>
 
 #include "hnsw/quantise.h"
-#include "hnsw/score.h"
 #include "hnsw/twins.h"
 
 struct check {

@@ -6,8 +6,6 @@
  */
 #include "vfs/store_private.h"
 
-#include <stdio.h>
-
 struct checking {
 	struct store *store;
 	const struct store_root *root;

@@ -29,7 +29,6 @@
 #include "vfs/page_file.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/bytes.h"
 #include "base/checksum.h"

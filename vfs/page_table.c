@@ -21,7 +21,6 @@
 #include "vfs/page_table_private.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static_assert(MAP_ENTRIES == 170, "page_table_spans are powers of it");
 static_assert(MAP_HEAD_SIZE + MAP_ENTRIES * REF_SIZE == PLACE_SIZE,

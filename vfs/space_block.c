@@ -13,8 +13,6 @@
  */
 #include "vfs/space_private.h"
 
-#include <stdio.h>
-
 enum { HOPS_MAX = 100000 }; /* of a reader whose chain changes under it */
 
 /* --- the pool ------------------------------------------------------------- */

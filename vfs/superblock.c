@@ -12,8 +12,6 @@
 #include "vfs/store_private.h"
 #include "wal/wal_format.h"
 
-#include <inttypes.h>
-
 enum copy_state { COPY_VALID, COPY_ZERO, COPY_BAD, COPY_NEWER };
 
 static bool segment_size_possible(uint64_t size)

@@ -3,8 +3,6 @@
  */
 #include "vfs/store_private.h"
 
-#include <stdio.h>
-
 static void hint_sanitise(const char *hint, uint8_t out[CATALOG_HINT_SIZE])
 {
 	size_t used = 0;

@@ -6,8 +6,6 @@
  */
 #include "vtab/table.h"
 
-#include <string.h>
-
 static const char request_type[] = "turdb_describe_request";
 static const char *const collation_names[] = { "BINARY", "NOCASE", "RTRIM" };
 

@@ -8,8 +8,6 @@
  */
 #include "vtab/table.h"
 
-#include <string.h>
-
 static int fail(char **message, struct connection *connection,
                 const struct err *err)
 {

@@ -9,7 +9,6 @@
 #include "vtab/vector_filter.h"
 
 #include <math.h>
-#include <string.h>
 
 enum { COLUMNS_OF_INDEX_MAX = 64, ARGS_MAX = 64 };
 

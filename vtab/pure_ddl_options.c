@@ -4,7 +4,6 @@
 #include "vtab/ddl.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static int take_option(struct parser *parser, const char *where,
                        struct option *option)

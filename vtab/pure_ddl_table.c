@@ -4,7 +4,6 @@
 #include "vtab/ddl.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static int find_column(struct parser *parser, const char *where,
                        const char *name, uint32_t *column_no)

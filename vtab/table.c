@@ -3,8 +3,6 @@
  */
 #include "vtab/index_ddl.h"
 
-#include <string.h>
-
 /* Hands a failure to SQLite: the sentence through zErrMsg, the code as result. */
 int table_result(struct table *table, int rc, const struct err *err)
 {
