@@ -62,10 +62,11 @@ static inline int page_file_borrow(struct page_file *file,
 int page_file_verify(struct page_file *file, const struct page_ref *ref,
                      uint64_t tag, const uint8_t **bytes, struct err *err);
 
-/* A hint, never an error: the image will be borrowed soon. */
 /* From now on each borrow verifies: a sync has failed, and pages that were good may
  * be read again from a disk that does not have them. */
 void page_file_distrust(struct page_file *file);
+
+/* A hint, never an error: the image will be borrowed soon. */
 void page_file_prefetch(struct page_file *file, const struct page_ref *ref);
 
 /* The checksum a reference to these bytes must carry. */

@@ -26,6 +26,8 @@ enum {
 	CHUNKS = 32 - CHUNK_FIRST_BITS + 1,
 };
 
+#define PLACES_MAX (UINT64_C(1) << 32)
+
 struct page_file_chunk {
 	uintptr_t bytes;    /* where unit 0 would be         */
 	uintptr_t verified; /* where unit 0's entry would be */
@@ -63,6 +65,12 @@ static inline uint32_t page_file_chunk_of(uint32_t place)
 {
 	return 31u - (uint32_t)__builtin_clz(
 		place >> (CHUNK_FIRST_BITS - 1) | 1u);
+}
+
+/* One past the last unit of a chunk. */
+static inline uint64_t page_file_chunk_end(uint32_t chunk)
+{
+	return UINT64_C(1) << (CHUNK_FIRST_BITS + chunk);
 }
 
 static inline _Atomic uint64_t *page_file_verified(
@@ -117,6 +125,27 @@ static inline const uint8_t *page_file_known(const struct page_file *file,
 int page_file_borrow_first(struct page_file *file, const struct page_ref *ref,
                            uint64_t tag, const uint8_t **bytes,
                            struct err *err);
+
+/* Maps whatever the file has now. */
+int page_file_map_growth(struct page_file *file, struct err *err);
+
+/* Whether the image lies in what is mapped. */
+static inline bool page_file_is_mapped(const struct page_file *file,
+                                       const struct page_ref *ref)
+{
+	return (uint64_t)ref->place + ref->length / PLACE_SIZE <=
+	       atomic_load_explicit(&file->units, memory_order_acquire);
+}
+
+/* The units of a file of that size. A tail that is no whole granule was not made
+ * by us and is not used. */
+uint64_t page_file_whole_units(uint64_t bytes);
+
+/* page_file_pace.c: around the first touch of an image, and `took_us` how long that
+ * was; and when the images to come belong to a walk. */
+void page_file_pace_before(struct page_file *file, const struct page_ref *ref);
+void page_file_pace_after(struct page_file *file, uint64_t took_us);
+void page_file_pace_hint(struct page_file *file);
 
 /* ERR_READONLY when the file was opened for reading alone. */
 int page_file_writable_check(const struct page_file *file, struct err *err);
