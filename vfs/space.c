@@ -5,7 +5,8 @@
  * Architecture  In shared memory, below commit, checkpoint and recovery. Knows
  *               places, never pages: who reaches what is its callers' business.
  *               What the log says about places is in space_note.c, the death of a
- *               writer in space_reset.c.
+ *               writer in space_reset.c, what goes back to the file system in
+ *               space_hole.c, and what is told to others in space_figures.c.
  * Taking        First the ring of places freed last, then the bitmaps from a cursor
  *               on, then growth. A search that found nothing is remembered until
  *               something comes back, so that a full file is not searched again.
@@ -88,25 +89,12 @@ static void change_free(struct space_file *file, struct space_leaf *leaf,
 	            (int64_t)((old & spot->quad) == spot->quad));
 }
 
-static uint64_t word_mask(uint32_t word, uint64_t from, uint64_t to)
-{
-	uint64_t start = (uint64_t)word * 64, mask = UINT64_MAX;
-
-	if (from >= start + 64 || to <= start)
-		return 0;
-	if (from > start)
-		mask &= UINT64_MAX << (from - start);
-	if (to < start + 64)
-		mask &= UINT64_MAX >> (start + 64 - to);
-	return mask;
-}
-
 /* Frees units [from, to) of a leaf whose units there are not free. */
 static void free_range(struct space_file *file, struct space_leaf *leaf,
                        uint64_t from, uint64_t to)
 {
 	for (uint32_t word = 0; word < LEAF_WORDS; word++) {
-		uint64_t mask = word_mask(word, from, to);
+		uint64_t mask = space_word_mask(word, from, to);
 		uint64_t old = leaf->free[word], new = old | mask;
 
 		if (!mask)
@@ -297,17 +285,12 @@ static bool look(struct search *s, int shape, uint32_t *place)
 	return look_everywhere(s, shape, place);
 }
 
-static void loose_set(struct space_file *file, uint64_t units)
-{
-	space_set32(&file->loose, (uint32_t)units);
-}
-
 static void mark_taken(const struct search *s, uint32_t place, uint32_t units)
 {
 	struct space_spot spot = space_spot(place, units);
 
 	change_free(s->file, s->leaf, &spot, false);
-	loose_set(s->file, s->file->loose > units ? s->file->loose - units : 0);
+	space_loose_set(s->file, s->file->loose > units ? s->file->loose - units : 0);
 }
 
 /* Breaks a group of four: its first unit is taken, the others are next. */
@@ -460,7 +443,7 @@ uint64_t space_quads_below(const struct space *space, uint32_t file_id,
 			quads += (uint64_t)__builtin_popcountll(
 				usable_bits(leaf, at % LEAF_UNITS / 64, QUAD,
 				            SPACE_LOGGED) &
-				word_mask(at / 64, 0, line));
+				space_word_mask(at / 64, 0, line));
 	}
 	return quads;
 }
@@ -487,7 +470,7 @@ int space_give(struct space *space, uint32_t file_id, uint32_t place,
 		                    "is free already: it was referred to twice",
 		                    place, units);
 	change_free(file, leaf, &spot, true);
-	loose_set(file, (uint64_t)file->loose + units);
+	space_loose_set(file, (uint64_t)file->loose + units);
 	shape = (leaf->free[spot.word] & spot.quad) == spot.quad ? QUAD :
 	                                                            SINGLE;
 	if (shape == QUAD) {
@@ -516,7 +499,7 @@ void space_file_clear(const struct space *space, const struct space_head *head,
 		leaf->free_units = leaf->free_quads = 0;
 		leaf->holed[0] = leaf->holed[1] = 0;
 	}
-	loose_set(file, 0);
+	space_loose_set(file, 0);
 	space_set64(&file->free_units, 0);
 	space_set64(&file->free_quads, 0);
 	space_set64(&file->capacity, 0);
@@ -573,152 +556,4 @@ int space_mark_used(struct space *space, uint32_t file_id, uint32_t place,
 void space_file_built_set(struct space *space, uint32_t file_id)
 {
 	space_set32(&space_file_find(space, space_head(space), file_id)->built, 1);
-}
-
-/* --- holes ---------------------------------------------------------------- */
-
-enum {
-	HOLE_UNITS_MIN = 4, /* smaller ones are not worth a call */
-	LOOSE_UNITS = 8192, /* 32 MB                             */
-};
-
-/* The free units of a word whose bytes nobody needs and that were not offered yet;
- * the word counts as offered from now on, unless a note holds a part of it. */
-static uint64_t offer_word(struct space_leaf *leaf, uint32_t word)
-{
-	uint64_t offered = UINT64_C(1) << word % 64;
-	uint64_t free = leaf->free[word];
-	uint64_t held = space_held(leaf, word, SPACE_LOGGED);
-
-	if (!free || leaf->holed[word / 64] & offered)
-		return 0;
-	if (!(free & held))
-		leaf->holed[word / 64] |= offered;
-	return free & ~held;
-}
-
-/* Adds the set bits to the run, or, when the run ends here, leaves those behind it.
- * True when it ended. */
-static bool run_extend(struct space_run *run, uint64_t start, uint64_t bits,
-                       uint32_t *bit)
-{
-	while (*bit < 64) {
-		bool set = bits >> *bit & 1;
-
-		if (!set && run->units >= HOLE_UNITS_MIN)
-			return true;
-		if (set && !run->units)
-			run->place = (uint32_t)(start + *bit);
-		run->units = set ? run->units + 1 : 0;
-		++*bit;
-	}
-	return false;
-}
-
-bool space_hole_next(struct space *space, uint32_t file_id,
-                     struct space_holes *holes, struct space_run *run)
-{
-	struct space_head *head = space_head(space);
-	struct space_file *file = space_file_find(space, head, file_id);
-	uint64_t end;
-
-	*run = (struct space_run){ .units = 0 };
-	if (!file || !file->built)
-		return false;
-	end = holes->end < file->capacity ? holes->end : file->capacity;
-	while (holes->at < end || holes->bit < 64) {
-		struct space_leaf *leaf;
-
-		if (run_extend(run, holes->at - 64, holes->bits, &holes->bit))
-			return true;
-		if (holes->at >= end)
-			break;
-		leaf = space_leaf_find(space, head, file_id,
-		                       (uint32_t)(holes->at / LEAF_UNITS));
-		holes->bits = leaf ? offer_word(leaf, (uint32_t)(holes->at % LEAF_UNITS / 64))
-		                   : 0;
-		holes->bit = 0;
-		holes->at += 64;
-	}
-	if (end == file->capacity)
-		loose_set(file, 0);
-	return run->units >= HOLE_UNITS_MIN;
-}
-
-/* As much as is in use is what a checkpoint's worth of new versions may need again
- * at once: no use in giving it away. */
-bool space_is_loose(const struct space *space, uint32_t file_id)
-{
-	const struct space_file *file =
-		space_file_find(space, space_head(space), file_id);
-	uint64_t used;
-
-	if (!file || !space_get32(&file->built))
-		return false;
-	used = space_get64(&file->capacity) - space_get64(&file->free_units);
-	return space_get32(&file->loose) > LOOSE_UNITS &&
-	       space_get32(&file->loose) > 2 * used;
-}
-
-/* --- figures -------------------------------------------------------------- */
-
-/* Adds up one leaf, of whose units `units` are in the file. */
-static void add_figures(const struct space_leaf *leaf, uint64_t start,
-                        uint64_t units, struct space_figures *figures)
-{
-	for (uint32_t word = 0; word < LEAF_WORDS; word++) {
-		uint64_t inside = word_mask(word, 0, units);
-		uint64_t free = space_get64(&leaf->free[word]) & inside;
-		uint64_t used = inside & ~free;
-
-		figures->free += (uint64_t)__builtin_popcountll(free);
-		figures->held += (uint64_t)__builtin_popcountll(
-			free & space_held(leaf, word, SPACE_PLACED));
-		if (used)
-			figures->end = start + word * UINT64_C(64) + 64 -
-			               (uint64_t)__builtin_clzll(used);
-	}
-}
-
-int space_file_figures(const struct space *space, uint32_t file_id,
-                       struct space_figures *figures)
-{
-	const struct space_head *head = space_head(space);
-	const struct space_file *file = space_file_find(space, head, file_id);
-	struct space_figures sum = { 0 };
-
-	if (!file || !space_get32(&file->built))
-		return ERR_MISSING;
-	sum.capacity = space_get64(&file->capacity);
-	for (uint64_t at = 0; at < sum.capacity; at += LEAF_UNITS) {
-		const struct space_leaf *leaf = space_leaf_find(
-			space, head, file_id, (uint32_t)(at / LEAF_UNITS));
-
-		if (leaf)
-			add_figures(leaf, at, sum.capacity - at, &sum);
-	}
-	*figures = sum;
-	return ERR_NONE;
-}
-
-bool space_is_held(const struct space *space, uint32_t file_id, uint32_t place,
-                   enum space_use use)
-{
-	struct space_spot spot = space_spot(place, 1);
-	const struct space_leaf *leaf = space_leaf_find(
-		space, space_head(space), file_id, place / LEAF_UNITS);
-
-	return leaf && space_held(leaf, spot.word, use) & spot.mask;
-}
-
-bool space_is_free(const struct space *space, uint32_t file_id, uint32_t place)
-{
-	struct space_spot spot = space_spot(place, 1);
-	const struct space_leaf *leaf;
-
-	if (!space_file_built(space, file_id))
-		return false;
-	leaf = space_leaf_find(space, space_head(space), file_id,
-	                       place / LEAF_UNITS);
-	return leaf && space_get64(&leaf->free[spot.word]) & spot.mask;
 }

@@ -245,6 +245,26 @@ static inline uint64_t space_held(const struct space_leaf *leaf, uint32_t word,
 	return held;
 }
 
+/* The bits of the word-th word of a bitmap that stand for its units [from, to). */
+static inline uint64_t space_word_mask(uint32_t word, uint64_t from, uint64_t to)
+{
+	uint64_t start = (uint64_t)word * 64, mask = UINT64_MAX;
+
+	if (from >= start + 64 || to <= start)
+		return 0;
+	if (from > start)
+		mask &= UINT64_MAX << (from - start);
+	if (to < start + 64)
+		mask &= UINT64_MAX >> (start + 64 - to);
+	return mask;
+}
+
+/* How many units were given back, about, since they were offered. */
+static inline void space_loose_set(struct space_file *file, uint64_t units)
+{
+	space_set32(&file->loose, (uint32_t)units);
+}
+
 /* "OPERATION file N: place P (U units) WHY" */
 int space_refuse(struct err *err, int code, const char *operation,
                  uint32_t file_id, const char *why, uint64_t place,
