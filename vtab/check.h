@@ -19,4 +19,10 @@ int check_file(const struct check_file *file, struct heap *heap,
                void (*problem)(void *context, const char *sentence),
                void *context, struct err *err);
 
+/* check_rows.c: as check_file, for what the rows of a table and its indexes say of
+ * each other. The trees and graphs are sound; the home is being read. */
+int check_agreement(struct table *table,
+                    void (*problem)(void *context, const char *sentence),
+                    void *context, struct err *err);
+
 #endif

@@ -319,6 +319,8 @@ int vtab_register(sqlite3 *db, const struct vtab_environment *environment)
 	if (!rc)
 		rc = check_register(connection);
 	if (!rc)
+		rc = count_register(connection);
+	if (!rc)
 		rc = index_ddl_register(connection);
 	if (!rc)
 		rc = describe_register(connection);

@@ -132,6 +132,8 @@ int table_each(struct connection *connection, const char *schema,
                struct err *err);
 /* check.c */
 int check_register(struct connection *connection);
+/* count.c */
+int count_register(struct connection *connection);
 /* vector_functions.c */
 int vector_functions_register(struct connection *connection);
 /* describe.c */

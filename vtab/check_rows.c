@@ -1,0 +1,311 @@
+/*
+ * check_rows.c - whether the rows of a table and its indexes tell the same.
+ *
+ * Every row is looked up in every index. Entries of different rows differ, so if
+ * every row has its entry and there are as many entries as rows, every entry has its
+ * row; when the numbers differ, the entries are asked for their rows. So it is with
+ * the nodes of a graph.
+ */
+#include "vtab/check.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct checking {
+	struct table *table;
+	void (*problem)(void *context, const char *sentence);
+	void *context;
+	const struct table_index *index; /* whose nodes are visited */
+	struct err *err;
+	int rc;
+};
+
+/* "check table t, index i: row 5 has no entry in the index" */
+static void disagree(struct checking *checking, const struct table_index *index,
+                     const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void disagree(struct checking *checking, const struct table_index *index,
+                     const char *format, ...)
+{
+	char what[200], text[ERR_TEXT_SIZE];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(what, sizeof what, format, arguments);
+	va_end(arguments);
+	snprintf(text, sizeof text, "check table %s, index %s: %s",
+	         name_shorten(checking->table->name).text,
+	         name_shorten(index->definition->name).text, what);
+	checking->problem(checking->context, text);
+}
+
+/* A failure other than damage ends the check; damage has been reported. */
+static int only_damage(int rc)
+{
+	return rc == ERR_CORRUPT ? ERR_NONE : rc;
+}
+
+/* --- rows against indexes ------------------------------------------------------- */
+
+static int check_entry(struct checking *checking, struct table_index *index,
+                       int64_t rowid, struct err *err)
+{
+	struct table *table = checking->table;
+	struct span value;
+	bool unique, found;
+	int rc = index_key(index, table->values, rowid,
+	                   table->definition.rowid_column, &table->old_key,
+	                   &unique, err);
+
+	if (!rc)
+		rc = btree_get(&index->tree,
+		               key_bytes(&table->old_key),
+		               &table->scratch, &value, &found, err);
+	if (rc)
+		return rc;
+	if (!found)
+		disagree(checking, index, "row %lld has no entry in the index",
+		         (long long)rowid);
+	else if (unique && value.size != 8)
+		disagree(checking, index, "row %lld has a damaged entry",
+		         (long long)rowid);
+	else if (unique && btree_rowid_of(value.data) != rowid)
+		disagree(checking, index,
+		         "row %lld has an entry that names row %lld",
+		         (long long)rowid,
+		         (long long)btree_rowid_of(value.data));
+	return ERR_NONE;
+}
+
+static int check_node(struct checking *checking, struct table_index *index,
+                      int64_t rowid, uint64_t *vectors, struct err *err)
+{
+	const struct value *value =
+		&checking->table->values[index->definition->columns[0].column];
+	struct span vector;
+	int64_t owner;
+	int rc;
+
+	if (value->type == VALUE_NULL)
+		return ERR_NONE;
+	if (value->type != VALUE_VECTOR) {
+		disagree(checking, index,
+		         "row %lld has its vector outside the graph",
+		         (long long)rowid);
+		return ERR_NONE;
+	}
+	++*vectors;
+	rc = hnsw_vector(index->graph, (uint32_t)value->integer, &vector,
+	                 &owner, err);
+	if (rc == ERR_CORRUPT)
+		disagree(checking, index,
+		         "row %lld has no node in the graph",
+		         (long long)rowid);
+	else if (!rc && owner != rowid)
+		disagree(checking, index,
+		         "row %lld has a node that names row %lld",
+		         (long long)rowid, (long long)owner);
+	return only_damage(rc);
+}
+
+static int load_values(struct table *table, struct span row, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && i < table->definition.column_count; i++) {
+		bool present;
+
+		rc = row_column(row, i, &table->values[i], &present, err);
+		if (!rc && !present)
+			table->values[i] = (struct value){ .type = VALUE_NULL };
+	}
+	return rc;
+}
+
+static int check_row(struct checking *checking, struct btree_cursor *walk,
+                     uint64_t *vectors, struct err *err)
+{
+	struct table *table = checking->table;
+	struct span key, row;
+	bool deleted;
+	int rc = btree_cursor_read(walk, &key, &row, &deleted, err);
+
+	if (!rc)
+		rc = load_values(table, row, err);
+	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++) {
+		struct table_index *index = &table->indexes[i];
+		int64_t rowid = btree_rowid_of(key.data);
+
+		rc = index->definition->kind == INDEX_TREE
+		             ? check_entry(checking, index, rowid, err)
+		             : check_node(checking, index, rowid, &vectors[i],
+		                          err);
+	}
+	return rc;
+}
+
+static struct breath *breath_of(const struct checking *checking)
+{
+	return &checking->table->connection->breath.base;
+}
+
+static int check_rows(struct checking *checking, uint64_t *vectors,
+                      uint64_t *rows, struct err *err)
+{
+	struct btree_cursor walk;
+	bool on;
+	int rc;
+
+	btree_cursor_init(&walk, &checking->table->tree);
+	rc = btree_cursor_first(&walk, &on, err);
+	for (*rows = 0; !rc && on; ++*rows) {
+		rc = check_row(checking, &walk, vectors, err);
+		if (!rc)
+			rc = breathe(breath_of(checking), err);
+		if (!rc)
+			rc = btree_cursor_next(&walk, &on, err);
+	}
+	btree_cursor_close(&walk);
+	return rc;
+}
+
+/* --- indexes against rows ------------------------------------------------------- */
+
+static int row_of(struct checking *checking, int64_t rowid, bool *found,
+                  struct err *err)
+{
+	struct table *table = checking->table;
+	struct span row;
+	uint8_t key[8];
+	int rc;
+
+	btree_rowid_key(key, rowid);
+	rc = btree_get(&table->tree, span_of(key, 8), &table->scratch, &row,
+	               found, err);
+	return rc || !*found ? rc : load_values(table, row, err);
+}
+
+static int check_owner(struct checking *checking, struct table_index *index,
+                       struct span key, int64_t rowid, struct err *err)
+{
+	struct table *table = checking->table;
+	struct key_buffer *own = &table->old_key;
+	bool found, unique;
+	int rc = row_of(checking, rowid, &found, err);
+
+	if (!rc && !found)
+		disagree(checking, index,
+		         "an entry names row %lld, which is not there",
+		         (long long)rowid);
+	if (rc || !found)
+		return rc;
+	rc = index_key(index, table->values, rowid,
+	               table->definition.rowid_column, own, &unique, err);
+	if (!rc && (own->size != key.size ||
+	            memcmp(own->bytes, key.data, key.size) != 0))
+		disagree(checking, index,
+		         "an entry of row %lld has other values than the row",
+		         (long long)rowid);
+	return rc;
+}
+
+static int check_entries(struct checking *checking, struct table_index *index,
+                         struct err *err)
+{
+	struct btree_cursor walk;
+	struct span key, value;
+	bool on, deleted;
+	int rc;
+
+	btree_cursor_init(&walk, &index->tree);
+	rc = btree_cursor_first(&walk, &on, err);
+	while (!rc && on) {
+		rc = btree_cursor_read(&walk, &key, &value, &deleted, err);
+		if (!rc)
+			rc = check_owner(checking, index, key,
+			                 index_rowid(key, value), err);
+		if (!rc)
+			rc = breathe(breath_of(checking), err);
+		if (!rc)
+			rc = btree_cursor_next(&walk, &on, err);
+	}
+	btree_cursor_close(&walk);
+	return rc;
+}
+
+static void visit_node(void *context, uint32_t node, int64_t rowid)
+{
+	struct checking *checking = context;
+	const struct table_index *index = checking->index;
+	bool found;
+	const struct value *value;
+
+	if (checking->rc)
+		return;
+	checking->rc = row_of(checking, rowid, &found, checking->err);
+	if (checking->rc)
+		return;
+	value = &checking->table->values[index->definition->columns[0].column];
+	if (!found)
+		disagree(checking, index,
+		         "a node names row %lld, which is not there",
+		         (long long)rowid);
+	else if (value->type != VALUE_VECTOR || value->integer != node)
+		disagree(checking, index,
+		         "node %u names row %lld, which has another vector",
+		         node, (long long)rowid);
+}
+
+static int check_nodes(struct checking *checking, struct table_index *index,
+                       struct err *err)
+{
+	int rc;
+
+	checking->index = index;
+	checking->err = err;
+	checking->rc = ERR_NONE;
+	rc = only_damage(hnsw_verify(index->graph, NULL, NULL, visit_node,
+	                             checking, err));
+	return rc ? rc : checking->rc;
+}
+
+static int check_count(struct checking *checking, struct table_index *index,
+                       uint64_t rows, uint64_t vectors, struct err *err)
+{
+	bool tree = index->definition->kind == INDEX_TREE;
+	uint64_t wanted = tree ? rows : vectors, count;
+	int rc = tree ? btree_count(&index->tree, &count, err)
+	              : hnsw_count(index->graph, &count, err);
+
+	if (rc || count == wanted)
+		return rc;
+	disagree(checking, index, "%llu entries for %llu rows",
+	         (unsigned long long)count, (unsigned long long)wanted);
+	return tree ? check_entries(checking, index, err)
+	            : check_nodes(checking, index, err);
+}
+
+int check_agreement(struct table *table,
+                    void (*problem)(void *context, const char *sentence),
+                    void *context, struct err *err)
+{
+	struct checking checking = { .table = table, .problem = problem,
+		                     .context = context };
+	uint32_t count = table->definition.index_count;
+	uint64_t *vectors, rows = 0;
+	int rc;
+
+	vectors = heap_zeroed(table->connection->heap,
+	                      (count + 1) * sizeof *vectors);
+	if (!vectors)
+		return err_set(err, ERR_NOMEM, "check table",
+		               name_shorten(table->name).text, "no memory");
+	rc = check_rows(&checking, vectors, &rows, err);
+	for (uint32_t i = 0; !rc && i < count; i++)
+		rc = check_count(&checking, &table->indexes[i], rows, vectors[i],
+		                 err);
+	heap_free(table->connection->heap, vectors);
+	return rc;
+}
