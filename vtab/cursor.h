@@ -10,7 +10,7 @@
 #define TURDB_VTAB_CURSOR_H
 
 #include "vtab/in_values.h"
-#include "vtab/table.h"
+#include "vtab/plan.h"
 #include "vtab/vector_filter.h"
 
 struct neighbour {

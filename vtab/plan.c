@@ -5,7 +5,8 @@
  * equalities and one range behind it. The cheapest wins, the cost of sorting
  * included where its order does not serve. A MATCH leaves no choice.
  */
-#include "vtab/table.h"
+#include "vtab/plan.h"
+
 #include "vtab/vector_filter.h"
 
 #include <math.h>
@@ -30,6 +31,47 @@ struct planning {
 	struct plan best;
 	bool any;
 };
+
+/* --- constraints --------------------------------------------------------------- */
+
+char plan_range_letter(int op)
+{
+	switch (op) {
+	case SQLITE_INDEX_CONSTRAINT_GE:
+		return ARG_GE;
+	case SQLITE_INDEX_CONSTRAINT_GT:
+		return ARG_GT;
+	case SQLITE_INDEX_CONSTRAINT_LE:
+		return ARG_LE;
+	case SQLITE_INDEX_CONSTRAINT_LT:
+		return ARG_LT;
+	default:
+		return 0;
+	}
+}
+
+char plan_equal_letter(int op)
+{
+	switch (op) {
+	case SQLITE_INDEX_CONSTRAINT_EQ:
+		return ARG_EQUAL;
+	case SQLITE_INDEX_CONSTRAINT_IS:
+		return ARG_IS;
+	case SQLITE_INDEX_CONSTRAINT_ISNULL:
+		return ARG_NULL;
+	default:
+		return 0;
+	}
+}
+
+bool plan_collation_fits(sqlite3_index_info *info, int constraint,
+                         enum collation collation)
+{
+	static const char *const names[] = { "BINARY", "NOCASE", "RTRIM" };
+	const char *name = sqlite3_vtab_collation(info, constraint);
+
+	return !name || sqlite3_stricmp(name, names[collation]) == 0;
+}
 
 static int column_of(const struct planning *p, int column)
 {
@@ -138,36 +180,6 @@ static void consider_scan(struct planning *p)
 	consider(p, &plan);
 }
 
-static char range_letter(int op)
-{
-	switch (op) {
-	case SQLITE_INDEX_CONSTRAINT_GE:
-		return ARG_GE;
-	case SQLITE_INDEX_CONSTRAINT_GT:
-		return ARG_GT;
-	case SQLITE_INDEX_CONSTRAINT_LE:
-		return ARG_LE;
-	case SQLITE_INDEX_CONSTRAINT_LT:
-		return ARG_LT;
-	default:
-		return 0;
-	}
-}
-
-static char equal_letter(int op)
-{
-	switch (op) {
-	case SQLITE_INDEX_CONSTRAINT_EQ:
-		return ARG_EQUAL;
-	case SQLITE_INDEX_CONSTRAINT_IS:
-		return ARG_IS;
-	case SQLITE_INDEX_CONSTRAINT_ISNULL:
-		return ARG_NULL;
-	default:
-		return 0;
-	}
-}
-
 static void consider_rowid(struct planning *p)
 {
 	struct plan range = { .kind = PLAN_ROWID_RANGE,
@@ -187,8 +199,8 @@ static void consider_rowid(struct planning *p)
 
 			arg_add(&plan, i, ARG_EQUAL);
 			consider(p, &plan);
-		} else if (range_letter(c->op)) {
-			arg_add(&range, i, range_letter(c->op));
+		} else if (plan_range_letter(c->op)) {
+			arg_add(&range, i, plan_range_letter(c->op));
 			range.rows /= 4;
 		}
 	}
@@ -200,15 +212,6 @@ static void consider_rowid(struct planning *p)
 	consider(p, &range);
 }
 
-static bool collation_fits(struct planning *p, int constraint,
-                           enum collation collation)
-{
-	static const char *const names[] = { "BINARY", "NOCASE", "RTRIM" };
-	const char *name = sqlite3_vtab_collation(p->info, constraint);
-
-	return !name || sqlite3_stricmp(name, names[collation]) == 0;
-}
-
 static int find_equal(struct planning *p, const struct index_column *column)
 {
 	for (int i = 0; i < p->info->nConstraint; i++) {
@@ -216,8 +219,8 @@ static int find_equal(struct planning *p, const struct index_column *column)
 			&p->info->aConstraint[i];
 
 		if (c->usable && c->iColumn == (int)column->column &&
-		    equal_letter(c->op) &&
-		    collation_fits(p, i, column->collation))
+		    plan_equal_letter(c->op) &&
+		    plan_collation_fits(p->info, i, column->collation))
 			return i;
 	}
 	return -1;
@@ -231,10 +234,10 @@ static void add_ranges(struct planning *p, struct plan *plan,
 			&p->info->aConstraint[i];
 
 		if (!c->usable || c->iColumn != (int)column->column ||
-		    !range_letter(c->op) ||
-		    !collation_fits(p, i, column->collation))
+		    !plan_range_letter(c->op) ||
+		    !plan_collation_fits(p->info, i, column->collation))
 			continue;
-		arg_add(plan, i, range_letter(c->op));
+		arg_add(plan, i, plan_range_letter(c->op));
 		plan->rows /= 4;
 	}
 }
@@ -284,7 +287,7 @@ static void consider_index(struct planning *p, uint32_t number)
 		exact = exact && is_exact(p, found);
 		arg_add(&plan, found,
 		        list ? ARG_IN
-		             : equal_letter(p->info->aConstraint[found].op));
+		             : plan_equal_letter(p->info->aConstraint[found].op));
 		plan.equal_count++;
 		plan.rows /= plan.equal_count == 1 ? 20 : 5;
 	}

@@ -244,16 +244,4 @@ int sentinel_register(struct connection *connection);
 int sentinel_join(struct connection *connection, struct home *home,
                   struct err *err);
 
-/* How a plan is handed from xBestIndex to xFilter. */
-enum plan_kind { PLAN_SCAN, PLAN_ROWID, PLAN_ROWID_RANGE, PLAN_INDEX,
-                 PLAN_VECTOR };
-enum { PLAN_KIND_MASK = 7, PLAN_DESCENDING = 8, PLAN_EQUAL_SHIFT = 4,
-       PLAN_EQUAL_MASK = 0x3ff, PLAN_ORDERED = 1 << 14,
-       PLAN_ROWS_READ = 1 << 15,
-       PLAN_INDEX_SHIFT = 16 };
-/* One character of idxStr per argument. */
-enum { ARG_EQUAL = '=', ARG_IN = ',', ARG_IS = 'i', ARG_NULL = '0', ARG_GE = 'g', ARG_GT = 'G', ARG_LE = 'l',
-       ARG_LT = 'L', ARG_MATCH = 'm', ARG_K = 'k', ARG_EF = 'e',
-       ARG_EXACT = 'x', ARG_DISTANCE_LE = 'd', ARG_DISTANCE_LT = 'D' };
-
 #endif
