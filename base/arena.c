@@ -77,6 +77,17 @@ bool arena_keep(struct arena *arena, struct span *bytes)
 	return true;
 }
 
+char *arena_string(struct arena *arena, const char *text, size_t size)
+{
+	char *copy = arena_allocate(arena, size + 1);
+
+	if (copy) {
+		memcpy(copy, text, size);
+		copy[size] = 0;
+	}
+	return copy;
+}
+
 void arena_reset(struct arena *arena)
 {
 	struct arena_block **link = &arena->first;

@@ -31,6 +31,9 @@ void *arena_allocate(struct arena *arena, size_t size);
  * as it was, when there is no memory. */
 bool arena_keep(struct arena *arena, struct span *bytes);
 
+/* A copy of bytes with a NUL behind it; NULL when there is no memory. */
+char *arena_string(struct arena *arena, const char *text, size_t size);
+
 /* Gives back everything; keeps at most 64 KB of blocks for the next round. */
 void arena_reset(struct arena *arena);
 

@@ -11,7 +11,7 @@
  *               back when a build fails. A breath every few rows lets an interrupt
  *               and the progress handler in.
  */
-#include "vtab/index_ddl.h"
+#include "vtab/index_build.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -61,9 +61,6 @@ bool lexer_take_parenthesis(struct lexer *lexer, struct token *inside);
 char *token_dequote(const struct token *token, struct arena *arena,
                     size_t *size);
 
-/* A copy of bytes as a C string; NULL without memory. */
-char *arena_string(struct arena *arena, const char *text, size_t size);
-
 /* Compares as SQLite compares names: ASCII letters without case. */
 bool name_equal(const char *left, const char *right);
 

@@ -249,17 +249,6 @@ bool lexer_take_parenthesis(struct lexer *lexer, struct token *inside)
 	return true;
 }
 
-char *arena_string(struct arena *arena, const char *text, size_t size)
-{
-	char *copy = arena_allocate(arena, size + 1);
-
-	if (copy) {
-		memcpy(copy, text, size);
-		copy[size] = 0;
-	}
-	return copy;
-}
-
 char *token_dequote(const struct token *token, struct arena *arena,
                     size_t *size)
 {

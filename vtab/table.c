@@ -1,7 +1,7 @@
 /*
  * table.c - a connected table: its definition, its files, its scratch memory.
  */
-#include "vtab/index_ddl.h"
+#include "vtab/index_build.h"
 
 /* Hands a failure to SQLite: the sentence through zErrMsg, the code as result. */
 int table_result(struct table *table, int rc, const struct err *err)

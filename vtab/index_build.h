@@ -1,8 +1,8 @@
 /*
- * index_ddl.h - what the files that make and drop indexes share; private to vtab/.
+ * index_build.h - the file of an index, made and filled; private to vtab/.
  */
-#ifndef TURDB_VTAB_INDEX_DDL_H
-#define TURDB_VTAB_INDEX_DDL_H
+#ifndef TURDB_VTAB_INDEX_BUILD_H
+#define TURDB_VTAB_INDEX_BUILD_H
 
 #include "vtab/table.h"
 
