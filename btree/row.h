@@ -35,7 +35,7 @@ int row_column(struct span row, uint32_t index, struct value *value,
 
 /* The first `count` columns at once; those that the row has not are NULL. */
 int row_columns(struct span row, struct value *values, uint32_t count,
-               struct err *err);
+		struct err *err);
 
 /* Whether a row of `count` columns keeps the place of every byte when those not
  * `unchanged` get the values given. */

@@ -418,7 +418,7 @@ static int vector_into_row(struct build *build, int64_t rowid)
 /* --- the operations ------------------------------------------------------------------- */
 
 static void build_open(struct build *build, struct table *table,
-                      struct table_index *index, struct err *err)
+		       struct table_index *index, struct err *err)
 {
 	struct heap *heap = table->connection->heap;
 	size_t limit = atomic_load(&heap->limit);

@@ -26,8 +26,8 @@ static int take_option(struct parser *parser, const char *where,
 }
 
 int ddl_option_number(struct parser *parser, const char *where,
-                         const struct option *option, uint32_t low,
-                         uint32_t high, uint32_t *number)
+		      const struct option *option, uint32_t low,
+		      uint32_t high, uint32_t *number)
 {
 	uint64_t value = 0;
 	const char *at = option->value;
@@ -43,9 +43,9 @@ int ddl_option_number(struct parser *parser, const char *where,
 }
 
 int ddl_option_choice(struct parser *parser, const char *where,
-                         const struct option *option,
-                         const char *const *choices, unsigned count,
-                         unsigned *choice)
+		      const struct option *option,
+		      const char *const *choices, unsigned count,
+		      unsigned *choice)
 {
 	char list[120];
 	size_t used = 0;
@@ -97,7 +97,7 @@ static int graph_option(struct parser *parser, const char *where,
 
 /* [( name = value, ... )] */
 int ddl_take_graph_options(struct parser *parser, const char *where,
-                              struct hnsw_options *graph)
+			   struct hnsw_options *graph)
 {
 	struct lexer *lexer = &parser->lexer;
 	struct option option;
@@ -122,8 +122,8 @@ int ddl_take_graph_options(struct parser *parser, const char *where,
 }
 
 int ddl_graph_settle(struct parser *parser, const char *where,
-                        const struct column_definition *column,
-                        struct hnsw_options *graph)
+		     const struct column_definition *column,
+		     struct hnsw_options *graph)
 {
 	bool bits = column->element == HNSW_BIT;
 

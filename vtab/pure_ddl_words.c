@@ -65,7 +65,7 @@ int ddl_not_understood(struct parser *parser, const char *where)
 /* Makes room for one more element of an arena array; the old bytes stay in the
  * arena until it is reset. */
 void *ddl_grow(struct arena *arena, void *array, uint32_t count,
-                  uint32_t *room, size_t size)
+	       uint32_t *room, size_t size)
 {
 	uint32_t wanted = *room ? *room * 2 : 8;
 	void *bytes;
@@ -118,7 +118,7 @@ int ddl_index_add(struct parser *parser, struct index_definition **index)
 }
 
 int ddl_check_add(struct parser *parser, const char *name,
-                     const struct token *expression)
+		  const struct token *expression)
 {
 	struct table_definition *table = parser->table;
 	void *array = ddl_grow(parser->arena, table->checks, table->check_count,
@@ -136,7 +136,7 @@ int ddl_check_add(struct parser *parser, const char *name,
 }
 
 int ddl_take_name(struct parser *parser, const char *where,
-                     const char **name)
+		  const char **name)
 {
 	size_t size;
 	char *text;
@@ -152,7 +152,7 @@ int ddl_take_name(struct parser *parser, const char *where,
 }
 
 int ddl_take_conflict(struct parser *parser, const char *where,
-                         enum conflict *conflict)
+		      enum conflict *conflict)
 {
 	static const char *const words[] = { "ROLLBACK", "ABORT", "FAIL",
 	                                     "IGNORE", "REPLACE" };
@@ -172,7 +172,7 @@ int ddl_take_conflict(struct parser *parser, const char *where,
 }
 
 int ddl_take_collation(struct parser *parser, const char *where,
-                          enum collation *collation)
+		       enum collation *collation)
 {
 	const char *name;
 	int rc = ddl_take_name(parser, where, &name);
