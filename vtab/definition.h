@@ -153,6 +153,10 @@ enum hidden_column { HIDDEN_DISTANCE, HIDDEN_K, HIDDEN_EF, HIDDEN_EXACT,
 int ddl_declare(const struct table_definition *definition, struct arena *arena,
                 char **statement, struct err *err);
 
+/* SQLite's names, by enum collation. */
+enum { COLLATION_COUNT = COLLATION_RTRIM + 1 };
+extern const char *const collation_names[COLLATION_COUNT];
+
 /* The affinity of a declared type, by SQLite's rules. */
 enum affinity affinity_of_type(const char *type);
 

@@ -7,7 +7,6 @@
 #include "vtab/table.h"
 
 static const char request_type[] = "turdb_describe_request";
-static const char *const collation_names[] = { "BINARY", "NOCASE", "RTRIM" };
 
 struct request {
 	enum vtab_report report;

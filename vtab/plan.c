@@ -67,10 +67,9 @@ char plan_equal_letter(int op)
 bool plan_collation_fits(sqlite3_index_info *info, int constraint,
                          enum collation collation)
 {
-	static const char *const names[] = { "BINARY", "NOCASE", "RTRIM" };
 	const char *name = sqlite3_vtab_collation(info, constraint);
 
-	return !name || sqlite3_stricmp(name, names[collation]) == 0;
+	return !name || sqlite3_stricmp(name, collation_names[collation]) == 0;
 }
 
 static int column_of(const struct planning *p, int column)

@@ -179,16 +179,14 @@ int ddl_take_collation(struct parser *parser, const char *where,
 
 	if (rc)
 		return rc;
-	if (name_equal(name, "BINARY"))
-		*collation = COLLATION_BINARY;
-	else if (name_equal(name, "NOCASE"))
-		*collation = COLLATION_NOCASE;
-	else if (name_equal(name, "RTRIM"))
-		*collation = COLLATION_RTRIM;
-	else
-		return ddl_refuse(parser, "%.80s: collation %.40s is not one of "
-		              "BINARY, NOCASE and RTRIM", where, name);
-	return ERR_NONE;
+	for (int i = 0; i < COLLATION_COUNT; i++) {
+		if (name_equal(name, collation_names[i])) {
+			*collation = (enum collation)i;
+			return ERR_NONE;
+		}
+	}
+	return ddl_refuse(parser, "%.80s: collation %.40s is not one of "
+	                  "BINARY, NOCASE and RTRIM", where, name);
 }
 
 /* REFERENCES table [(columns)] and what may follow. Nothing is kept. */

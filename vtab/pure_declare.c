@@ -16,7 +16,8 @@ static const char *const hidden_names[HIDDEN_COUNT] = {
 	"distance", "k", "ef", "exact" };
 static const char *const hidden_types[HIDDEN_COUNT] = {
 	"REAL", "INTEGER", "INTEGER", "INTEGER" };
-static const char *const collation_names[] = { "BINARY", "NOCASE", "RTRIM" };
+const char *const collation_names[COLLATION_COUNT] = { "BINARY", "NOCASE",
+                                                       "RTRIM" };
 
 /* distance, or _distance (with as many _ as it takes) beside a column of the
  * user's that has the name. */

@@ -56,7 +56,6 @@ int row_expression_prepare(struct table *table, const char *expression,
 {
 	static const char *const types[] = { "BLOB", "TEXT", "NUMERIC",
 		                             "INTEGER", "REAL" };
-	static const char *const collations[] = { "BINARY", "NOCASE", "RTRIM" };
 	const struct table_definition *definition = &table->definition;
 	sqlite3_str *text = sqlite3_str_new(table->connection->db);
 	char *sql;
@@ -67,7 +66,7 @@ int row_expression_prepare(struct table *table, const char *expression,
 		sqlite3_str_appendf(text, "%sCAST(NULL AS %s) COLLATE %s AS \"%w\"",
 		                    i ? ", " : "",
 		                    types[definition->columns[i].affinity],
-		                    collations[definition->columns[i].collation],
+		                    collation_names[definition->columns[i].collation],
 		                    definition->columns[i].name);
 	sqlite3_str_appendf(text, " WHERE 0 UNION ALL SELECT ");
 	for (uint32_t i = 0; i < definition->column_count; i++)

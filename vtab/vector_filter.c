@@ -178,7 +178,7 @@ static int terms_read(struct vector_filter *filter, const char *text, int argc,
 		    sscanf(text, ";%c%d,%d%n", &term->operator, &term->column,
 		           &collation, &used) != 3 ||
 		    !filter_column_serves(definition, term->column) ||
-		    collation < 0 || collation >= COLLATIONS)
+		    collation < 0 || collation >= COLLATION_COUNT)
 			return bad_text(filter, text, err);
 		text += used;
 		term->order.collation = (enum collation)collation;

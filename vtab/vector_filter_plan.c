@@ -47,7 +47,7 @@ static char operator_of(int op)
 static bool collation_of(sqlite3_index_info *info, int constraint,
                          enum collation *collation)
 {
-	for (int i = 0; i < COLLATIONS; i++) {
+	for (int i = 0; i < COLLATION_COUNT; i++) {
 		*collation = (enum collation)i;
 		if (plan_collation_fits(info, constraint, *collation))
 			return true;

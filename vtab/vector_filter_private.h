@@ -13,7 +13,7 @@
 #include "vtab/plan.h"
 #include "vtab/vector_filter.h"
 
-enum { TERMS_MAX = 48, COLLATIONS = 3 };
+enum { TERMS_MAX = 48 };
 
 /* Operators; those of ranges and '=', 'i' and '0' are the letters of arguments. */
 enum { TERM_IN = 'n', TERM_NOT_EQUAL = '!', TERM_IS_NOT = 'j',
