@@ -543,9 +543,7 @@ int hnsw_delete(struct hnsw *graph, uint32_t node, struct err *err)
 	const uint8_t *block;
 	int rc;
 
-	rc = graph_begin(graph, err);
-	if (!rc)
-		rc = graph_live_block(graph, node, &block, err);
+	rc = graph_begin_at(graph, node, &block, err);
 	if (rc)
 		return rc;
 	return graph_end(graph, delete(graph, node, block, err), err);

@@ -193,6 +193,9 @@ static inline int graph_block(struct hnsw *graph, uint32_t node,
 /* The same of a node that must be in use; it may be a twin. */
 int graph_live_block(struct hnsw *graph, uint32_t node, const uint8_t **block,
                      struct err *err);
+/* The same behind graph_begin(), for operations on a node that the caller names. */
+int graph_begin_at(struct hnsw *graph, uint32_t node, const uint8_t **block,
+                   struct err *err);
 int graph_block_edit(struct hnsw *graph, uint32_t node, uint8_t **block,
                      struct err *err);
 
@@ -283,6 +286,10 @@ struct links_edit {
 };
 int links_edit(struct hnsw *graph, uint32_t node, uint32_t level,
                struct links_edit *edit, struct err *err);
+/* The same, and the link to `other` among them; ERR_CORRUPT when there is none. */
+int links_find(struct hnsw *graph, uint32_t level, uint32_t node,
+               uint32_t other, struct links_edit *edit, uint8_t **link,
+               struct err *err);
 
 /* All three change both sides. Adds a link that is not there (`flag`: 0 or
  * LINK_BACKBONE) where both ends have room; makes one part of the backbone; drops

@@ -128,30 +128,39 @@ int links_edit(struct hnsw *graph, uint32_t node, uint32_t level,
 	return ERR_NONE;
 }
 
-static int side_drop(struct hnsw *graph, uint32_t level, uint32_t node,
-                     uint32_t other, struct err *err)
+int links_find(struct hnsw *graph, uint32_t level, uint32_t node,
+               uint32_t other, struct links_edit *edit, uint8_t **link,
+               struct err *err)
 {
-	struct links_edit edit;
 	uint32_t i;
-	uint8_t *last;
 	int rc;
 
-	rc = links_edit(graph, node, level, &edit, err);
+	rc = links_edit(graph, node, level, edit, err);
 	if (rc)
 		return rc;
-	for (i = 0; i < edit.count; i++) {
-		uint8_t *link = edit.at + (size_t)i * LINK_SIZE;
-
-		if ((load_le32(link) & ~LINK_BACKBONE) != other)
-			continue;
-		last = edit.at + (size_t)(edit.count - 1) * LINK_SIZE;
-		memmove(link, last, LINK_SIZE);
-		store_le16(edit.degree, (uint16_t)(edit.count - 1));
-		return ERR_NONE;
+	for (i = 0; i < edit->count; i++) {
+		*link = edit->at + (size_t)i * LINK_SIZE;
+		if ((load_le32(*link) & ~LINK_BACKBONE) == other)
+			return ERR_NONE;
 	}
 	return graph_corrupt(graph, err,
 	                     "node %u does not link back to %u on level %u", node,
 	                     other, level);
+}
+
+static int side_drop(struct hnsw *graph, uint32_t level, uint32_t node,
+                     uint32_t other, struct err *err)
+{
+	struct links_edit edit;
+	uint8_t *link;
+	int rc;
+
+	rc = links_find(graph, level, node, other, &edit, &link, err);
+	if (rc)
+		return rc;
+	memmove(link, edit.at + (size_t)(edit.count - 1) * LINK_SIZE, LINK_SIZE);
+	store_le16(edit.degree, (uint16_t)(edit.count - 1));
+	return ERR_NONE;
 }
 
 int links_drop(struct hnsw *graph, uint32_t level, uint32_t a, uint32_t b,
@@ -198,23 +207,13 @@ static int side_promote(struct hnsw *graph, uint32_t level, uint32_t node,
                         uint32_t other, struct err *err)
 {
 	struct links_edit edit;
-	uint32_t i;
+	uint8_t *link;
 	int rc;
 
-	rc = links_edit(graph, node, level, &edit, err);
-	if (rc)
-		return rc;
-	for (i = 0; i < edit.count; i++) {
-		uint8_t *link = edit.at + (size_t)i * LINK_SIZE;
-
-		if ((load_le32(link) & ~LINK_BACKBONE) != other)
-			continue;
+	rc = links_find(graph, level, node, other, &edit, &link, err);
+	if (!rc)
 		store_le32(link, other | LINK_BACKBONE);
-		return ERR_NONE;
-	}
-	return graph_corrupt(graph, err,
-	                     "node %u does not link back to %u on level %u", node,
-	                     other, level);
+	return rc;
 }
 
 int links_promote(struct hnsw *graph, uint32_t level, uint32_t a, uint32_t b,

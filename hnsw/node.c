@@ -28,6 +28,14 @@ int graph_live_block(struct hnsw *graph, uint32_t node, const uint8_t **block,
 	return ERR_NONE;
 }
 
+int graph_begin_at(struct hnsw *graph, uint32_t node, const uint8_t **block,
+                   struct err *err)
+{
+	int rc = graph_begin(graph, err);
+
+	return rc ? rc : graph_live_block(graph, node, block, err);
+}
+
 int graph_block_edit(struct hnsw *graph, uint32_t node, uint8_t **block,
                      struct err *err)
 {
@@ -307,9 +315,7 @@ int hnsw_rowid_set(struct hnsw *graph, uint32_t node, int64_t rowid,
 	uint8_t *edited;
 	int rc;
 
-	rc = graph_begin(graph, err);
-	if (!rc)
-		rc = graph_live_block(graph, node, &block, err);
+	rc = graph_begin_at(graph, node, &block, err);
 	if (rc)
 		return rc;
 	rc = graph_block_edit(graph, node, &edited, err);
@@ -324,9 +330,7 @@ int hnsw_vector(struct hnsw *graph, uint32_t node, struct span *vector,
 	const uint8_t *block, *bytes;
 	int rc;
 
-	rc = graph_begin(graph, err);
-	if (!rc)
-		rc = graph_live_block(graph, node, &block, err);
+	rc = graph_begin_at(graph, node, &block, err);
 	if (!rc)
 		rc = graph_vector(graph, node, graph->vector_scratch, &bytes,
 		                  err);

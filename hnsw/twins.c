@@ -383,22 +383,13 @@ static int link_redirect(struct hnsw *graph, uint32_t level, uint32_t node,
                          uint32_t from, uint32_t to, struct err *err)
 {
 	struct links_edit edit;
-	uint32_t i;
+	uint8_t *link;
 	int rc;
 
-	rc = links_edit(graph, node, level, &edit, err);
-	for (i = 0; !rc && i < edit.count; i++) {
-		uint8_t *link = edit.at + (size_t)i * LINK_SIZE;
-		uint32_t old = load_le32(link);
-
-		if ((old & ~LINK_BACKBONE) != from)
-			continue;
-		store_le32(link, to | (old & LINK_BACKBONE));
-		return ERR_NONE;
-	}
-	return rc ? rc : graph_corrupt(graph, err,
-	                               "node %u does not link back to %u on level %u",
-	                               node, from, level);
+	rc = links_find(graph, level, node, from, &edit, &link, err);
+	if (!rc)
+		store_le32(link, to | (load_le32(link) & LINK_BACKBONE));
+	return rc;
 }
 
 static int neighbours_redirect(struct hnsw *graph, uint32_t level,
