@@ -480,32 +480,38 @@ static int strays_find(struct hnsw *graph, uint32_t head,
 	return ERR_NONE;
 }
 
-/* They find other places. */
+/* It finds another place. `copy` has room for its vector. */
+static int stray_place(struct hnsw *graph, uint32_t stray, uint8_t *copy,
+                       struct err *err)
+{
+	const uint8_t *block, *vector;
+	int64_t rowid;
+	int rc;
+
+	rc = graph_vector(graph, stray, copy, &vector, err);
+	if (!rc && vector != copy)
+		memcpy(copy, vector, graph->vector_size);
+	if (!rc)
+		rc = twins_leave(graph, stray, err);
+	if (!rc)
+		rc = graph_block(graph, stray, &block, err);
+	if (rc)
+		return rc;
+	rowid = (int64_t)load_le64(block + NODE_ROWID_AT);
+	return insert_place(graph, stray, span_of(copy, graph->vector_size),
+	                    graph_level_of(graph, rowid), err);
+}
+
 static int strays_place(struct hnsw *graph, uint32_t head, struct err *err)
 {
 	uint8_t *copy = heap_allocate(graph->pager->heap, graph->vector_size);
 	uint32_t strays[NEAR_MAX], count = 0, i;
-	const uint8_t *block, *vector;
 	int rc;
 
 	rc = copy ? strays_find(graph, head, strays, &count, err) :
 	            graph_no_memory(graph, err);
-	for (i = 0; !rc && i < count; i++) {
-		rc = graph_vector(graph, strays[i], copy, &vector, err);
-		if (!rc && vector != copy)
-			memcpy(copy, vector, graph->vector_size);
-		if (!rc)
-			rc = twins_leave(graph, strays[i], err);
-		if (!rc)
-			rc = graph_block(graph, strays[i], &block, err);
-		if (!rc)
-			rc = insert_place(graph, strays[i],
-			                  span_of(copy, graph->vector_size),
-			                  graph_level_of(graph,
-			                                 (int64_t)load_le64(
-								 block + NODE_ROWID_AT)),
-			                  err);
-	}
+	for (i = 0; !rc && i < count; i++)
+		rc = stray_place(graph, strays[i], copy, err);
 	heap_free(graph->pager->heap, copy);
 	return rc;
 }
