@@ -2,13 +2,19 @@
  * btree.h - ordered maps from keys to values over a pager.
  *
  * Keys are byte strings compared by memcmp (btree/key.h makes them from SQL
- * values); a tree of KEYS_ROWID has keys of exactly 8 bytes (big-endian, sign
- * bit flipped: btree_rowid_key). Values are any bytes; large ones go to
+ * values); a tree of BTREE_KEYS_ROWID has keys of exactly 8 bytes (big-endian,
+ * sign bit flipped: btree_rowid_key). Values are any bytes; large ones go to
  * overflow pages. Keys are at most BTREE_KEY_SIZE_MAX bytes; the key codec
  * shortens longer ones to a prefix plus hash and says so.
  *
  * One file holds one tree: its root, height and entry count are in the pager's
- * state (format: btree/btree_format.h).
+ * state (format: btree/btree_format.h). Sources: Bayer and Unterauer, "Prefix
+ * B-Trees" (1977), for prefixes and short separators; Graefe and Larson, "B-Tree
+ * Indexes and CPU Caches" (2001), for the dense array of key heads.
+ *
+ * All of it belongs to the view behind the pager: one thread at a time. What comes
+ * from pages is checked as it is met: ERR_CORRUPT names file and page, from any
+ * function here. Writes need a view that is the writer.
  */
 #ifndef TURDB_BTREE_BTREE_H
 #define TURDB_BTREE_BTREE_H
@@ -21,9 +27,10 @@
 #include "base/err.h"
 #include "base/pager.h"
 
+/* What a tree's keys are; fixed when it is made, and in its format. */
 enum btree_keys { BTREE_KEYS_ROWID = 1, BTREE_KEYS_BYTES = 2 };
 
-enum { BTREE_KEY_SIZE_MAX = 3900 };
+enum { BTREE_KEY_SIZE_MAX = 3900 }; /* bytes; in pages of 16 KB */
 
 /* Caller's storage; borrowed pager. Holds no page between operations. */
 struct btree {
@@ -43,12 +50,15 @@ struct btree {
 	struct breath *breath; /* what btree_verify() takes, or NULL */
 };
 
-/* Writes an empty tree into a fresh file. */
+/* Writes an empty tree into a fresh file. ERR_INVALID when the pages are too small or
+ * too large for one. */
 int btree_create(struct pager *pager, enum btree_keys keys, struct err *err);
 
-/* Reads and checks the state. No resource to close. */
+/* Reads and checks the state. No resource to close. ERR_ABORT when no tree was made
+ * in that file, ERR_VERSION when it is newer than this library. */
 int btree_open(struct btree *tree, struct pager *pager, struct err *err);
 
+/* How many entries there are, as the state has it: no page is read. */
 int btree_count(struct btree *tree, uint64_t *entries, struct err *err);
 
 enum btree_put {
@@ -122,7 +132,7 @@ int btree_edit_hit(struct btree *tree, const struct btree_hit *hit,
  * A position in key order. It remembers its key and survives everything: other
  * writes, savepoints, commits and rollbacks through the same pager. When the
  * view or the tree changed under it, the next use seeks the key again; if that
- * entry is gone, the cursor stands before its successor: `cursor_next` then
+ * entry is gone, the cursor stands before its successor: btree_cursor_next() then
  * goes to the successor, and reading gives *deleted = true.
  */
 struct btree_cursor {
@@ -141,10 +151,13 @@ struct btree_cursor {
 	struct btree_scratch scratch;    /* an overflow value                  */
 };
 
+/* Which entry a seek goes to: the key's own; the first one from it on, or behind it;
+ * the last one up to it, or before it. */
 enum btree_seek {
 	BTREE_SEEK_EQ, BTREE_SEEK_GE, BTREE_SEEK_GT, BTREE_SEEK_LE, BTREE_SEEK_LT,
 };
 
+/* On no entry. The tree must outlive the cursor; close frees a long key. */
 void btree_cursor_init(struct btree_cursor *cursor, struct btree *tree);
 void btree_cursor_close(struct btree_cursor *cursor);
 
@@ -179,11 +192,12 @@ int btree_verify(struct btree *tree,
                  void (*visit)(void *context, uint32_t page_no),
                  void *context, struct err *err);
 
-/* About how many entries lie between two keys (for query plans), from the
- * separators: reads at most two paths. NULL-data spans mean unbounded. */
+/* About how many entries there are from `low` on and before `high` (for query plans),
+ * from the separators: reads at most two paths. NULL-data spans mean unbounded. */
 int btree_estimate(struct btree *tree, struct span low, struct span high,
                    uint64_t *entries, struct err *err);
 
+/* A rowid as a key that memcmp orders, and back. */
 static inline void btree_rowid_key(uint8_t key[8], int64_t rowid)
 {
 	store_be64(key, (uint64_t)rowid ^ (UINT64_C(1) << 63));

@@ -14,7 +14,7 @@ int choose_diverse(struct hnsw *graph, const struct candidate *candidates,
 
 /* Links two nodes; either may first shed links that are worth less. A backbone
  * link is always made (the caller knows that both ends can have one more: see
- * backbone.c); another only if both sides think it worth its place. */
+ * choose.c); another only if both sides think it worth its place. */
 int choose_link(struct hnsw *graph, uint32_t level, uint32_t a, uint32_t b,
                 bool backbone, struct err *err);
 

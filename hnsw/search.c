@@ -1,5 +1,10 @@
 /*
  * search.c - answering queries, nearest first, as far as they are consumed.
+ *
+ * A run fills a batch; when it is consumed a wider one follows, and when anything
+ * has changed meanwhile one just as wide. A run that found too few, or was blind, is
+ * repeated wider at once, until walking costs as much as reading everything, which
+ * finds all there is.
  */
 #include "hnsw/search.h"
 
