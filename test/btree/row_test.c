@@ -58,7 +58,7 @@ static bool same(const struct value *a, const struct value *b)
 static void one_round_trip(struct test *t, uint64_t *random, uint32_t count,
                            size_t size_max)
 {
-	struct value values[COLUMNS_MAX], value;
+	struct value values[COLUMNS_MAX] = { { .type = VALUE_NULL } }, value;
 	uint8_t *texts = malloc(count * size_max + 1), *bytes;
 	struct span row;
 	bool present;
