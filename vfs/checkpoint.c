@@ -194,6 +194,7 @@ static int write_superblock(struct store *store, const struct store_root *root,
 	super.txid = root->txid;
 	super.lsn = root->lsn;
 	super.line = 0;
+	super.clean = false;
 	super.catalog = root->catalog;
 	*sequence = super.sequence;
 	rc = store_superblock_write(store, &super, err);

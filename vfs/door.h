@@ -107,6 +107,7 @@ static inline struct door_file *door_file_of(sqlite3_file *file)
 /* door_uri.c */
 struct door_uri {
 	uint32_t cache_kb, checkpoint_mb, heap_kb; /* 0: not said */
+	uint64_t lose_after;                       /* store_options has it */
 	bool immutable, mmap;
 };
 /* ERR_CANTOPEN: a parameter of ours that cannot be meant, or something of SQLite's

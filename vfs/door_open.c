@@ -160,10 +160,17 @@ static int open_store(struct door_file *file, const struct door_uri *uri,
 		.immutable = file->immutable,
 		.cache_kb = uri->cache_kb,
 		.checkpoint_mb = uri->checkpoint_mb,
+		.lose_after = uri->lose_after,
 	};
+	int rc = store_open(file->environment->stores, file->name, &options,
+	                    &file->store, err);
 
-	return store_open(file->environment->stores, file->name, &options,
-	                  &file->store, err);
+	if (!rc && uri->lose_after && store_lost_after(file->store))
+		sqlite3_log(SQLITE_NOTICE,
+		            "turdb: %s goes on without what was committed after transaction %llu",
+		            file->name,
+		            (unsigned long long)store_lost_after(file->store));
+	return rc;
 }
 
 static int open_view(struct door_file *file, struct err *err)

@@ -4,6 +4,9 @@
  *   cache_kb        private copies of pages before they are written out early
  *   checkpoint_mb   length of the log that starts a checkpoint
  *   heap_kb         a limit for all of this library's memory in the process
+ *   turdb_lose_after
+ *                   the number that a refused opening has named: go on without
+ *                   the commits after it, which a damaged log no longer has
  *   mmap            0: SQLite reads copies of pages, not from maps
  *   immutable       SQLite's: nobody writes, so no locks and no shared memory
  *   cache, nolock   SQLite's: shared cache and nolock=1 are refused
@@ -29,6 +32,7 @@ static const struct number numbers[] = {
 };
 
 static const char prefix[] = "turdb_";
+static const char lose_after[] = "turdb_lose_after";
 
 static int refuse_value(struct err *err, const char *name, const char *what,
                         const char *allowed)
@@ -72,15 +76,30 @@ static int read_boolean(const char *name, const char *what, bool *value,
 	return ERR_NONE;
 }
 
+static int read_lose_after(const char *name, struct door_uri *uri,
+                           struct err *err)
+{
+	sqlite3_int64 value = sqlite3_uri_int64(name, lose_after, -1);
+
+	if (!sqlite3_uri_parameter(name, lose_after))
+		return ERR_NONE;
+	if (value < 1)
+		return refuse_value(err, name, lose_after,
+		                    "the number of a transaction, which a refused opening has named");
+	uri->lose_after = (uint64_t)value;
+	return ERR_NONE;
+}
+
 static int refuse_unknown(const char *name, struct err *err)
 {
 	const char *key;
 
 	for (int i = 0; (key = sqlite3_uri_key(name, i)) != NULL; i++)
-		if (sqlite3_strnicmp(key, prefix, sizeof prefix - 1) == 0)
+		if (sqlite3_strnicmp(key, prefix, sizeof prefix - 1) == 0 &&
+		    strcmp(key, lose_after) != 0)
 			return err_set(err, ERR_CANTOPEN, "open database", name,
 			               "its URI says %s, which is no parameter; there are "
-			               "cache_kb, checkpoint_mb and heap_kb", key);
+			               "cache_kb, checkpoint_mb, heap_kb and turdb_lose_after", key);
 	return ERR_NONE;
 }
 
@@ -108,6 +127,8 @@ int door_uri_read(const char *name, struct door_uri *uri, struct err *err)
 
 	for (size_t i = 0; !rc && i < sizeof numbers / sizeof numbers[0]; i++)
 		rc = read_number(name, &numbers[i], &read, err);
+	if (!rc)
+		rc = read_lose_after(name, &read, err);
 	if (!rc)
 		rc = read_boolean(name, "immutable", &read.immutable, err);
 	if (!rc)

@@ -45,7 +45,13 @@ enum {
 	                              a record enters; the next checkpoint's
 	                              position lies behind it and says as much.
 	                              Libraries that do not know the field write 0 */
-	SUPER_ZERO_AT = 104,       /* zero up to the checksum                  */
+	SUPER_CLEAN_AT = 104,      /* u32 1: no record was appended from SUPER_LSN_AT
+	                              on, so that the log need not hold that
+	                              position. Written by the last process to
+	                              leave and at the end of a recovery; every
+	                              other superblock has 0, as those of libraries
+	                              that do not know the field              */
+	SUPER_ZERO_AT = 108,       /* zero up to the checksum                  */
 	SUPER_CHECKSUM_AT = 504,   /* u64 xxh3-64 of bytes 0..503, seed magic  */
 	SUPER_SIZE = 512,
 

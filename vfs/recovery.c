@@ -21,10 +21,16 @@
  *               a log ends, nothing else says that it went on. Later segments are
  *               promised by the last record of the one before. Before a segment may be
  *               begun anew the superblock forgets it.
+ *               (Y6) A superblock that says clean is written only when no record
+ *               follows its position; then, and only while its other copy holds, the
+ *               log may lack that position. Otherwise a part of the log that is
+ *               missing is given up when the user names the last commit before it,
+ *               and the log goes on beyond all that the lost part can have held.
  */
 #include "vfs/store_private.h"
 
 #include <assert.h>
+#include <inttypes.h>
 
 static const char readme[] =
 	"This directory is one TurDB database: a file per table under root/, a write-ahead\n"
@@ -97,7 +103,7 @@ static int sync_parent(struct store *store, struct err *err)
 int store_create_files(struct store *store, struct err *err)
 {
 	const struct os_methods *os = store->os->methods;
-	struct superblock super = { .sequence = 1, .txid = 1 };
+	struct superblock super = { .sequence = 1, .txid = 1, .clean = true };
 	struct os_identity identity;
 	int rc = os->identity(store->meta, &identity, err);
 
@@ -169,13 +175,10 @@ static int explain(struct store *store, const struct superblock *super, int rc,
 }
 
 /* (Y5) */
-static int check_line(struct store *store, const struct superblock *super,
-                      const struct wal_history *history, struct err *err)
+static bool has_line(const struct superblock *super,
+                     const struct wal_history *history)
 {
-	if (!super->line || wal_history_has(history, super->line))
-		return ERR_NONE;
-	return err_set(err, ERR_CORRUPT, "open", store->path,
-	               "the log segment that the last writer began is missing from wal/, and with it the commits since");
+	return !super->line || wal_history_has(history, super->line);
 }
 
 /* Nothing has been written yet when damage is met (R3). */
@@ -183,12 +186,15 @@ static int follow_log(struct store *store, const struct superblock *super,
                       struct wal_history *history, struct replay *replay,
                       uint64_t *end, struct err *err)
 {
-	int rc = store->options.immutable
-	                 ? wal_history_read(history, refuse_record, store, end,
-	                                    err)
-	                 : store_replay_follow(replay, history, end, err);
+	int rc;
 
-	rc = explain(store, super, rc, err);
+	if (!has_line(super, history))
+		rc = err_set(err, ERR_CORRUPT, "replay the log", "wal",
+		             "the segment that the last writer began is missing");
+	else if (store->options.immutable)
+		rc = wal_history_read(history, refuse_record, store, end, err);
+	else
+		rc = store_replay_follow(replay, history, end, err);
 	return rc || store->options.immutable ? rc
 	                                      : store_replay_check(replay, err);
 }
@@ -202,9 +208,108 @@ static int superblock_renew(struct store *store, struct superblock *super,
 	super->txid = root->txid;
 	super->lsn = root->lsn;
 	super->line = 0;
+	super->clean = true;
 	super->catalog = root->catalog;
 	rc = store_superblock_write(store, super, err);
 	return rc ? rc : os_sync(store->meta, err);
+}
+
+/* --- a log that lacks a part ------------------------------------------------------- */
+
+/* The user's decision is wanted, and for this very loss: a number that stayed in some
+ * program's URI since another one decides nothing. */
+static int ask_whether_to_lose(struct store *store, uint64_t txid,
+                               struct err *err)
+{
+	struct err reason = *err;
+
+	store->advised = true;
+	return err_set(err, ERR_CORRUPT, "open", store->path,
+	               "commits after transaction %" PRIu64 " cannot be read (%.150s); put back what is missing, "
+	               "or give them up by opening it once with turdb_lose_after=%" PRIu64 " in the URI",
+	               txid, reason.text, txid);
+}
+
+/* What follow_log() has said may be what the user was asked about, or is to be. *lost:
+ * go on with what was followed, or with the base alone. */
+static int judge_cut(struct store *store, const struct superblock *super,
+                     const struct wal_history *history,
+                     const struct replay *replay, int rc, bool *lost,
+                     struct err *err)
+{
+	bool line = has_line(super, history);
+	uint64_t txid = line ? store_replay_txid(replay) : super->txid;
+
+	*lost = false;
+	if (rc != ERR_CORRUPT || !err)
+		return rc;
+	if (super->other_damaged) /* what the older one reaches may be gone */
+		return explain(store, super, rc, err);
+	if (line && !wal_history_is_cut(history))
+		return rc;
+	if (store->options.lose_after != txid || store->options.immutable)
+		return ask_whether_to_lose(store, txid, err);
+	store->lost_after = txid;
+	*lost = true;
+	return ERR_NONE;
+}
+
+/* Once more, with an end where the damage is. */
+static int follow_cut(const struct superblock *super,
+                      struct wal_history *history, struct replay *replay,
+                      uint64_t *end, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	wal_history_cut(history);
+	if (has_line(super, history))
+		rc = store_replay_follow(replay, history, end, err);
+	*end = wal_history_beyond(history);
+	return rc ? rc : store_replay_check(replay, err);
+}
+
+/* --- replay ------------------------------------------------------------------------ */
+
+static int follow(struct store *store, const struct superblock *super,
+                  struct wal_history *history, const struct store_root *base,
+                  struct replay **replay, uint64_t *end, struct err *err)
+{
+	bool lost;
+	int rc = store_replay_open(store, base, true, replay, err);
+
+	if (rc)
+		return rc;
+	rc = follow_log(store, super, history, *replay, end, err);
+	rc = judge_cut(store, super, history, *replay, rc, &lost, err);
+	if (!rc && !lost)
+		return ERR_NONE;
+	store_replay_close(*replay);
+	if (!rc)
+		rc = store_replay_open(store, base, true, replay, err);
+	if (rc)
+		return rc;
+	rc = follow_cut(super, history, *replay, end, err);
+	if (rc)
+		store_replay_close(*replay);
+	return rc;
+}
+
+/* A file in wal/ that is no segment of ours. Without it there is a gap, and that can
+ * be decided about. */
+static int explain_segment(struct store *store, const struct superblock *super,
+                           int rc, struct err *err)
+{
+	struct err reason;
+
+	if (!err || super->other_damaged)
+		return explain(store, super, rc, err);
+	if (rc != ERR_CORRUPT && rc != ERR_CANTOPEN)
+		return rc;
+	reason = *err;
+	store->advised = true;
+	return err_set(err, rc, "open", store->path,
+	               "%s; put the right file there, or move this one away: the next opening then says what is lost without it",
+	               reason.text);
 }
 
 static int replay_log(struct store *store, struct superblock *super,
@@ -218,16 +323,14 @@ static int replay_log(struct store *store, struct superblock *super,
 	int rc = wal_history_open(store->wal, super->lsn, &history, err);
 
 	if (rc)
-		return explain(store, super, rc, err);
-	rc = check_line(store, super, history, err);
-	if (!rc)
-		rc = store_replay_open(store, &base, true, &replay, err);
+		return explain_segment(store, super, rc, err);
+	if (super->clean && !super->other_damaged)
+		wal_history_expect_none(history);
+	rc = follow(store, super, history, &base, &replay, &end, err);
 	if (rc)
 		goto close_history;
-	rc = follow_log(store, super, history, replay, &end, err);
-	if (!rc)
-		rc = store_replay_finish(replay, root, &changed, err);
-	if (!rc && changed) {
+	rc = store_replay_finish(replay, root, &changed, err);
+	if (!rc && (changed || store->lost_after)) {
 		root->lsn = end;
 		rc = store_replay_sync(replay, err);
 		if (!rc)
@@ -254,7 +357,7 @@ static int superblock_believe(struct store *store, bool suspect,
 		rc = store_superblock_read(store, super, &fresh, err);
 	if (!rc && fresh)
 		return err_set(err, ERR_CORRUPT, "open", store->path,
-		               "turdb.meta is empty: the directory was never completely made");
+		               "turdb.meta is empty: the directory was never completely made; remove it and begin anew");
 	if (rc || !suspect || store->options.immutable)
 		return rc;
 	rc = store_superblock_write(store, super, err);
@@ -303,6 +406,7 @@ static int name_line(struct store *store, uint64_t line, struct err *err)
 	assert(atomic_load(&store->shm.head->candidate_txid) == 0);
 	super.sequence++;
 	super.line = line;
+	super.clean = false;
 	rc = store_superblock_write(store, &super, err);
 	if (!rc && !PLANTED(store->environment, PLANT_SUPERBLOCK_UNSYNCED))
 		rc = os_sync(store->meta, err);

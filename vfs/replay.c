@@ -623,6 +623,11 @@ int store_replay_finish(struct replay *replay, struct store_root *root,
 	return rc;
 }
 
+uint64_t store_replay_txid(const struct replay *replay)
+{
+	return replay->txid;
+}
+
 int store_replay_sync(struct replay *replay, struct err *err)
 {
 	struct store *store = replay->store;

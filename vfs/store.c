@@ -49,6 +49,11 @@ const char *store_path(const struct store *store)
 	return store->path;
 }
 
+uint64_t store_lost_after(const struct store *store)
+{
+	return store->lost_after;
+}
+
 void store_configure(struct store *store, uint32_t cache_kb,
                      uint32_t checkpoint_mb)
 {
@@ -193,7 +198,7 @@ static int refuse_remains(struct store *store, struct err *err)
 	rc = store_directories_empty(store, &nothing, err);
 	if (!rc && !nothing)
 		rc = err_set(err, ERR_CORRUPT, "open", store->path,
-		             "turdb.meta is missing, though root/ or wal/ hold files of a database");
+		             "turdb.meta is missing, though root/ or wal/ hold files of a database: they are nothing without it");
 	return rc;
 }
 
@@ -273,9 +278,11 @@ static int open_log(struct store *store, struct err *err)
 	int rc = store->os->methods->identify(store->os, store->dir, "wal",
 	                                      &identity, err);
 
-	if (!rc && identity.kind == OS_NODE_MISSING)
+	if (!rc && identity.kind == OS_NODE_MISSING) {
+		store->advised = true;
 		rc = err_set(err, ERR_CORRUPT, "open", store->path,
-		             "its directory wal is missing");
+		             "its directory wal is missing; put it back, or make an empty one: the next opening then says what is lost without it");
+	}
 	if (!rc)
 		rc = store->os->methods->identity(store->meta, &identity, err);
 	if (rc)
@@ -298,7 +305,7 @@ static int enter_first(struct store *store, struct err *err)
 	rc = store_superblock_read(store, &super, &fresh, err);
 	if (!rc && fresh && !store->options.create)
 		rc = err_set(err, ERR_CANTOPEN, "open", store->path,
-		             "turdb.meta is empty: the database was never completely made");
+		             "turdb.meta is empty: the database was never completely made; open it with leave to create, or remove it");
 	if (!rc && fresh)
 		rc = store_create_files(store, err);
 	if (!rc && !fresh)
@@ -328,7 +335,7 @@ static int enter_next(struct store *store, struct err *err)
 	            head->database[0] != store->database[0] ||
 	            head->database[1] != store->database[1]))
 		rc = err_set(err, ERR_VERSION, "open", store->path,
-		             "the processes that have it open use another build of TurDB, or turdb.shm is another database's");
+		             "the processes that have it open use another build of TurDB, or turdb.shm is another database's; use the same build, or close it in all of them first");
 	if (!rc)
 		rc = store_process_register(store, err);
 	return rc ? rc : open_log(store, err);
@@ -407,6 +414,24 @@ static void release_all(struct store *store)
 	heap_free(store->heap, store);
 }
 
+/* A refusal names the database, not only a file in it, and says what can be done. */
+static void frame_refusal(const struct store *store, int rc, struct err *err)
+{
+	struct err reason;
+	size_t used;
+
+	if (!err || !store->path)
+		return;
+	reason = *err;
+	if (!strstr(reason.text, store->path))
+		err_set(err, rc, "open", store->path, "%s", reason.text);
+	if (rc != ERR_CORRUPT || store->advised)
+		return;
+	used = strlen(err->text);
+	snprintf(err->text + used, sizeof err->text - used, "%s",
+	         "; nothing was changed: put that right, or bring the whole directory back from a copy");
+}
+
 static int open_new(struct store_environment *environment, const char *path,
                     const struct store_options *options,
                     const struct os_identity *identity, struct store **opened,
@@ -456,6 +481,7 @@ static int open_new(struct store_environment *environment, const char *path,
 		rc = options->immutable ? enter_immutable(store, err)
 		                        : enter(store, err);
 	if (rc) {
+		frame_refusal(store, rc, err);
 		release_all(store);
 		return rc;
 	}

@@ -42,6 +42,9 @@ struct store_options {
 	uint32_t checkpoint_s;    /* seconds after which a commit does; 0 = default   */
 	uint64_t log_segment_size; /* 0 = default; tests use small ones          */
 	uint32_t file_mode;       /* permission bits of a new database; 0 = 0644 */
+	uint64_t lose_after;      /* if a part of the log is missing or damaged, and the
+	                             last commit before it has this number: go on
+	                             without what came after; 0 = never            */
 };
 
 /* `os` and `heap` must outlive the environment. */
@@ -67,6 +70,8 @@ int store_open(struct store_environment *environment, const char *path,
 int store_close(struct store *store, struct err *err);
 
 const char *store_path(const struct store *store);
+/* The last commit that was kept when options.lose_after was acted upon; else 0. */
+uint64_t store_lost_after(const struct store *store);
 
 /* --- views ------------------------------------------------------------------ */
 

@@ -58,6 +58,7 @@ struct superblock {
 	struct page_table catalog;
 	uint64_t segment_size;
 	uint64_t line; /* salt of a segment that the log must have; 0: none */
+	bool clean;    /* no record follows `lsn`                           */
 	bool other_damaged; /* the other copy does not hold: torn, or a bad bit */
 	bool other_agrees;  /* it says the same: either may be lost            */
 };
@@ -103,6 +104,8 @@ struct store {
 	_Atomic uint64_t claims;          /* made by this process so far */
 	const volatile uint8_t *canary;
 	_Atomic uint32_t cache_kb, checkpoint_mb, checkpoint_s;
+	uint64_t lost_after;              /* see store_lost_after()      */
+	bool advised;                     /* a refusal says what to do   */
 	struct store_checkpoint_work checkpoint;
 	struct store_background background;
 
@@ -519,6 +522,8 @@ int store_replay_check(struct replay *replay, struct err *err);
  * when no record came. */
 int store_replay_finish(struct replay *replay, struct store_root *root,
                         bool *changed, struct err *err);
+/* The commit of the last record that was followed, or the base's. */
+uint64_t store_replay_txid(const struct replay *replay);
 int store_replay_sync(struct replay *replay, struct err *err);
 void store_replay_close(struct replay *replay);
 

@@ -39,6 +39,7 @@ static enum copy_state decode(const uint8_t *bytes, struct superblock *super)
 	super->lsn = load_le64(bytes + SUPER_LSN_AT);
 	super->created_ms = load_le64(bytes + SUPER_CREATED_AT);
 	super->line = load_le64(bytes + SUPER_LINE_AT);
+	super->clean = load_le32(bytes + SUPER_CLEAN_AT) == 1;
 	page_ref_load(bytes + SUPER_CATALOG_AT, &super->catalog.root);
 	super->catalog.depth = load_le32(bytes + SUPER_DEPTH_AT);
 	super->segment_size =
@@ -155,6 +156,7 @@ int store_superblock_write(struct store *store, const struct superblock *super,
 	           (uint32_t)(super->segment_size / PLACE_SIZE));
 	store_le64(bytes + SUPER_CREATED_AT, super->created_ms);
 	store_le64(bytes + SUPER_LINE_AT, super->line);
+	store_le32(bytes + SUPER_CLEAN_AT, super->clean);
 	store_le64(bytes + SUPER_CHECKSUM_AT,
 	           checksum64(bytes, SUPER_CHECKSUM_AT, SUPER_MAGIC));
 	return os_write(store->meta,
@@ -172,6 +174,7 @@ int store_superblock_settle(struct store *store, struct err *err)
 		return rc;
 	super.sequence++;
 	super.line = 0;
+	super.clean = true;
 	rc = store_superblock_write(store, &super, err);
 	return rc ? rc : os_sync(store->meta, err);
 }

@@ -13,10 +13,15 @@
  *               records and the same end. (L3) Records of a line that was
  *               started after the end found here are never replayed: when
  *               there are any, the checkpoint that goes with them is missing.
+ * Missing       Parts are errors, unless the reader knows that nothing was ever appended
+ *               from its position on, or has been told to end there.
  */
 #include "wal/wal_private.h"
 
 #include <inttypes.h>
+
+/* Positions that lost segments might have held; beyond them a new line begins. */
+#define LOST_SPAN (UINT64_C(1) << 40)
 
 struct wal_history {
 	struct wal *wal;
@@ -30,6 +35,7 @@ struct wal_history {
 	uint64_t at;
 	uint64_t previous;       /* checksum the next record has to name ...  */
 	bool previous_known;     /* ... unless it is the first one read       */
+	bool none_expected, is_cut, cut;
 	wal_record_fn *each;
 	void *context;
 };
@@ -61,8 +67,10 @@ static int find_start(struct wal_history *history, bool *empty, struct err *err)
 		history->at = starts ? item->first : history->from;
 	}
 	*empty = !found;
-	if (found || (list->valid_count == 0 && history->from == 0))
+	if (found || history->none_expected ||
+	    (list->valid_count == 0 && history->from == 0))
 		return ERR_NONE;
+	history->is_cut = true;
 	return fail_position(err, history->from, list->valid_count ?
 	                     "which is in no segment of the log" :
 	                     "but the log has no segments");
@@ -111,6 +119,7 @@ static int go_on(struct wal_history *history, struct err *err)
 			return open_current(history, err);
 		}
 	wal_segment_name(name, list->items[history->current].no);
+	history->is_cut = true;
 	return err_set(err, ERR_CORRUPT, "replay the log", name,
 	               "the segment that continues it at position %" PRIu64
 	               " is missing or has lost its header", first);
@@ -157,23 +166,28 @@ static int search_segment(struct wal_history *history, uint64_t from,
 		                       err);
 		if (rc || !found)
 			return rc;
-		if (record.durable > history->at)
+		if (record.durable > history->at) {
+			history->is_cut = true;
 			return err_set(err, ERR_CORRUPT, "replay the log",
 			               history->reader.file->name,
 			               "the record at position %" PRIu64 " is "
 			               "damaged, but the one at %" PRIu64
 			               " says that it had been durable",
 			               history->at, record.lsn);
+		}
 		from += record.size;
 	}
 }
 
-static int search_later_segments(struct wal_history *history, struct err *err)
+static int search_segments(struct wal_history *history, size_t i,
+                           struct err *err)
 {
 	const struct wal_list *list = &history->list;
-	int rc = search_segment(history, history->at, err);
+	int rc = ERR_NONE;
 
-	for (size_t i = history->current + 1; i < list->valid_count && !rc; i++) {
+	for (; i < list->valid_count && !rc; i++) {
+		if (list->items[i].end <= history->at)
+			continue;
 		rc = open_segment(history, i, err);
 		if (!rc)
 			rc = search_segment(history, list->items[i].first, err);
@@ -181,25 +195,42 @@ static int search_later_segments(struct wal_history *history, struct err *err)
 	return rc;
 }
 
+static int read_all(struct wal_history *history, bool empty, struct err *err)
+{
+	int rc;
+
+	if (empty)
+		return search_segments(history, 0, err);
+	rc = open_current(history, err);
+	if (!rc)
+		rc = replay_records(history, err);
+	if (!rc)
+		rc = search_segment(history, history->at, err);
+	return rc ? rc : search_segments(history, history->current + 1, err);
+}
+
 int wal_history_read(struct wal_history *history, wal_record_fn *each,
                      void *context, uint64_t *end, struct err *err)
 {
+	struct err reason;
 	bool empty;
-	int rc = find_start(history, &empty, err);
+	int rc;
 
 	history->each = each;
 	history->context = context;
-	history->previous_known = false;
-	if (!rc && !empty) {
-		rc = open_current(history, err);
-		if (!rc)
-			rc = replay_records(history, err);
-		if (!rc)
-			rc = search_later_segments(history, err);
-	}
+	history->previous_known = history->is_cut = false;
+	history->at = history->from;
+	rc = find_start(history, &empty, &reason);
+	if (!rc)
+		rc = read_all(history, empty, &reason);
 	wal_reader_close(&history->reader);
-	if (rc)
+	if (rc && history->is_cut && history->cut)
+		rc = ERR_NONE;
+	if (rc) {
+		if (err)
+			*err = reason;
 		return rc;
+	}
 	history->wal->replayed_from = history->from;
 	*end = history->at;
 	return ERR_NONE;
@@ -210,6 +241,32 @@ const uint8_t *wal_history_start(const struct wal_history *history,
 {
 	*bytes = history->map.size;
 	return history->map.bytes;
+}
+
+void wal_history_expect_none(struct wal_history *history)
+{
+	history->none_expected = true;
+}
+
+bool wal_history_is_cut(const struct wal_history *history)
+{
+	return history->is_cut;
+}
+
+void wal_history_cut(struct wal_history *history)
+{
+	history->cut = true;
+}
+
+uint64_t wal_history_beyond(const struct wal_history *history)
+{
+	const struct wal_list *list = &history->list;
+	uint64_t end = history->from;
+
+	for (size_t i = 0; i < list->valid_count; i++)
+		if (list->items[i].end > end)
+			end = list->items[i].end;
+	return end + LOST_SPAN;
 }
 
 bool wal_history_has(const struct wal_history *history, uint64_t salt)

@@ -150,6 +150,16 @@ int wal_history_read(struct wal_history *history, wal_record_fn *each,
 const uint8_t *wal_history_start(const struct wal_history *history,
                                  uint64_t *bytes);
 
+/* A log may lack a part. _expect_none: nothing was appended from where the history
+ * begins on, so that no segment need hold that position. _is_cut: the last read
+ * failed because something is missing or damaged, and `each` got every record before
+ * that. _cut: reads end there from now on. _beyond: a position that no segment
+ * reaches, of those that are gone neither. */
+void wal_history_expect_none(struct wal_history *history);
+bool wal_history_is_cut(const struct wal_history *history);
+void wal_history_cut(struct wal_history *history);
+uint64_t wal_history_beyond(const struct wal_history *history);
+
 /* Whether a segment with that salt is there, read or not. */
 bool wal_history_has(const struct wal_history *history, uint64_t salt);
 

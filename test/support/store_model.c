@@ -329,13 +329,14 @@ static int close_process(struct actor *actor, int rc, struct err *err)
 	return rc;
 }
 
-int actor_start(struct actor *actor, struct sim_disk *disk, uint32_t plants,
-                struct err *err)
+static int start(struct actor *actor, struct sim_disk *disk, uint32_t plants,
+                 uint64_t lose_after, struct err *err)
 {
 	struct store_options options = { .create = true,
 	                                 .cache_kb = ACTOR_CACHE_KB,
 	                                 .log_segment_size =
-	                                         ACTOR_SEGMENT_SIZE };
+	                                         ACTOR_SEGMENT_SIZE,
+	                                 .lose_after = lose_after };
 	struct err ignored;
 	int rc;
 
@@ -362,6 +363,18 @@ close_environment:
 	store_environment_close(actor->environment);
 close_process:
 	return close_process(actor, rc, err);
+}
+
+int actor_start(struct actor *actor, struct sim_disk *disk, uint32_t plants,
+                struct err *err)
+{
+	return start(actor, disk, plants, 0, err);
+}
+
+int actor_start_losing(struct actor *actor, struct sim_disk *disk,
+                       uint64_t lose_after, struct err *err)
+{
+	return start(actor, disk, 0, lose_after, err);
 }
 
 int actor_end(struct actor *actor, struct err *err)

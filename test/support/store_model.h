@@ -58,6 +58,9 @@ enum { ACTOR_SEGMENT_SIZE = 65536, ACTOR_CACHE_KB = 300 };
 
 int actor_start(struct actor *actor, struct sim_disk *disk, uint32_t plants,
                 struct err *err);
+/* The same with store_options.lose_after. */
+int actor_start_losing(struct actor *actor, struct sim_disk *disk,
+                       uint64_t lose_after, struct err *err);
 /* Closes everything. Memory is let go of in any case. */
 int actor_end(struct actor *actor, struct err *err);
 /* Dies without a word: nothing is closed, only the test's memory is let go of. */
