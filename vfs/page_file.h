@@ -94,8 +94,12 @@ int page_file_write_many(struct page_file *file, const struct page_ref *refs,
  * there are now. ERR_FULL. */
 int page_file_reserve(struct page_file *file, uint64_t places,
                       uint64_t *capacity, struct err *err);
+/* Units that the file has, asked of the system; not for every commit, see
+ * page_file_is_whole(). */
 int page_file_capacity(struct page_file *file, uint64_t *capacity,
                        struct err *err);
+/* Units that are known to be there without asking. */
+uint64_t page_file_mapped(const struct page_file *file);
 
 /* Only the last closer may: nobody else has it mapped. */
 int page_file_truncate(struct page_file *file, uint64_t places,

@@ -42,6 +42,11 @@ int page_file_capacity(struct page_file *file, uint64_t *capacity,
 	return rc;
 }
 
+uint64_t page_file_mapped(const struct page_file *file)
+{
+	return atomic_load_explicit(&file->units, memory_order_acquire);
+}
+
 static int allocate(struct page_file *file, uint64_t from, uint64_t to,
                     struct err *err)
 {

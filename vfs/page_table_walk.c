@@ -11,26 +11,33 @@
 #include <string.h>
 
 /* Every unit is reached at most once, so what is reached ends with the file: map
- * pages that many others lead to would otherwise keep a walk busy for days. */
+ * pages that many others lead to would otherwise keep a walk busy for days. What is
+ * mapped is known to be there; the file's size is asked for only beyond that, for
+ * asking is not free (page_file_is_whole()). */
 struct reach {
-	uint64_t units; /* still to be reached */
+	uint64_t units; /* reached so far          */
+	uint64_t most;  /* units known to be there */
 };
 
-static int reach_open(struct reach *reach, struct page_file *file,
-                      struct err *err)
-{
-	return page_file_capacity(file, &reach->units, err);
-}
-
-static int reach_more(struct reach *reach, const struct page_file *file,
+static int reach_more(struct reach *reach, struct page_file *file,
                       const struct page_ref *ref, struct err *err)
 {
-	if (reach->units < ref_units(ref))
+	int rc;
+
+	reach->units += ref_units(ref);
+	if (reach->units <= reach->most)
+		return ERR_NONE;
+	reach->most = page_file_mapped(file);
+	if (reach->units <= reach->most)
+		return ERR_NONE;
+	rc = page_file_capacity(file, &reach->most, err);
+	if (rc)
+		return rc;
+	if (reach->units > reach->most)
 		return err_set(err, ERR_CORRUPT, "walk the page table of",
 		               page_file_name(file),
 		               "it reaches more places than the file has: "
 		               "some of its map pages are shared");
-	reach->units -= ref_units(ref);
 	return ERR_NONE;
 }
 
@@ -83,9 +90,6 @@ int page_table_walk(struct page_file *file, const struct page_table *table,
 	int rc = page_table_depth_check(file, table, err);
 
 	if (rc || (table->depth == 0 && ref_is_none(&table->root)))
-		return rc;
-	rc = reach_open(&walk.reach, file, err);
-	if (rc)
 		return rc;
 	return walk_subtree(&walk, table->depth, 0, &table->root);
 }
@@ -202,8 +206,6 @@ int page_table_difference(struct page_file *file,
 	rc = page_table_depth_check(file, old, err);
 	if (!rc)
 		rc = page_table_depth_check(file, newer, err);
-	if (!rc)
-		rc = reach_open(&d.reach, file, err);
 	if (!rc)
 		rc = lower_newer(&d, old->depth, &other);
 	if (rc)
