@@ -192,6 +192,8 @@ struct catalog_walk {
 	uint32_t next_file_id;
 	int (*each)(void *context, uint32_t file_id,
 	            const struct catalog_entry *entry, struct err *err);
+	int (*only_old)(void *context, uint32_t level, uint64_t index,
+	                const struct page_ref *ref, struct err *err);
 	void *context;
 };
 
@@ -233,6 +235,18 @@ static int visit_page(void *context, uint32_t level, uint64_t index,
 	return rc;
 }
 
+static int walk_open(struct catalog_walk *walk, const struct page_table *catalog,
+                     struct err *err)
+{
+	struct catalog_entry own;
+	int rc = store_catalog_read(walk->store, catalog, STORE_CATALOG_FILE_ID,
+	                            &own, err);
+
+	if (!rc)
+		walk->next_file_id = load_le32(own.bytes + CATALOG_PAGE_COUNT_AT);
+	return rc;
+}
+
 int store_catalog_each(struct store *store, const struct page_table *catalog,
                        int (*each)(void *context, uint32_t file_id,
                                    const struct catalog_entry *entry,
@@ -241,15 +255,42 @@ int store_catalog_each(struct store *store, const struct page_table *catalog,
 {
 	struct catalog_walk walk = { .store = store, .each = each,
 		                     .context = context };
-	struct catalog_entry own;
-	int rc = store_catalog_read(store, catalog, STORE_CATALOG_FILE_ID, &own,
-	                            err);
+	int rc = walk_open(&walk, catalog, err);
 
 	if (rc)
 		return rc;
-	walk.next_file_id = load_le32(own.bytes + CATALOG_PAGE_COUNT_AT);
 	return page_table_walk(store->catalog_file, catalog, 0, visit_page,
 	                       &walk, err);
+}
+
+static int visit_difference(void *context, uint32_t level, uint64_t index,
+                            const struct page_ref *ref, struct err *err)
+{
+	const struct catalog_walk *walk = context;
+	int rc = visit_page(context, level, index, ref, err);
+
+	return rc ? rc : walk->only_old(walk->context, level, index, ref, err);
+}
+
+int store_catalog_difference(struct store *store, const struct page_table *old,
+                             const struct page_table *newer,
+                             int (*each)(void *context, uint32_t file_id,
+                                         const struct catalog_entry *entry,
+                                         struct err *err),
+                             int (*only_old)(void *context, uint32_t level,
+                                             uint64_t index,
+                                             const struct page_ref *ref,
+                                             struct err *err),
+                             void *context, struct err *err)
+{
+	struct catalog_walk walk = { .store = store, .each = each,
+		                     .only_old = only_old, .context = context };
+	int rc = walk_open(&walk, old, err);
+
+	if (rc)
+		return rc;
+	return page_table_difference(store->catalog_file, old, newer,
+	                             visit_difference, &walk, err);
 }
 
 /* Writes one changed catalog page to a new place. */

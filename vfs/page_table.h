@@ -85,15 +85,22 @@ int page_table_walk(struct page_file *file, const struct page_table *table,
                                  struct err *err),
                     void *context, struct err *err);
 
-/* Calls `only_old` for every place that `old` reaches and `newer` does not,
- * skipping shared subtrees. A page or map page is the same when place and birth
+/* Units that an image takes. */
+static inline uint32_t page_ref_units(const struct page_ref *ref)
+{
+	return (ref->length + PLACE_SIZE - 1) / PLACE_SIZE;
+}
+
+/* Calls `only_old` for every page and map page that `old` reaches and `newer` does
+ * not, as page_table_walk() calls `visit`, skipping shared subtrees. A page or map page is the same when place and birth
  * are. Used to give places back when the snapshot `old` goes away: those born
  * after the next older retained snapshot are free. */
 int page_table_difference(struct page_file *file,
                           const struct page_table *old,
                           const struct page_table *newer,
-                          int (*only_old)(void *context, uint32_t place,
-                                          uint32_t units, uint64_t birth,
+                          int (*only_old)(void *context, uint32_t level,
+                                          uint64_t index,
+                                          const struct page_ref *ref,
                                           struct err *err),
                           void *context, struct err *err);
 

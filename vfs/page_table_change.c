@@ -54,7 +54,7 @@ static int tell_superseded(struct rebuild *r, const struct page_ref *ref)
 {
 	if (ref->length == 0)
 		return ERR_NONE;
-	return r->sink->superseded(r->sink->context, ref->place, ref_units(ref),
+	return r->sink->superseded(r->sink->context, ref->place, page_ref_units(ref),
 	                           ref->birth, r->err);
 }
 

@@ -35,11 +35,6 @@ static inline bool ref_is_same(const struct page_ref *a,
 	       a->length == b->length;
 }
 
-static inline uint32_t ref_units(const struct page_ref *ref)
-{
-	return (ref->length + PLACE_SIZE - 1) / PLACE_SIZE;
-}
-
 static inline uint8_t *entry_at(uint8_t *map, uint32_t slot)
 {
 	return map + MAP_HEAD_SIZE + (size_t)slot * REF_SIZE;

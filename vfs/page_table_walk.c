@@ -24,7 +24,7 @@ static int reach_more(struct reach *reach, struct page_file *file,
 {
 	int rc;
 
-	reach->units += ref_units(ref);
+	reach->units += page_ref_units(ref);
 	if (reach->units <= reach->most)
 		return ERR_NONE;
 	reach->most = page_file_mapped(file);
@@ -98,8 +98,8 @@ int page_table_walk(struct page_file *file, const struct page_table *table,
 
 struct difference {
 	struct page_file *file;
-	int (*only_old)(void *context, uint32_t place, uint32_t units,
-	                uint64_t birth, struct err *err);
+	int (*only_old)(void *context, uint32_t level, uint64_t index,
+	                const struct page_ref *ref, struct err *err);
 	void *context;
 	struct err *err;
 	struct reach reach;
@@ -163,8 +163,7 @@ static int differ(struct difference *d, uint32_t level, uint64_t index,
 		return ERR_NONE;
 	rc = reach_more(&d->reach, d->file, old, d->err);
 	if (!rc)
-		rc = d->only_old(d->context, old->place, ref_units(old),
-		                 old->birth, d->err);
+		rc = d->only_old(d->context, level, index, old, d->err);
 	if (rc || level == 0)
 		return rc;
 	return differ_below(d, level, index, old, newer);
@@ -193,8 +192,9 @@ static int lower_newer(struct difference *d, uint32_t level,
 int page_table_difference(struct page_file *file,
                           const struct page_table *old,
                           const struct page_table *newer,
-                          int (*only_old)(void *context, uint32_t place,
-                                          uint32_t units, uint64_t birth,
+                          int (*only_old)(void *context, uint32_t level,
+                                          uint64_t index,
+                                          const struct page_ref *ref,
                                           struct err *err),
                           void *context, struct err *err)
 {

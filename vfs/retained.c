@@ -49,18 +49,39 @@ struct reclaim {
 	uint64_t units; /* counted */
 };
 
-static int give_back(void *context, uint32_t place, uint32_t units,
-                     uint64_t birth, struct err *err)
+static int give_back_in(struct reclaim *reclaim, uint32_t file_id,
+                        const struct page_ref *ref, struct err *err)
 {
-	struct reclaim *reclaim = context;
+	uint32_t units = page_ref_units(ref);
 
-	if (birth <= reclaim->older_txid)
+	if (ref->birth <= reclaim->older_txid)
 		return ERR_NONE;
 	reclaim->units += units;
 	if (reclaim->count_only)
 		return ERR_NONE;
-	return space_give(&reclaim->store->space, reclaim->file_id, place, units,
+	return space_give(&reclaim->store->space, file_id, ref->place, units,
 	                  err);
+}
+
+static int give_back(void *context, uint32_t level, uint64_t index,
+                     const struct page_ref *ref, struct err *err)
+{
+	struct reclaim *reclaim = context;
+
+	(void)level, (void)index;
+	return give_back_in(reclaim, reclaim->file_id, ref, err);
+}
+
+static int give_back_catalog(void *context, uint32_t level, uint64_t index,
+                             const struct page_ref *ref, struct err *err)
+{
+	struct reclaim *reclaim = context;
+
+	(void)level, (void)index;
+	if (!reclaim->count_only &&
+	    !space_file_built(&reclaim->store->space, STORE_CATALOG_FILE_ID))
+		return ERR_NONE;
+	return give_back_in(reclaim, STORE_CATALOG_FILE_ID, ref, err);
 }
 
 /* A dropped file goes as a whole. */
@@ -116,14 +137,10 @@ static int reclaim_root(struct store *store, const struct store_root *gone,
 {
 	struct reclaim reclaim = { .store = store, .newer = newer,
 	                           .older_txid = older_txid };
-	int rc = store_catalog_each(store, &gone->catalog, reclaim_file,
-	                            &reclaim, err);
 
-	if (rc || !space_file_built(&store->space, STORE_CATALOG_FILE_ID))
-		return rc;
-	reclaim.file_id = STORE_CATALOG_FILE_ID;
-	return page_table_difference(store->catalog_file, &gone->catalog,
-	                             &newer->catalog, give_back, &reclaim, err);
+	return store_catalog_difference(store, &gone->catalog, &newer->catalog,
+	                                reclaim_file, give_back_catalog,
+	                                &reclaim, err);
 }
 
 static void list_remove(struct shm_head *head, uint32_t i)
@@ -193,8 +210,10 @@ int store_retained_units(struct store *store, uint64_t txid, uint64_t *units,
 			continue;
 		reclaim.newer = i + 1 < count ? &head->retained[i + 1] : &newest;
 		reclaim.older_txid = i ? head->retained[i - 1].txid : 0;
-		rc = store_catalog_each(store, &head->retained[i].catalog,
-		                        reclaim_file, &reclaim, err);
+		rc = store_catalog_difference(
+			store, &head->retained[i].catalog,
+			&reclaim.newer->catalog, reclaim_file,
+			give_back_catalog, &reclaim, err);
 	}
 	*units = reclaim.units;
 	return rc;

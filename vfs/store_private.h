@@ -355,6 +355,20 @@ int store_catalog_each(struct store *store, const struct page_table *catalog,
                                    struct err *err),
                        void *context, struct err *err);
 
+/* Calls `each` for every live entry of `old` on pages that are not those of `newer`,
+ * and before or after them `only_old` as page_table_difference() does: a page once
+ * its entries were read. */
+int store_catalog_difference(struct store *store, const struct page_table *old,
+                             const struct page_table *newer,
+                             int (*each)(void *context, uint32_t file_id,
+                                         const struct catalog_entry *entry,
+                                         struct err *err),
+                             int (*only_old)(void *context, uint32_t level,
+                                             uint64_t index,
+                                             const struct page_ref *ref,
+                                             struct err *err),
+                             void *context, struct err *err);
+
 struct catalog_change {
 	uint32_t file_id;
 	const struct catalog_entry *entry; /* NULL = gone */

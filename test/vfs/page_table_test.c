@@ -209,14 +209,14 @@ struct release {
 	uint64_t older;
 };
 
-static int release_place(void *context, uint32_t place, uint32_t units,
-                         uint64_t birth, struct err *err)
+static int release_place(void *context, uint32_t level, uint64_t index,
+                         const struct page_ref *ref, struct err *err)
 {
 	struct release *release = context;
 
-	(void)err;
-	if (birth > release->older)
-		give_place(release->w, place, units);
+	(void)level, (void)index, (void)err;
+	if (ref->birth > release->older)
+		give_place(release->w, ref->place, page_ref_units(ref));
 	return 0;
 }
 
@@ -371,14 +371,14 @@ struct difference_check {
 	bool wrong;
 };
 
-static int tell(void *context, uint32_t place, uint32_t units, uint64_t birth,
-                struct err *err)
+static int tell(void *context, uint32_t level, uint64_t index,
+                const struct page_ref *ref, struct err *err)
 {
 	struct difference_check *check = context;
 
-	(void)birth, (void)err;
-	for (uint32_t i = 0; i < units; i++, check->units++)
-		check->wrong |= check->told[place + i]++ > 0;
+	(void)level, (void)index, (void)err;
+	for (uint32_t i = 0; i < page_ref_units(ref); i++, check->units++)
+		check->wrong |= check->told[ref->place + i]++ > 0;
 	return 0;
 }
 
@@ -818,12 +818,6 @@ static int count_visit(void *context, uint32_t level, uint64_t index,
 	return 0;
 }
 
-static int count_place(void *context, uint32_t place, uint32_t units,
-                       uint64_t birth, struct err *err)
-{
-	return count_visit(context, place + units, birth, NULL, err);
-}
-
 /* Map pages of random bytes with right checksums: any answer is fine, no crash
  * and no endless descent is. */
 static void fuzzed_map_pages_never_crash(struct test *t)
@@ -866,9 +860,9 @@ static void fuzzed_map_pages_never_crash(struct test *t)
 		use_table(t, &s, &table, (uint32_t)test_random(&random));
 		page_table_walk(s.f.file, &table, 0, count_visit, &visits,
 		                &t->err);
-		page_table_difference(s.f.file, &table, &other, count_place,
+		page_table_difference(s.f.file, &table, &other, count_visit,
 		                      &visits, &t->err);
-		page_table_difference(s.f.file, &other, &table, count_place,
+		page_table_difference(s.f.file, &other, &table, count_visit,
 		                      &visits, &t->err);
 		s.counts.next = 200;
 		page_table_apply(s.f.file, &table, &change, 1, 60, &s.sink,
