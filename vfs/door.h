@@ -38,6 +38,7 @@ enum {
 	DOOR_WRITE_TOUCHES = 64,   /* what a written page counts in door_cache */
 	DOOR_CONTENDED = 1000,     /* write locks for which contention is remembered */
 	DOOR_EARLY_WAIT_US = 10000,
+	DOOR_BRIEF_WAIT_US = 1000, /* before the busy timeout is asked for again */
 	DOOR_NEW_RESERVED = 16,    /* bytes that SQLite leaves free in a page   */
 };
 
@@ -94,6 +95,7 @@ struct door_file {
 	unsigned nested;           /* (D3)                                      */
 	unsigned opens_seen;       /* of environment->open_calls, see door_copy.c */
 	unsigned contended;        /* write locks to go as if contended         */
+	int64_t busy_timeout_ms;   /* when it was asked for last                */
 	int64_t mmap_limit;        /* PRAGMA mmap_size                          */
 	struct door_cache cache;
 	struct door_journal journal;

@@ -77,11 +77,22 @@ static int report_lock(struct door_file *file, const struct err *err)
 	return vfs_report(file->environment, err);
 }
 
+static int64_t ask_busy_timeout(struct door_file *file)
+{
+	return file->busy_timeout_ms = door_busy_timeout(file);
+}
+
+static uint64_t brief_wait_us(const struct door_file *file)
+{
+	return file->busy_timeout_ms > 0 && !file->main_foreign
+	       ? DOOR_BRIEF_WAIT_US : 0;
+}
+
 static int become_writer(struct door_file *file)
 {
 	struct err err;
 	int64_t timeout_ms;
-	int rc = store_view_write(file->view, 0, &err);
+	int rc = store_view_write(file->view, brief_wait_us(file), &err);
 
 	if (!rc) {
 		if (file->contended)
@@ -90,7 +101,7 @@ static int become_writer(struct door_file *file)
 	}
 	if (rc != ERR_BUSY)
 		return report_lock(file, &err);
-	timeout_ms = door_busy_timeout(file);
+	timeout_ms = ask_busy_timeout(file);
 	if (timeout_ms <= 0)
 		return report_lock(file, &err);
 	file->contended = DOOR_CONTENDED;
@@ -140,9 +151,9 @@ static void write_early(struct door_file *file)
 
 	if (file->read_only || !file->db || !statement_writes(file->db))
 		return;
-	rc = store_view_claim(file->view, 0, &err);
+	rc = store_view_claim(file->view, brief_wait_us(file), &err);
 	if (rc == ERR_BUSY) {
-		timeout_ms = door_busy_timeout(file);
+		timeout_ms = ask_busy_timeout(file);
 		wait_us = timeout_ms > DOOR_EARLY_WAIT_US / 1000
 		        ? DOOR_EARLY_WAIT_US : (uint64_t)timeout_ms * 1000;
 		if (timeout_ms > 0)

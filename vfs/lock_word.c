@@ -34,6 +34,17 @@
  *   naps, 128 turns         50,000  2.9  4.9       66,000  2.1  2.6
  *   naps, 64 turns          36,000  2.0  3.9       45,000  1.6  1.8
  *
+ * Watching. A turn of a few microseconds is shorter than falling asleep and waking up.
+ * So who finds the word taken first watches it for WATCH_US, one at a time, for two
+ * would only take it from each other; and while one watches, a release wakes nobody,
+ * who would come too late. Eight processes on two cores, medians of four runs that
+ * took turns:
+ *
+ *                       durable commits, switches each     synchronous=OFF
+ *   asleep at once         13,400            2.0                61,800
+ *   watching 20 us         15,700            1.6                62,400
+ *   watching 40 us         15,500            1.45               64,200
+ *
  * Death. A holder that died is found by its waiters, who look after 20 ms without a
  * wake-up; the first to do so takes the word (process.c says who lives). A waiter
  * that died, or was stopped, costs those behind it nothing when it is found dead as
@@ -50,7 +61,9 @@
  *      process, or from a dead process or an old claim, holds the lock.
  * (L2) No wake-up is lost: a waiter sets its bit before it looks at the word, and
  *      looks once more after it cleared it; a release changes the word before it
- *      looks at the bits. Who naps needs none: it looks again soon.
+ *      looks at the bits. Who naps needs none: it looks again soon. Who watches takes
+ *      the word, or joins the queue and looks at it once more; if it dies meanwhile,
+ *      it is as if a holder had died.
  * (L3) Nothing here is trusted after a death: bits without an owner, owners without
  *      a bit and words kept for nobody only cost time.
  */
@@ -71,6 +84,9 @@ enum {
 	NAP_US = 200,
 	NAP_AFTER_TURNS = 16,    /* more than a group of waiters that take turns     */
 	NAP_TURNS = 8,           /* in a nap, or it was the last                     */
+	WATCH_US = 20,
+	WATCH_LOOKS = 16,        /* between two looks at the clock               */
+	WATCH_ROUNDS_MAX = 4096, /* should the clock stand still                 */
 	NOBODY = -1,
 };
 
@@ -274,6 +290,17 @@ static void wake(struct store *store, struct shm_lock *lock, int index,
 		store->os->methods->wake(store->os, &waiter->wakeup, 1);
 }
 
+/* Whether somebody who is awake takes the word next. */
+static bool is_watched(const struct store *store, const struct shm_lock *lock)
+{
+	uint64_t until = atomic_load(&lock->watched_until_us), now;
+
+	if (!until)
+		return false;
+	now = now_us(store);
+	return now < until && until - now <= WATCH_US;
+}
+
 /* Changes the word from `from`, which the caller may do, to what the queue asks for,
  * and wakes whose turn it is. (L2) */
 static void pass_on(struct store *store, struct shm_lock *lock, uint64_t from)
@@ -294,6 +321,8 @@ static void pass_on(struct store *store, struct shm_lock *lock, uint64_t from)
 			atomic_store(&lock->since_ms, now_us(store) / 1000);
 		}
 		if (!atomic_compare_exchange_strong(&lock->owner, &from, to))
+			return;
+		if (!to && is_watched(store, lock))
 			return;
 		if (first == NOBODY)
 			first = queue_first(lock);
@@ -445,6 +474,48 @@ static int wait_in_queue(struct store *store, struct shm_lock *lock,
 	return ERR_NONE;
 }
 
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static bool take_when_free(struct store *store, struct shm_lock *lock)
+{
+	for (int i = 0; i < WATCH_LOOKS; i++) {
+		if (atomic_load_explicit(&lock->owner,
+		                         memory_order_relaxed) == 0 &&
+		    take_word(store, lock, 0))
+			return true;
+		relax();
+	}
+	return false;
+}
+
+/* Whether that brought the word. */
+static bool watch(struct store *store, struct shm_lock *lock)
+{
+	uint64_t now = now_us(store), end = now + WATCH_US;
+	uint64_t until = atomic_load(&lock->watched_until_us);
+	bool taken = false;
+
+	if ((until > now && until - now <= WATCH_US) ||
+	    !atomic_compare_exchange_strong(&lock->watched_until_us, &until,
+	                                    end))
+		return false;
+	for (int i = 0; i < WATCH_ROUNDS_MAX && !taken && now < end; i++) {
+		taken = take_when_free(store, lock);
+		if (is_kept(atomic_load(&lock->owner)))
+			break;
+		now = now_us(store);
+	}
+	atomic_store(&lock->watched_until_us, 0);
+	return taken;
+}
+
 static int take(struct store *store, struct shm_lock *lock, const char *what,
                 uint64_t timeout_us, uint64_t *ticket, bool *died,
                 struct err *err)
@@ -461,6 +532,8 @@ static int take(struct store *store, struct shm_lock *lock, const char *what,
 		if (is_old_claim(store, lock, word) &&
 		    take_word(store, lock, word)) {
 			; /* it is ours */
+		} else if (timeout_us && watch(store, lock)) {
+			; /* so it is */
 		} else if (timeout_us) {
 			rc = wait_in_queue(store, lock, what, timeout_us,
 			                   ticket ? ticket : &unkept, died,

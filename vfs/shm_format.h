@@ -23,7 +23,7 @@
 #include "wal/wal.h"
 
 enum {
-	SHM_LAYOUT = 5,
+	SHM_LAYOUT = 6,
 	SHM_RING = 64,        /* snapshots remembered by txid       */
 	SHM_SLOTS = 2048,     /* connections that are open at once  */
 	SHM_PROCESSES = 1024,
@@ -81,6 +81,7 @@ struct shm_lock {
 	_Atomic uint64_t tickets;   /* given out                        */
 	_Atomic uint32_t brief;     /* held by a background, for moments */
 	uint32_t zero;
+	_Atomic uint64_t watched_until_us; /* somebody watches the word */
 	_Atomic uint64_t queued[SHM_WAITERS / 64]; /* a bit per waiter  */
 	struct shm_waiter waiters[SHM_WAITERS];
 };

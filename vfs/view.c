@@ -249,6 +249,24 @@ static bool claim_confirmed(struct store_view *view)
 	return true;
 }
 
+/* Nobody need keep a snapshot for who has seen nothing of it and waits: the writers
+ * before it would have to compare it with theirs. */
+static int take_unread(struct store_view *view, uint64_t timeout_us, bool *died,
+                       struct err *err)
+{
+	struct store *store = view->store;
+	uint64_t txid = view->root.txid;
+	int rc;
+
+	store_slot_unpin(view);
+	rc = store_lock_take(store, &store->shm.head->writer, "write",
+	                     timeout_us, &view->write_ticket, died, err);
+	store_slot_pin(view, &view->root);
+	if (view->root.txid != txid)
+		view->epoch++;
+	return rc;
+}
+
 static int become_writer(struct store_view *view, uint64_t timeout_us,
                          bool unread, struct err *err)
 {
@@ -266,7 +284,9 @@ static int become_writer(struct store_view *view, uint64_t timeout_us,
 	rc = store_view_begin(view, err);
 	if (!rc)
 		rc = store_poisoned(store, err);
-	if (!rc)
+	if (!rc && unread && timeout_us)
+		rc = take_unread(view, timeout_us, &died, err);
+	else if (!rc)
 		rc = store_lock_take(store, &head->writer, "write", timeout_us,
 		                     &view->write_ticket, &died, err);
 	if (rc)

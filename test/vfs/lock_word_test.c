@@ -333,6 +333,45 @@ static void the_dead_and_the_stopped_hold_up_nobody(struct test *t)
 	bed_close(t, &bed);
 }
 
+/* One that watches the word is to take it, so a release wakes nobody else. A mark that
+ * its owner cannot have left, or left long ago, must not keep a release from it: the
+ * one that waits would have to find the word by itself, every 20 ms. */
+static void a_mark_of_a_watcher_that_is_gone_costs_no_wakeup(struct test *t)
+{
+	uint64_t quickest = UINT64_MAX;
+	struct bed bed;
+
+	bed_open(t, &bed);
+	EXPECT_OK(t, open_store(&bed.opened, bed.path, &t->err));
+	for (int round = 0; round < 16; round++) {
+		struct shm_lock *lock = &bed.opened.store->shm.head->writer;
+		pid_t pid;
+		uint64_t began;
+
+		EXPECT_OK(t, store_view_write(bed.opened.view, 1000000,
+		                              &t->err));
+		bed.board->order[0] = 0;
+		pid = start_waiting(&bed, 0, 0);
+		usleep(2000); /* it sleeps */
+		atomic_store(&lock->watched_until_us,
+		             round % 2 ? now_us() + 3600000000u : now_us());
+		began = now_us();
+		store_view_end(bed.opened.view);
+		while (!atomic_load(&bed.board->order[0]) &&
+		       !bed.board->failed && now_us() - began < 5000000)
+			usleep(100);
+		if (round % 2 && now_us() - began < quickest)
+			quickest = now_us() - began;
+		EXPECT(t, bed.board->order[0]);
+		atomic_store(&lock->watched_until_us, 0);
+		waitpid(pid, NULL, 0);
+	}
+	printf("note quickest %llu us\n", (unsigned long long)quickest);
+	EXPECT(t, quickest < 10000);
+	EXPECT_OK(t, real_store_close(&bed.opened, &t->err));
+	bed_close(t, &bed);
+}
+
 /* Writers that hammer are killed and replaced; the others never stand still. */
 static void killed_writers_and_waiters_stop_nobody(struct test *t)
 {
@@ -468,6 +507,7 @@ static const struct test_case cases[] = {
 	CASE(nobody_waits_for_more_than_a_bounded_number_of_turns),
 	CASE(who_waits_is_served_in_order),
 	CASE(the_dead_and_the_stopped_hold_up_nobody),
+	CASE(a_mark_of_a_watcher_that_is_gone_costs_no_wakeup),
 	CASE(killed_writers_and_waiters_stop_nobody),
 	CASE(who_gives_up_learns_who_holds_it_and_leaves_the_queue),
 	CASE(a_claim_that_is_not_confirmed_is_taken_over),
