@@ -326,18 +326,27 @@ static int play(void *context, uint64_t n, bool *reached, struct err *err)
 	return rc;
 }
 
-/* A first look tells roughly how many variants there are; then they are spread. */
-static uint64_t count_points(const struct kind *kind, struct err *err)
-{
-	uint64_t n = 16;
-	bool reached = true;
+/* What a life without faults calls and allocates, for variants to be spread over. */
+struct points {
+	uint64_t calls[SIM_CALL_COUNT], allocations;
+};
 
-	while (reached && n < 1u << 16) {
-		n *= 2;
-		if (play((void *)(uintptr_t)kind, n, &reached, err))
-			break;
-	}
-	return n * 3 / 4;
+static int count_points(struct points *points, struct err *err)
+{
+	static const struct kind nothing_fails = { .heap = true };
+	struct scene scene = { .kind = &nothing_fails, .n = INT64_MAX - 1 };
+	int rc;
+
+	scene.disk = sim_disk_create(NULL);
+	sim_trace_stop(scene.disk);
+	model_at(&scene.model, 0);
+	rc = live(&scene, err);
+	points->allocations = (uint64_t)(INT64_MAX -
+		atomic_load(&scene.actor.heap.fail_in));
+	for (int i = 0; i < SIM_CALL_COUNT; i++)
+		points->calls[i] = sim_call_count(scene.disk, (enum sim_call)i);
+	sim_disk_close(scene.disk);
+	return rc;
 }
 
 static void whatever_fails_nothing_is_lost(struct test *t)
@@ -345,17 +354,19 @@ static void whatever_fails_nothing_is_lost(struct test *t)
 	uint64_t played = 0, findings = 0;
 	double seconds = 0;
 	const char *only = getenv("FAULT");
+	struct points points;
 
+	EXPECT_OK(t, count_points(&points, &t->err));
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
 		const struct kind *kind = &kinds[i];
-		uint64_t points = only ? 1000 : count_points(kind, &t->err);
-		uint64_t wanted = test_scaled(is_sync(kind) ? 40 
-		                                                : kind->least, 5);
+		uint64_t there = kind->heap ? points.allocations
+		                            : points.calls[kind->fault.call];
+		uint64_t wanted = test_scaled(is_sync(kind) ? 40 : kind->least, 5);
 		struct explore_variants variants = {
 			.name = kind->name, .play = play,
 			.context = (void *)(uintptr_t)kind,
 			.hang_seconds = 20,
-			.step = points > wanted ? points / wanted : 1,
+			.step = there > wanted ? there / wanted : 1,
 		};
 		struct explore_result result;
 
