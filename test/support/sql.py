@@ -16,6 +16,7 @@ import traceback
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('TURDB_BUILD', TOP / 'build/release')).resolve()
 LIBRARY = str(pathlib.Path(os.environ.get('TURDB_SO', BUILD / 'turdb.so')).resolve())
+os.environ.update(TURDB_BUILD=str(BUILD), TURDB_SO=LIBRARY)  # for other processes, which may be elsewhere
 SANITIZER = {'asan': 'libasan.so', 'tsan': 'libtsan.so'}.get(BUILD.name)
 
 
@@ -47,6 +48,16 @@ def skip(why):
 
 def scaled(count, least=1):
     return max(int(count * float(os.environ.get('TEST_SCALE', '1'))), least)
+
+
+def seeds(count):
+    """What a random test plays: `count` seeds at the usual scale, TURDB_SEED=n alone, or TURDB_SEEDS=first-end."""
+    if 'TURDB_SEED' in os.environ:
+        return [int(os.environ['TURDB_SEED'])]
+    if 'TURDB_SEEDS' in os.environ:
+        first, end = map(int, os.environ['TURDB_SEEDS'].split('-'))
+        return range(first, end)
+    return range(scaled(count))
 
 
 def load():
