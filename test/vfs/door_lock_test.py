@@ -347,9 +347,11 @@ def killed_writers_lose_no_acknowledged_commit(scratch):
     con.execute('CREATE TABLE big(id INTEGER PRIMARY KEY, b)')
     random.seed(7)
     told = {1: 0, 2: 0, 3: 0}
-    for kill in range(scaled(9, 3)):
+    kill, pause, ends = 0, 0.5, time.monotonic() + 120
+    while kill < scaled(9, 3) or (sum(told.values()) <= 10 and time.monotonic() < ends):
+        kill += 1
         children = {n: python(VICTIM, n, wait=False) for n in told}
-        time.sleep(0.5 + random.random() / 2)
+        time.sleep(pause + random.random() / 2)
         for n, child in children.items():
             child.send_signal(signal.SIGKILL)
         for n, child in children.items():
@@ -361,6 +363,8 @@ def killed_writers_lose_no_acknowledged_commit(scratch):
         for n in told:
             expect(told[n] <= rows[n] <= told[n] + 1, 'kill %d: %r told, %r found' % (kill, told, rows))
             told[n] = rows[n]
+        if not any(told.values()):
+            pause *= 2  # a busy machine needs longer to start a process at all
         expect_equal(value(con, 'PRAGMA integrity_check'), 'ok')
         expect_equal(value(con, 'SELECT turdb_check()'), 'ok')
     expect(sum(told.values()) > 10, told)

@@ -231,7 +231,7 @@ def the_same_schedules_give_the_same_answers(scratch):
         expect_equal(value(side.connections[0], 'SELECT turdb_check()'), 'ok')
         side.end()
     print('note %d steps: %s; differences: %s' % (tally.steps, tally.codes, tally.reasons))
-    expect(tally.slowest[0] < 1, 'somebody waited: %r' % (tally.slowest,))
+    expect(tally.slowest[0] < 4, 'somebody waited: %r' % (tally.slowest,))  # a busy machine stops for a second
     for code in ('SQLITE_OK', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT', 'SQLITE_CONSTRAINT_PRIMARYKEY', 'SQLITE_LOCKED', 'SQLITE_ERROR'):
         expect(tally.codes.get(code), 'no schedule led to %s' % code)
     expect_equal(sorted(tally.reasons), sorted(REASONS))
