@@ -23,7 +23,7 @@
 #include "wal/wal.h"
 
 enum {
-	SHM_LAYOUT = 6,
+	SHM_LAYOUT = 7,
 	SHM_RING = 64,        /* snapshots remembered by txid       */
 	SHM_SLOTS = 2048,     /* connections that are open at once  */
 	SHM_PROCESSES = 1024,

@@ -87,13 +87,21 @@ struct wal_shared {
 	struct wal_claim files_claim;    /* who creates, reuses, unlinks files */
 
 	struct wal_claim sync_claim;     /* who leads a sync                  */
-	_Atomic uint32_t sync_sequence;  /* futex: grows when a sync ends     */
-	_Atomic uint32_t sync_waiters;   /* a hint: the dead stay counted     */
+	_Atomic uint32_t sync_ended;     /* syncs that have ended             */
+	_Atomic uint32_t sync_words[2];  /* futexes: who waits for the end of
+	                                    sync n sleeps on number n & 1     */
+	_Atomic uint32_t sync_waiters[2]; /* hints: the dead stay counted     */
 	_Atomic uint32_t sync_arrivals;  /* futex: who came to wait, ever     */
 	_Atomic uint32_t gathered;       /* of them, before the last sync     */
 	_Atomic uint32_t gather_active;  /* writers active during it          */
 	_Atomic uint32_t gather_goal;    /* arrivals the leader waits for     */
+	_Atomic uint64_t sync_target;    /* what the one under way covers, or
+	                                    the next: all that comes till then */
 	_Atomic uint64_t sync_us;        /* how long a sync takes, about      */
+	_Atomic uint64_t sync_end_us;    /* when the last one ended           */
+	_Atomic uint64_t arrival_us;     /* when somebody came last           */
+	_Atomic uint32_t arrivals_at_end;
+	_Atomic uint32_t arrival_gap_us; /* between two, after a sync's end   */
 
 	_Atomic uint64_t sync_count;     /* statistics */
 	_Atomic uint64_t record_count;

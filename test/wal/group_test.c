@@ -49,7 +49,7 @@ static struct {
 	struct os_methods methods;
 	const struct os_methods *real;
 	const struct wal_shared *shared;
-	_Atomic uint64_t wakes_of_sequence, wakes_of_arrivals;
+	_Atomic uint64_t wakes_of_all, wakes_of_next, wakes_of_arrivals;
 } slow;
 
 static int slow_sync(struct os_file *file, struct err *err)
@@ -60,8 +60,10 @@ static int slow_sync(struct os_file *file, struct err *err)
 
 static void count_wake(struct os *os, _Atomic uint32_t *word, uint32_t count)
 {
-	if (word == &slow.shared->sync_sequence)
-		atomic_fetch_add(&slow.wakes_of_sequence, 1);
+	if (word == &slow.shared->sync_words[0] ||
+	    word == &slow.shared->sync_words[1])
+		atomic_fetch_add(count == 1 ? &slow.wakes_of_next
+		                            : &slow.wakes_of_all, 1);
 	if (word == &slow.shared->sync_arrivals)
 		atomic_fetch_add(&slow.wakes_of_arrivals, 1);
 	slow.real->wake(os, word, count);
@@ -289,7 +291,7 @@ static void *run_thread(void *context)
 }
 
 /* Nobody only wakes up because its patience has ended: waiters are woken by the
- * leader, a leader that gathers by the last who arrives. */
+ * leader, the next leader by the last, a leader that gathers by the last who arrives. */
 static void threads_share_their_syncs(struct test *t)
 {
 	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -313,7 +315,8 @@ static void threads_share_their_syncs(struct test *t)
 		EXPECT_EQ(t, jobs[i].rc, 0);
 	}
 	EXPECT(t, writer.arena->shared.sync_count < 6 * count);
-	EXPECT(t, slow.wakes_of_sequence > 0);
+	EXPECT(t, slow.wakes_of_all > 0);
+	EXPECT(t, slow.wakes_of_next > 0);
 	EXPECT(t, slow.wakes_of_arrivals > 0);
 	EXPECT_EQ(t, writer.arena->shared.durable,
 	          writer.arena->shared.appended);
