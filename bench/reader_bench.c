@@ -6,14 +6,23 @@
  * Purpose       SELECTs a second in autocommit, each a read transaction of its own,
  *               on stock SQLite, ordinary tables and turdb tables: of one row by key,
  *               and of a sum over 1,000 rows; the gain of a second thread with a
- *               connection of its own, and the ratio to stock. Debian's SQLite takes
- *               two process-wide mutexes a statement (memory statistics, unlock
- *               notification), which bound what threads gain on short statements.
+ *               connection of its own, and the ratio to stock.
  * Architecture  Per round every side runs `ms` milliseconds with one thread, then
  *               with two; figures are medians over rounds, gains round by round.
+ *               Then once more while SQLite's process-wide mutexes are left out.
+ * Mutexes       Debian's SQLite takes some for every statement, whoever stores the
+ *               rows: MEM as it allocates and frees the cursor (memory statistics,
+ *               no lookaside), MAIN as the statement ends (unlock notification). They
+ *               go to and fro between the cores, and what that costs hangs on
+ *               where the two are: 25 ns within a cluster of cores, 160 across. So that
+ *               time is measured and printed, and the mutexes are counted: SQLite
+ *               gets mutex methods that pass everything on, but for MAIN and MEM
+ *               while they are left out (what MEM guards are counters, and nothing
+ *               waits for MAIN).
  * Usage         Wall time: needs two cores that nobody else uses.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +39,140 @@ struct bench {
 	int rounds, turn_ms;
 };
 
+/* --- SQLite's process-wide mutexes --------------------------------------------- */
+
+enum { MUTEX_MAIN = SQLITE_MUTEX_STATIC_MASTER, MUTEX_MEM = SQLITE_MUTEX_STATIC_MEM,
+       MUTEX_STATIC_END = SQLITE_MUTEX_STATIC_VFS3 + 1 };
+
+static struct {
+	sqlite3_mutex_methods stock;
+	sqlite3_mutex *shared[MUTEX_STATIC_END];
+	atomic_bool left_out; /* MAIN and MEM are passed over                    */
+	bool counting;    /* by one thread                                       */
+	int64_t entered[MUTEX_STATIC_END];
+} mutexes;
+
+static sqlite3_mutex *mutex_alloc(int id)
+{
+	sqlite3_mutex *mutex = mutexes.stock.xMutexAlloc(id);
+
+	if (id > SQLITE_MUTEX_RECURSIVE && id < MUTEX_STATIC_END)
+		mutexes.shared[id] = mutex;
+	return mutex;
+}
+
+/* A thread leaves what it entered, whatever is left out by then. */
+static _Thread_local bool passed_main, passed_mem;
+
+static bool *passed(const sqlite3_mutex *mutex)
+{
+	if (mutex && mutex == mutexes.shared[MUTEX_MAIN])
+		return &passed_main;
+	if (mutex && mutex == mutexes.shared[MUTEX_MEM])
+		return &passed_mem;
+	return NULL;
+}
+
+static void mutex_count(const sqlite3_mutex *mutex)
+{
+	for (int id = 0; id < MUTEX_STATIC_END; id++)
+		if (mutex && mutex == mutexes.shared[id])
+			mutexes.entered[id]++;
+}
+
+static void mutex_enter(sqlite3_mutex *mutex)
+{
+	bool *pass = mutexes.left_out ? passed(mutex) : NULL;
+
+	if (mutexes.counting)
+		mutex_count(mutex);
+	if (pass)
+		*pass = true;
+	else
+		mutexes.stock.xMutexEnter(mutex);
+}
+
+static void mutex_leave(sqlite3_mutex *mutex)
+{
+	bool *pass = passed(mutex);
+
+	if (pass && *pass)
+		*pass = false;
+	else
+		mutexes.stock.xMutexLeave(mutex);
+}
+
+/* Before anything else of SQLite. Its own methods are known once it has begun. */
+static void mutexes_watch(void)
+{
+	sqlite3_mutex_methods watched;
+
+	sqlite3_initialize();
+	sqlite3_shutdown();
+	sqlite3_config(SQLITE_CONFIG_GETMUTEX, &mutexes.stock);
+	watched = mutexes.stock;
+	watched.xMutexAlloc = mutex_alloc;
+	watched.xMutexEnter = mutex_enter;
+	watched.xMutexLeave = mutex_leave;
+	sqlite3_config(SQLITE_CONFIG_MUTEX, &watched);
+}
+
+/* --- how far apart the cores are ------------------------------------------------- */
+
+enum { HANDOVERS = 5000, HANDOVER_NS_MAX = 1000, TRIES = 200 };
+
+/* At real-time priority who only spins keeps the other from the core. */
+static void await_turn(_Atomic int *turn, int number)
+{
+	for (int spins = 0; atomic_load(turn) != number; spins++)
+		if (spins > 10000)
+			sched_yield();
+}
+
+static void *hand_back(void *context)
+{
+	_Atomic int *turn = context;
+
+	for (int i = 0; i < HANDOVERS; i++) {
+		await_turn(turn, 2 * i + 1);
+		atomic_store(turn, 2 * i + 2);
+	}
+	return NULL;
+}
+
+/* Nanoseconds for a cache line's way from one thread's core to the other's. */
+static double handover_ns(void)
+{
+	struct { _Alignas(128) _Atomic int turn; char rest[124]; } line = { 0 };
+	pthread_t thread;
+	double begin;
+
+	if (pthread_create(&thread, NULL, hand_back, &line.turn))
+		exit(1);
+	begin = bench_clock_ns(CLOCK_MONOTONIC);
+	for (int i = 0; i < HANDOVERS; i++) {
+		atomic_store(&line.turn, 2 * i + 1);
+		await_turn(&line.turn, 2 * i + 2);
+	}
+	begin = bench_clock_ns(CLOCK_MONOTONIC) - begin;
+	pthread_join(thread, NULL);
+	return begin / (2 * HANDOVERS);
+}
+
+/* Waits until nobody else has a core, within reason. */
+static double await_cores(void)
+{
+	double ns = handover_ns();
+
+	for (int i = 0; i < TRIES && ns > HANDOVER_NS_MAX; i++) {
+		usleep(20000);
+		ns = handover_ns();
+	}
+	return ns;
+}
+
+/* --- reading --------------------------------------------------------------------- */
+
 struct workload {
 	const char *name, *sql;
 };
@@ -41,22 +184,28 @@ static const struct workload workloads[] = {
 };
 
 struct reader {
-	struct bench_side side;
+	_Alignas(128) struct bench_side side;
 	const char *sql;
 	int64_t rows;
 	uint64_t seed;
-	atomic_bool *stop;
+	double until;    /* its own clock: a main thread might get no core */
 	int64_t selects; /* out */
 };
 
-static void *read_until_told(void *context)
+static bool goes_on(const struct reader *reader)
+{
+	return reader->selects % 16 ||
+	       bench_clock_ns(CLOCK_MONOTONIC) < reader->until;
+}
+
+static void *read_until(void *context)
 {
 	struct reader *reader = context;
 	sqlite3_stmt *statement = bench_prepare(reader->side.db, reader->sql);
 	uint64_t seed = reader->seed;
 
 	reader->selects = 0;
-	while (!atomic_load_explicit(reader->stop, memory_order_relaxed)) {
+	for (; goes_on(reader); reader->selects++) {
 		seed = seed * 6364136223846793005u + 1442695040888963407u;
 		sqlite3_bind_int64(statement, 1, (int64_t)((seed >> 33) %
 		                   (uint64_t)reader->rows) + 1);
@@ -65,7 +214,6 @@ static void *read_until_told(void *context)
 			exit(1);
 		}
 		sqlite3_reset(statement);
-		reader->selects++;
 	}
 	sqlite3_finalize(statement);
 	return NULL;
@@ -75,22 +223,19 @@ static void *read_until_told(void *context)
 static double read_for(struct reader *readers, const char *sql, int count,
                        int ms)
 {
-	atomic_bool stop = false;
 	pthread_t threads[THREADS];
 	double begin = bench_clock_ns(CLOCK_MONOTONIC);
 	int64_t selects = 0;
 
 	for (int i = 0; i < count; i++) {
-		readers[i].stop = &stop;
+		readers[i].until = begin + ms * 1e6;
 		readers[i].sql = sql;
-		if (pthread_create(&threads[i], NULL, read_until_told,
+		if (pthread_create(&threads[i], NULL, read_until,
 		                   &readers[i])) {
 			fprintf(stderr, "no thread\n");
 			exit(1);
 		}
 	}
-	usleep((useconds_t)ms * 1000);
-	atomic_store(&stop, true);
 	for (int i = 0; i < count; i++) {
 		pthread_join(threads[i], NULL);
 		selects += readers[i].selects;
@@ -108,31 +253,90 @@ static void fill(struct bench_side *side, int64_t rows)
 	           (long long)rows);
 }
 
+/* Per side and round, in one way of using mutexes. */
+struct figures {
+	double one[SIDE_COUNT][ROUNDS_MAX], two[SIDE_COUNT][ROUNDS_MAX];
+	double gain[SIDE_COUNT][ROUNDS_MAX], ratio[SIDE_COUNT][ROUNDS_MAX];
+};
+
+static void measure(const struct bench *bench, struct reader (*readers)[THREADS],
+                    const struct workload *workload, struct figures *figures,
+                    int at)
+{
+	for (int kind = 0; kind < SIDE_COUNT; kind++) {
+		double one = read_for(readers[kind], workload->sql, 1,
+		                      bench->turn_ms);
+		double two = read_for(readers[kind], workload->sql, 2,
+		                      bench->turn_ms);
+
+		figures->one[kind][at] = one;
+		figures->two[kind][at] = two;
+		figures->gain[kind][at] = two / one;
+		figures->ratio[kind][at] = one / figures->one[SIDE_NATIVE][at];
+	}
+}
+
 static void run(const struct bench *bench, struct reader (*readers)[THREADS],
                 const struct workload *workload)
 {
-	double one[SIDE_COUNT][ROUNDS_MAX], two[SIDE_COUNT][ROUNDS_MAX];
-	double gain[SIDE_COUNT][ROUNDS_MAX], ratio[SIDE_COUNT][ROUNDS_MAX];
+	static struct figures stock, without;
+	double far[ROUNDS_MAX];
+	int rounds = bench->rounds;
 
-	for (int round = -1; round < bench->rounds; round++)
-		for (int kind = 0; kind < SIDE_COUNT; kind++) {
-			int at = round < 0 ? 0 : round; /* the first warms up */
+	for (int round = -1, tries = 0; round < rounds; tries++) {
+		int at = round < 0 ? 0 : round; /* the first warms up */
 
-			one[kind][at] = read_for(readers[kind], workload->sql,
-			                         1, bench->turn_ms);
-			two[kind][at] = read_for(readers[kind], workload->sql,
-			                         2, bench->turn_ms);
-			gain[kind][at] = two[kind][at] / one[kind][at];
-			ratio[kind][at] = one[kind][at] / one[SIDE_NATIVE][at];
-		}
+		far[at] = await_cores();
+		measure(bench, readers, workload, &stock, at);
+		mutexes.left_out = true;
+		measure(bench, readers, workload, &without, at);
+		mutexes.left_out = false;
+		round += handover_ns() < HANDOVER_NS_MAX || tries > 2 * rounds;
+	}
 	for (int kind = 0; kind < SIDE_COUNT; kind++)
-		printf("%-20s %-8s one thread %9.0f/s (%5.2f of native)   two "
-		       "threads %9.0f/s   gain %5.2f\n", workload->name,
-		       bench_side_name(kind),
-		       bench_median(one[kind], bench->rounds),
-		       bench_median(ratio[kind], bench->rounds),
-		       bench_median(two[kind], bench->rounds),
-		       bench_median(gain[kind], bench->rounds));
+		printf("%-20s %-8s %9.0f %6.2f %9.0f %6.2f %12.2f\n",
+		       workload->name, bench_side_name(kind),
+		       bench_median(stock.one[kind], rounds),
+		       bench_median(stock.ratio[kind], rounds),
+		       bench_median(stock.two[kind], rounds),
+		       bench_median(stock.gain[kind], rounds),
+		       bench_median(without.gain[kind], rounds));
+	bench_median(far, rounds);
+	printf("%20s a cache line goes from core to core in %.0f to %.0f ns, "
+	       "median %.0f\n", "", far[0], far[rounds - 1], far[rounds / 2]);
+	fflush(stdout);
+}
+
+static void print_mutexes(struct reader (*readers)[THREADS],
+                          const struct workload *workload)
+{
+	enum { TIMES = 1000 };
+
+	for (int kind = 0; kind < SIDE_COUNT; kind++) {
+		sqlite3_stmt *statement = bench_prepare(readers[kind][0].side.db,
+		                                        workload->sql);
+		int64_t others = 0;
+
+		for (int i = -10; i < TIMES; i++) {
+			if (i == 0) {
+				memset(mutexes.entered, 0,
+				       sizeof mutexes.entered);
+				mutexes.counting = true;
+			}
+			sqlite3_bind_int64(statement, 1, i + 11);
+			bench_run(statement);
+		}
+		mutexes.counting = false;
+		sqlite3_finalize(statement);
+		for (int id = 0; id < MUTEX_STATIC_END; id++)
+			if (id != MUTEX_MAIN && id != MUTEX_MEM)
+				others += mutexes.entered[id];
+		printf("%-8s takes process-wide mutexes a SELECT: MAIN %.2f, "
+		       "MEM %.2f, others %.2f\n", bench_side_name(kind),
+		       (double)mutexes.entered[MUTEX_MAIN] / TIMES,
+		       (double)mutexes.entered[MUTEX_MEM] / TIMES,
+		       (double)others / TIMES);
+	}
 }
 
 static void run_all(const struct bench *bench, const char *directory)
@@ -150,6 +354,9 @@ static void run_all(const struct bench *bench, const char *directory)
 			if (i == 0)
 				fill(&reader->side, bench->rows);
 		}
+	print_mutexes(readers, &workloads[0]);
+	printf("%-20s %-8s %9s %6s %9s %6s %12s\n", "SELECTs a second", "",
+	       "1 thread", "ratio", "2 threads", "gain", "no mutexes");
 	for (size_t i = 0; i < sizeof workloads / sizeof workloads[0]; i++)
 		run(bench, readers, &workloads[i]);
 	for (int kind = 0; kind < SIDE_COUNT; kind++)
@@ -160,7 +367,7 @@ static void run_all(const struct bench *bench, const char *directory)
 int main(int argc, char **argv)
 {
 	struct bench bench = { .library = "./turdb.so", .rows = 100000,
-	                       .rounds = 7, .turn_ms = 300 };
+	                       .rounds = 7, .turn_ms = 100 };
 	char directory[256];
 	int option;
 
@@ -177,6 +384,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "rounds are 1..%d, rows at least 1\n", ROUNDS_MAX);
 		return 1;
 	}
+	mutexes_watch();
 	bench_library_load(bench.library);
 	bench_scratch_make(directory, bench.parent);
 	printf("SELECTs in autocommit on %lld rows, medians of %d rounds of "
