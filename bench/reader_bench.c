@@ -1,7 +1,7 @@
 /*
  * reader_bench.c - what a second reading thread adds.
  *
- *   reader_bench [-l turdb.so] [-n rows] [-r rounds] [-m ms] [-d directory]
+ *   reader_bench [-l turdb.so] [-n rows] [-r rounds] [-m ms] [-d directory] [-w]
  *
  * Purpose       SELECTs a second in autocommit, each a read transaction of its own,
  *               on stock SQLite, ordinary tables and turdb tables: of one row by key,
@@ -9,16 +9,15 @@
  *               connection of its own, and the ratio to stock.
  * Architecture  Per round every side runs `ms` milliseconds with one thread, then
  *               with two; figures are medians over rounds, gains round by round.
- *               Then once more while SQLite's process-wide mutexes are left out.
  * Mutexes       Debian's SQLite takes some for every statement, whoever stores the
  *               rows: MEM as it allocates and frees the cursor (memory statistics,
  *               no lookaside), MAIN as the statement ends (unlock notification). They
- *               go to and fro between the cores, and what that costs hangs on
- *               where the two are: 25 ns within a cluster of cores, 160 across. So that
- *               time is measured and printed, and the mutexes are counted: SQLite
- *               gets mutex methods that pass everything on, but for MAIN and MEM
- *               while they are left out (what MEM guards are counters, and nothing
- *               waits for MAIN).
+ *               and the statistics go to and fro between the cores, and what that
+ *               costs hangs on where the two are: 25 ns a time within a cluster of
+ *               cores, 160 across. That time is measured and printed, and the mutexes
+ *               are counted: SQLite gets mutex methods that pass everything on. With
+ *               -w it does without: memory statistics are off, and MAIN is passed
+ *               over while threads read (nobody waits for it).
  * Usage         Wall time: needs two cores that nobody else uses.
  */
 #include <pthread.h>
@@ -37,6 +36,7 @@ struct bench {
 	const char *library, *parent;
 	int64_t rows;
 	int rounds, turn_ms;
+	bool without; /* SQLite's process-wide mutexes */
 };
 
 /* --- SQLite's process-wide mutexes --------------------------------------------- */
@@ -47,8 +47,8 @@ enum { MUTEX_MAIN = SQLITE_MUTEX_STATIC_MASTER, MUTEX_MEM = SQLITE_MUTEX_STATIC_
 static struct {
 	sqlite3_mutex_methods stock;
 	sqlite3_mutex *shared[MUTEX_STATIC_END];
-	atomic_bool left_out; /* MAIN and MEM are passed over                    */
-	bool counting;    /* by one thread                                       */
+	bool main_passed; /* MAIN is passed over     */
+	bool counting;    /* by one thread           */
 	int64_t entered[MUTEX_STATIC_END];
 } mutexes;
 
@@ -61,17 +61,8 @@ static sqlite3_mutex *mutex_alloc(int id)
 	return mutex;
 }
 
-/* A thread leaves what it entered, whatever is left out by then. */
-static _Thread_local bool passed_main, passed_mem;
-
-static bool *passed(const sqlite3_mutex *mutex)
-{
-	if (mutex && mutex == mutexes.shared[MUTEX_MAIN])
-		return &passed_main;
-	if (mutex && mutex == mutexes.shared[MUTEX_MEM])
-		return &passed_mem;
-	return NULL;
-}
+/* A thread leaves what it entered. */
+static _Thread_local bool passed;
 
 static void mutex_count(const sqlite3_mutex *mutex)
 {
@@ -82,28 +73,24 @@ static void mutex_count(const sqlite3_mutex *mutex)
 
 static void mutex_enter(sqlite3_mutex *mutex)
 {
-	bool *pass = mutexes.left_out ? passed(mutex) : NULL;
-
 	if (mutexes.counting)
 		mutex_count(mutex);
-	if (pass)
-		*pass = true;
+	if (mutexes.main_passed && mutex == mutexes.shared[MUTEX_MAIN])
+		passed = true;
 	else
 		mutexes.stock.xMutexEnter(mutex);
 }
 
 static void mutex_leave(sqlite3_mutex *mutex)
 {
-	bool *pass = passed(mutex);
-
-	if (pass && *pass)
-		*pass = false;
+	if (passed && mutex == mutexes.shared[MUTEX_MAIN])
+		passed = false;
 	else
 		mutexes.stock.xMutexLeave(mutex);
 }
 
 /* Before anything else of SQLite. Its own methods are known once it has begun. */
-static void mutexes_watch(void)
+static void mutexes_watch(bool without)
 {
 	sqlite3_mutex_methods watched;
 
@@ -115,6 +102,8 @@ static void mutexes_watch(void)
 	watched.xMutexEnter = mutex_enter;
 	watched.xMutexLeave = mutex_leave;
 	sqlite3_config(SQLITE_CONFIG_MUTEX, &watched);
+	if (without)
+		sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 
 /* --- how far apart the cores are ------------------------------------------------- */
@@ -253,16 +242,18 @@ static void fill(struct bench_side *side, int64_t rows)
 	           (long long)rows);
 }
 
-/* Per side and round, in one way of using mutexes. */
+/* Per side and round. */
 struct figures {
 	double one[SIDE_COUNT][ROUNDS_MAX], two[SIDE_COUNT][ROUNDS_MAX];
 	double gain[SIDE_COUNT][ROUNDS_MAX], ratio[SIDE_COUNT][ROUNDS_MAX];
+	double far[ROUNDS_MAX]; /* ns from core to core */
 };
 
 static void measure(const struct bench *bench, struct reader (*readers)[THREADS],
                     const struct workload *workload, struct figures *figures,
                     int at)
 {
+	figures->far[at] = await_cores();
 	for (int kind = 0; kind < SIDE_COUNT; kind++) {
 		double one = read_for(readers[kind], workload->sql, 1,
 		                      bench->turn_ms);
@@ -276,35 +267,39 @@ static void measure(const struct bench *bench, struct reader (*readers)[THREADS]
 	}
 }
 
+static void print_figures(const struct workload *workload,
+                          struct figures *figures, int rounds)
+{
+	for (int kind = 0; kind < SIDE_COUNT; kind++)
+		printf("%-20s %-8s %9.0f %6.2f %9.0f %6.2f\n",
+		       workload->name, bench_side_name(kind),
+		       bench_median(figures->one[kind], rounds),
+		       bench_median(figures->ratio[kind], rounds),
+		       bench_median(figures->two[kind], rounds),
+		       bench_median(figures->gain[kind], rounds));
+	bench_median(figures->far, rounds);
+	printf("%20s a cache line goes from core to core in %.0f to %.0f ns, "
+	       "median %.0f\n", "", figures->far[0], figures->far[rounds - 1],
+	       figures->far[rounds / 2]);
+	fflush(stdout);
+}
+
 static void run(const struct bench *bench, struct reader (*readers)[THREADS],
                 const struct workload *workload)
 {
-	static struct figures stock, without;
-	double far[ROUNDS_MAX];
-	int rounds = bench->rounds;
+	static struct figures figures;
+	int rounds = bench->rounds, tries = 0;
 
-	for (int round = -1, tries = 0; round < rounds; tries++) {
-		int at = round < 0 ? 0 : round; /* the first warms up */
-
-		far[at] = await_cores();
-		measure(bench, readers, workload, &stock, at);
-		mutexes.left_out = true;
-		measure(bench, readers, workload, &without, at);
-		mutexes.left_out = false;
+	mutexes.main_passed = bench->without;
+	for (int round = -1; round < rounds; tries++) {
+		/* The first warms up; one in which others had a core is made
+		 * again. */
+		measure(bench, readers, workload, &figures,
+		        round < 0 ? 0 : round);
 		round += handover_ns() < HANDOVER_NS_MAX || tries > 2 * rounds;
 	}
-	for (int kind = 0; kind < SIDE_COUNT; kind++)
-		printf("%-20s %-8s %9.0f %6.2f %9.0f %6.2f %12.2f\n",
-		       workload->name, bench_side_name(kind),
-		       bench_median(stock.one[kind], rounds),
-		       bench_median(stock.ratio[kind], rounds),
-		       bench_median(stock.two[kind], rounds),
-		       bench_median(stock.gain[kind], rounds),
-		       bench_median(without.gain[kind], rounds));
-	bench_median(far, rounds);
-	printf("%20s a cache line goes from core to core in %.0f to %.0f ns, "
-	       "median %.0f\n", "", far[0], far[rounds - 1], far[rounds / 2]);
-	fflush(stdout);
+	mutexes.main_passed = false;
+	print_figures(workload, &figures, rounds);
 }
 
 static void print_mutexes(struct reader (*readers)[THREADS],
@@ -355,8 +350,8 @@ static void run_all(const struct bench *bench, const char *directory)
 				fill(&reader->side, bench->rows);
 		}
 	print_mutexes(readers, &workloads[0]);
-	printf("%-20s %-8s %9s %6s %9s %6s %12s\n", "SELECTs a second", "",
-	       "1 thread", "ratio", "2 threads", "gain", "no mutexes");
+	printf("%-20s %-8s %9s %6s %9s %6s\n", "SELECTs a second", "",
+	       "1 thread", "ratio", "2 threads", "gain");
 	for (size_t i = 0; i < sizeof workloads / sizeof workloads[0]; i++)
 		run(bench, readers, &workloads[i]);
 	for (int kind = 0; kind < SIDE_COUNT; kind++)
@@ -371,24 +366,26 @@ int main(int argc, char **argv)
 	char directory[256];
 	int option;
 
-	while ((option = getopt(argc, argv, "l:n:r:m:d:")) != -1)
+	while ((option = getopt(argc, argv, "l:n:r:m:d:w")) != -1)
 		switch (option) {
 		case 'l': bench.library = optarg; break;
 		case 'n': bench.rows = atoll(optarg); break;
 		case 'r': bench.rounds = atoi(optarg); break;
 		case 'm': bench.turn_ms = atoi(optarg); break;
 		case 'd': bench.parent = optarg; break;
+		case 'w': bench.without = true; break;
 		default: return 1;
 		}
 	if (bench.rounds < 1 || bench.rounds > ROUNDS_MAX || bench.rows < 1) {
 		fprintf(stderr, "rounds are 1..%d, rows at least 1\n", ROUNDS_MAX);
 		return 1;
 	}
-	mutexes_watch();
+	mutexes_watch(bench.without);
 	bench_library_load(bench.library);
 	bench_scratch_make(directory, bench.parent);
 	printf("SELECTs in autocommit on %lld rows, medians of %d rounds of "
-	       "%d ms\n", (long long)bench.rows, bench.rounds, bench.turn_ms);
+	       "%d ms%s\n", (long long)bench.rows, bench.rounds, bench.turn_ms,
+	       bench.without ? ", SQLite's process-wide mutexes left out" : "");
 	run_all(&bench, directory);
 	bench_scratch_remove(directory);
 	return 0;

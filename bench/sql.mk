@@ -33,6 +33,7 @@ bench-latency: $(OUT)/bench/latency_bench turdb.so
 # What a second reading thread adds.
 bench-readers: $(OUT)/bench/reader_bench turdb.so
 	$$(chrt -f 1 true 2>/dev/null && echo chrt -f 1) $< -l ./turdb.so $(BENCH_READERS)
+	$$(chrt -f 1 true 2>/dev/null && echo chrt -f 1) $< -l ./turdb.so -w $(BENCH_READERS)
 
 # SQLite's own speedtest1 on both VFSes: ordinary tables only.
 bench-speedtest: turdb.so
