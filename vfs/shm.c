@@ -162,6 +162,24 @@ void store_shm_close(struct store *store)
 	*shm = (struct shm){ .os = store->os };
 }
 
+enum { CLEAR_STEP = 4096 };
+
+/* Nearly all of it is zero already. To look costs a read of mapped memory; a write
+ * costs a fault for each page and the file system's leave: 25 us against 200. */
+static void head_clear(struct shm_head *head)
+{
+	uint8_t *bytes = (void *)head;
+
+	for (size_t at = 0; at < sizeof *head; at += CLEAR_STEP) {
+		size_t step = sizeof *head - at;
+
+		if (step > CLEAR_STEP)
+			step = CLEAR_STEP;
+		if (memcmp(bytes + at, store_zeros, step) != 0)
+			memset(bytes + at, 0, step);
+	}
+}
+
 /* The caller is alone. Old chunks are cleared as they are given out again; the
  * generations of processes keep growing over the life of the file, and poison is
  * for who recovers to lift. */
@@ -175,9 +193,11 @@ int store_shm_clear(struct store *store, struct err *err)
 	atomic_store(&head->built, 0);
 	for (uint32_t i = 0; i < SHM_PROCESSES; i++)
 		generations[i] = atomic_load(&head->processes[i].generation);
-	memset((void *)head, 0, sizeof *head);
+	head_clear(head);
 	for (uint32_t i = 0; i < SHM_PROCESSES; i++)
-		atomic_store(&head->processes[i].generation, generations[i]);
+		if (generations[i])
+			atomic_store(&head->processes[i].generation,
+			             generations[i]);
 	atomic_store(&head->poisoned, poisoned);
 	head->layout = SHM_LAYOUT;
 	head->head_size = sizeof *head;
