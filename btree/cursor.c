@@ -103,7 +103,7 @@ int cursor_key_rest_remember(struct btree_cursor *cursor, const uint8_t *rest,
 	return ERR_NONE;
 }
 
-/* Stands before `slot` because the remembered entry is gone. */
+/* (C2) Stands before `slot` because the remembered entry is gone. */
 static void slot_stand_before(struct btree_cursor *cursor, uint32_t page_no,
                               const struct node *node, uint32_t slot)
 {

@@ -18,6 +18,7 @@
 #include "btree/node_edit.h"
 #include "btree/overflow.h"
 
+/* (H1), and a key that is whole in its head. */
 static bool hit_is_usable(const struct btree *tree, const struct btree_hit *hit,
                           struct span key)
 {
@@ -25,6 +26,7 @@ static bool hit_is_usable(const struct btree *tree, const struct btree_hit *hit,
 	       key.size == 8;
 }
 
+/* Compares the head itself (H2): whoever writes there needs nothing else of the node. */
 int btree_edit_hit(struct btree *tree, const struct btree_hit *hit,
                    struct span key, uint8_t **value, struct err *err)
 {
@@ -46,7 +48,7 @@ int btree_edit_hit(struct btree *tree, const struct btree_hit *hit,
 	return ERR_NONE;
 }
 
-/* The entry's leaf, editable. False: it is not there after all, or in a chain. */
+/* (H2) The entry's leaf, editable. False: it is not there after all, or in a chain. */
 static bool hit_look(const struct btree *tree, const struct btree_hit *hit,
                      const struct probe *probe, const uint8_t *page,
                      struct node *node, struct leaf_cell *cell)
@@ -111,6 +113,7 @@ search:
 	return btree_put(tree, key, value, BTREE_PUT_REPLACE, err);
 }
 
+/* The state and the leaf first (H3). */
 int btree_delete_hit(struct btree *tree, const struct btree_hit *hit,
                      struct span key, bool *found, struct err *err)
 {

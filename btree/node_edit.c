@@ -64,6 +64,7 @@ static uint32_t smaller(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
+/* Where the arrays, grown by `slots_new`, still end below the cells (N1). */
 static struct node_place place_find(const struct node *node,
                                     uint32_t cell_size, uint32_t slots_new,
                                     uint32_t given_back)
@@ -165,7 +166,7 @@ static uint32_t cell_take(uint8_t *page, const struct node *node,
 	return node->cells - size;
 }
 
-/* Bytes [at, at + size) of the cell area are no longer used. */
+/* Bytes [at, at + size) of the cell area are no longer used (N2). */
 static void cell_give(uint8_t *page, uint32_t at, uint32_t size)
 {
 	uint32_t cells = load_le16(page + NODE_CELLS_AT);

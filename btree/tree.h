@@ -51,6 +51,7 @@ int tree_corrupt(struct btree *tree, uint32_t page_no, const char *reason,
 int tree_node_refuse(struct btree *tree, uint32_t page_no, const uint8_t *page,
                      uint8_t level, struct err *err);
 
+/* Reads a node with its checks (T2), which is to be on that level (T1). */
 static inline int tree_node_read(struct btree *tree, uint32_t page_no,
                                  uint8_t level, struct node *node,
                                  struct err *err)

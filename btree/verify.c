@@ -76,7 +76,7 @@ static bool stopped(const struct verify *verify)
 	return verify->rc && verify->rc != ERR_CORRUPT;
 }
 
-/* False: it was there before, or there is no memory to know. */
+/* (V1) False: it was there before, or there is no memory to know. */
 static bool page_is_new(struct verify *verify, uint32_t page_no)
 {
 	size_t wanted = page_no / 8 + 1, size = verify->seen_size;
@@ -155,6 +155,7 @@ static void leaf_values_verify(struct verify *verify, uint32_t page_no,
 	}
 }
 
+/* (V2) */
 static void bounds_verify(struct verify *verify, uint32_t page_no,
                           const struct node *node)
 {
@@ -206,6 +207,7 @@ static void bounds_narrow(struct verify *verify, const struct node *node,
 	}
 }
 
+/* (V3), and the values. */
 static void leaf_verify(struct verify *verify, uint32_t page_no,
                         const struct node *node)
 {
@@ -270,6 +272,7 @@ static void garbage_verify(struct verify *verify)
 	}
 }
 
+/* (V4), and the end of (V3). */
 static void counts_verify(struct verify *verify)
 {
 	const struct tree_state *state = &verify->state;

@@ -242,6 +242,7 @@ static int next_read(struct hnsw *graph, uint32_t node, enum twins_chain chain,
 	return rc;
 }
 
+/* (T1) */
 int twins_next(struct hnsw *graph, uint32_t node, enum twins_chain chain,
                uint32_t *next, struct err *err)
 {

@@ -69,6 +69,7 @@ static bool is_on_level(const struct check *check, uint32_t node, uint32_t level
 	       check->levels[node] >= level;
 }
 
+/* (V1), (V5). */
 static int levels_read(struct check *check,
                        void (*row)(void *context, uint32_t node, int64_t rowid),
                        struct err *err)
@@ -122,6 +123,7 @@ static bool seen_before(struct check *check, uint32_t index)
 	return before;
 }
 
+/* (V2) of nodes. */
 static int free_nodes_check(struct check *check, struct err *err)
 {
 	struct hnsw *graph = check->graph;
@@ -153,6 +155,7 @@ static int free_nodes_check(struct check *check, struct err *err)
 	return ERR_NONE;
 }
 
+/* (V2) of upper records. */
 static int free_uppers_check(struct check *check, struct err *err)
 {
 	struct hnsw *graph = check->graph;
@@ -246,6 +249,7 @@ static int link_check(struct check *check, uint32_t level, uint32_t node,
 	return rc;
 }
 
+/* (V3) */
 static int links_check(struct check *check, uint32_t level, uint32_t node,
                        struct err *err)
 {
@@ -268,6 +272,7 @@ static int links_check(struct check *check, uint32_t level, uint32_t node,
 	return rc;
 }
 
+/* (V4): its links, then that the backbone has joined all nodes. */
 static int level_check(struct check *check, uint32_t level, struct err *err)
 {
 	const struct graph_state *state = &check->graph->state;
@@ -315,7 +320,7 @@ static int reach_from(struct check *check, uint32_t node, uint32_t *queue,
 	return rc;
 }
 
-/* From the entry by links of level 0, as a walk goes. */
+/* (V4) From the entry by links of level 0, as a walk goes. */
 static int reach_check(struct check *check, struct err *err)
 {
 	const struct graph_state *state = &check->graph->state;
@@ -367,7 +372,7 @@ static int twin_compare(struct check *check, uint32_t head, uint32_t twin,
 	return rc;
 }
 
-/* A chain cannot come back to a node of its own: see twins.c. */
+/* (V7) A chain cannot come back to a node of its own: see twins.c. */
 static int chain_check(struct check *check, uint32_t head,
                        enum twins_chain chain, uint32_t *count,
                        struct err *err)
@@ -429,6 +434,7 @@ static int twins_check(struct check *check, struct err *err)
 
 /* --- payloads ----------------------------------------------------------------------------- */
 
+/* (V6) */
 static int payload_check(struct check *check, uint32_t node, struct err *err)
 {
 	struct hnsw *graph = check->graph;
@@ -479,6 +485,7 @@ static int payloads_check(struct check *check, struct err *err)
 
 /* --- all ------------------------------------------------------------------------------------ */
 
+/* (V8) */
 static int pages_visit(struct hnsw *graph,
                        void (*visit)(void *context, uint32_t page_no),
                        void *context, struct err *err)

@@ -139,6 +139,7 @@ int store_place_take(struct store_view *view, uint32_t file_id,
 	return space_take(&view->store->space, file, units, use, place, err);
 }
 
+/* (E1) */
 void store_value_drop(const struct edit *edit, struct edit_value *value)
 {
 	struct store_view *view = edit->file->view;

@@ -29,6 +29,7 @@ static bool copies_ready(struct store_view *view)
 	return late->copies && late->copy_count < COPIES_MAX;
 }
 
+/* (T3) of holes. */
 static bool is_on(struct store_view *view, struct page_file *file)
 {
 	const struct store_late *late = &view->late;
@@ -38,6 +39,7 @@ static bool is_on(struct store_view *view, struct page_file *file)
 	                          atomic_load(&view->store->shm.head->punches));
 }
 
+/* (T3) of the place. */
 static int put_off(struct store_view *view, struct page_file *file,
                    const struct page_ref *ref, const void *bytes,
                    struct err *err)

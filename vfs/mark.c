@@ -75,6 +75,7 @@ no_memory:
 	               "copy of page %u for a savepoint", edit->page_no);
 }
 
+/* Keeps (M1). */
 int store_mark_save(struct edit *edit, struct err *err)
 {
 	struct store_view *view = edit->file->view;
@@ -203,6 +204,7 @@ static void restore_start(struct store_view *view)
 			store_value_drop(edit, &edit->now);
 }
 
+/* (M2) */
 void store_view_rollback_to(struct store_view *view, int n)
 {
 	if (!view->writing)

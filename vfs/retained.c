@@ -131,6 +131,7 @@ static int reclaim_file(void *context, uint32_t file_id,
 	                             reclaim, err);
 }
 
+/* (K2) for one root. */
 static int reclaim_root(struct store *store, const struct store_root *gone,
                         const struct store_root *newer, uint64_t older_txid,
                         struct err *err)
@@ -219,6 +220,7 @@ int store_retained_units(struct store *store, uint64_t txid, uint64_t *units,
 	return rc;
 }
 
+/* (K1) */
 bool store_retained_between(const struct store *store, uint64_t birth,
                             uint64_t before)
 {
