@@ -284,12 +284,10 @@ int store_edit_replace(struct edit *edit, struct err *err)
 	return image_make(edit, false, err);
 }
 
-int store_edit_state(struct edit *edit, enum edit_state state, struct err *err)
+void store_edit_state(struct edit *edit, enum edit_state state)
 {
-	(void)err;
 	store_value_drop(edit, &edit->now);
 	edit->now.state = state;
-	return ERR_NONE;
 }
 
 /* Forgets all edits without giving places back when they were committed (the

@@ -200,7 +200,9 @@ static int page_remove(struct view_file *file, uint32_t page_no, struct err *err
 	struct edit *edit;
 	int rc = store_edit_begin(file, page_no, &edit, err);
 
-	return rc ? rc : store_edit_state(edit, EDIT_REMOVED, err);
+	if (!rc)
+		store_edit_state(edit, EDIT_REMOVED);
+	return rc;
 }
 
 struct removing {

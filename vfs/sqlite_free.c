@@ -87,10 +87,9 @@ static int forget(struct freelist *list, uint32_t n, struct err *err)
 		if (!edit && !ref.length)
 			continue;
 		rc = store_edit_begin(list->file, first + i, &edit, err);
-		if (!rc)
-			rc = store_edit_state(edit, EDIT_REMOVED, err);
 		if (rc)
 			return rc;
+		store_edit_state(edit, EDIT_REMOVED);
 		list->left--;
 		list->taken++;
 	}

@@ -414,7 +414,8 @@ int store_edit_again(struct edit *edit, struct err *err);
 int store_edit_image(struct edit *edit, struct err *err);
 /* The same for who overwrites the whole image: its bytes are left undefined. */
 int store_edit_replace(struct edit *edit, struct err *err);
-int store_edit_state(struct edit *edit, enum edit_state state, struct err *err);
+/* The page has no image any more. */
+void store_edit_state(struct edit *edit, enum edit_state state);
 void store_edits_discard(struct store_view *view);
 uint8_t *store_image_take(struct store_view *view, uint32_t size);
 void store_image_give(struct store_view *view, uint8_t *image, uint32_t size);

@@ -63,11 +63,9 @@ static int move_page(struct pass *pass, uint32_t page_no,
 	if (edit) /* it loses its bytes in this step */
 		return ERR_NONE;
 	rc = store_edit_begin(pass->file, page_no, &edit, err);
-	if (!rc)
-		rc = store_edit_state(edit, is_free ? EDIT_FREED : EDIT_MOVED,
-		                      err);
 	if (rc)
 		return rc;
+	store_edit_state(edit, is_free ? EDIT_FREED : EDIT_MOVED);
 	if (is_free)
 		edit->now.next_free = ref->place;
 	else

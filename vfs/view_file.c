@@ -356,7 +356,7 @@ static int method_allocate(struct pager *pager, enum page_kind kind,
 	if (!rc)
 		rc = store_edit_begin(file, number, &edit, err);
 	if (!rc && edit->now.state == EDIT_ABSENT)
-		rc = store_edit_state(edit, EDIT_FREED, err);
+		store_edit_state(edit, EDIT_FREED);
 	if (!rc)
 		rc = store_edit_replace(edit, err);
 	if (rc)
@@ -394,10 +394,9 @@ static int method_free(struct pager *pager, uint32_t page_no, struct err *err)
 		rc = store_view_file_entry_edit(file, &entry, err);
 	if (!rc)
 		rc = store_edit_begin(file, page_no, &edit, err);
-	if (!rc)
-		rc = store_edit_state(edit, EDIT_FREED, err);
 	if (rc)
 		return rc;
+	store_edit_state(edit, EDIT_FREED);
 	edit->now.next_free = load_le32(entry->bytes + CATALOG_FREE_HEAD_AT);
 	store_le32(entry->bytes + CATALOG_FREE_HEAD_AT, page_no);
 	store_le32(entry->bytes + CATALOG_FREE_COUNT_AT,

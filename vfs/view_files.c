@@ -111,10 +111,9 @@ int store_file_drop(struct store_view *view, uint32_t file_id, struct err *err)
 		return err_set(err, ERR_MISSING, "drop", view->store->path,
 		               "there is no file %u", file_id);
 	rc = store_edit_begin(file, ENTRY_PAGE, &file->entry_edit, err);
-	if (!rc)
-		rc = store_edit_state(file->entry_edit, EDIT_REMOVED, err);
 	if (rc)
 		return rc;
+	store_edit_state(file->entry_edit, EDIT_REMOVED);
 	view->drops = true;
 	view->epoch++;
 	return ERR_NONE;
