@@ -31,6 +31,8 @@ static int connect_all(sqlite3 *db, bool opening, char **message)
 	int rc = ext_functions_register(db, environment);
 
 	if (!rc)
+		rc = ext_care_register(db, environment);
+	if (!rc)
 		rc = ext_reports_register(db, environment);
 	if (!rc)
 		rc = ext_later_register(db);

@@ -10,9 +10,13 @@
  * call; later calls, and other copies of the library, find the same. */
 int ext_environment_get(struct vfs_environment **environment, struct err *err);
 
-/* functions.c, reports.c: what a connection gets. SQLite result codes. */
+/* functions.c, care.c, reports.c: what a connection gets. SQLite result codes. */
 int ext_functions_register(sqlite3 *db, struct vfs_environment *environment);
+int ext_care_register(sqlite3 *db, struct vfs_environment *environment);
 int ext_reports_register(sqlite3 *db, struct vfs_environment *environment);
+
+/* functions.c: an argument as text; NULL when it is NULL or not there. */
+const char *ext_text_argument(int count, sqlite3_value **arguments, int i);
 
 /* later.c: names that answer with a sentence. */
 int ext_later_register(sqlite3 *db);

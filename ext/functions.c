@@ -1,11 +1,9 @@
 /*
- * functions.c - the scalar functions that are about the library or a database.
+ * functions.c - what the library is, how it is set, and whether all is well.
  *
  *   turdb_version()             "0.1.0"
  *   turdb_debug()               build, kernels, libraries: for bug reports
  *   turdb_last_error()          the sentence of the last failure in this process
- *   turdb_checkpoint([schema])  1 when done, 0 when others kept it from that
- *   turdb_vacuum([pages [, schema]]) pages moved or given back; 0 = nothing left
  *   turdb_config(name [, value]) reads or changes a setting
  *   turdb_check([table [, level]]) 'ok' or the first thing wrong
  */
@@ -25,7 +23,7 @@ static struct vfs_environment *environment_of(sqlite3_context *context)
 	return sqlite3_user_data(context);
 }
 
-static const char *text_argument(int count, sqlite3_value **arguments, int i)
+const char *ext_text_argument(int count, sqlite3_value **arguments, int i)
 {
 	return i < count ? (const char *)sqlite3_value_text(arguments[i]) : NULL;
 }
@@ -69,202 +67,6 @@ static void last_error(sqlite3_context *context, int count,
 	(void)count, (void)arguments;
 	vfs_report_last(environment_of(context), text);
 	sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
-}
-
-/* Who may not write, or is in the middle of it. */
-static int refuse_care(sqlite3 *db, const char *operation, const char *schema,
-                       struct err *err)
-{
-	struct store_view *view;
-
-	if (sqlite3_db_readonly(db, schema) == 1)
-		return err_set(err, ERR_READONLY, operation, schema,
-		               "it was opened read-only");
-	if (sqlite3_file_control(db, schema, VFS_FCNTL_VIEW, &view) == SQLITE_OK &&
-	    store_view_writing(view))
-		return err_set(err, ERR_LOCKED, operation, schema,
-		               "this connection has a write transaction open");
-	return ERR_NONE;
-}
-
-enum { CHECKPOINT_WAIT_US = 30000000, WAIT_SLICE_US = 100000 };
-
-static uint64_t busy_timeout_us(sqlite3 *db)
-{
-	sqlite3_stmt *statement;
-	int64_t ms = 0;
-
-	if (sqlite3_prepare_v2(db, "PRAGMA busy_timeout", -1, &statement, NULL))
-		return 0;
-	if (sqlite3_step(statement) == SQLITE_ROW)
-		ms = sqlite3_column_int64(statement, 0);
-	sqlite3_finalize(statement);
-	return ms > 0 ? (uint64_t)ms * 1000 : 0;
-}
-
-/* Waits for the checkpoint of others, which comes to its end, and for a transaction
- * that has the writer lock no longer than the connection waits for one; breathing. */
-static int checkpoint_run(sqlite3 *db, struct os *os, struct store *store,
-                          bool *done, struct err *err)
-{
-	uint64_t now = os->methods->monotonic_us(os), before;
-	uint64_t ends = now + CHECKPOINT_WAIT_US;
-	uint64_t patience_us = busy_timeout_us(db), waited_us = 0;
-	struct vfs_breath breath;
-	int rc;
-
-	vfs_breath_init(&breath, db, os);
-	do {
-		before = now;
-		rc = store_checkpoint_within(store, WAIT_SLICE_US, done, err);
-		if (!rc && !*done)
-			rc = breathe_deeply(&breath.base, err);
-		now = os->methods->monotonic_us(os);
-		if (store_has_writer(store))
-			waited_us += now - before;
-	} while (!rc && !*done && now < ends &&
-	         (!waited_us || waited_us < patience_us));
-	vfs_breath_end(&breath);
-	return rc;
-}
-
-static void checkpoint(sqlite3_context *context, int count,
-                       sqlite3_value **arguments)
-{
-	struct vfs_environment *environment = environment_of(context);
-	sqlite3 *db = sqlite3_context_db_handle(context);
-	char schema[EXT_SCHEMA_SIZE];
-	struct store *store;
-	struct err err;
-	bool done;
-
-	if (ext_schema_find(db, text_argument(count, arguments, 0), schema,
-	                    &store, &err)) {
-		vfs_result_error(context, &err);
-		return;
-	}
-	if (refuse_care(db, "checkpoint", schema, &err)) {
-		vfs_result_error(context, &err);
-		return;
-	}
-	if (checkpoint_run(db, environment->os, store, &done, &err)) {
-		vfs_report(environment, &err);
-		vfs_result_error(context, &err);
-		return;
-	}
-	sqlite3_result_int(context, done);
-}
-
-/* --- vacuum ------------------------------------------------------------------------- */
-
-enum { VACUUM_STEP_PAGES = 256, VACUUM_WAIT_US = 5000000 };
-
-struct vacuum {
-	sqlite3 *db;
-	struct os *os;
-	struct store *store;
-	struct vfs_breath breath;
-	uint64_t left, done;  /* pages */
-};
-
-/* One step, waiting for the writer lock in slices, with a breath in each. */
-static int vacuum_step(struct vacuum *vacuum, uint32_t *moved, struct err *err)
-{
-	uint64_t ends = vacuum->os->methods->monotonic_us(vacuum->os) +
-	                VACUUM_WAIT_US;
-	uint32_t pages = VACUUM_STEP_PAGES;
-	int rc;
-
-	if (pages > vacuum->left)
-		pages = (uint32_t)vacuum->left;
-	do {
-		rc = breathe_deeply(&vacuum->breath.base, err);
-		if (rc)
-			return rc;
-		rc = store_vacuum(vacuum->store, pages, WAIT_SLICE_US, moved,
-		                  err);
-	} while (rc == ERR_BUSY &&
-	         vacuum->os->methods->monotonic_us(vacuum->os) < ends);
-	return rc;
-}
-
-/* Places that were left become free when a checkpoint no longer needs them. */
-static int give_back(struct vacuum *vacuum, struct err *err)
-{
-	uint64_t bytes;
-	bool done;
-	int rc = store_checkpoint(vacuum->store, &done, err);
-
-	if (!rc)
-		rc = store_release(vacuum->store, &bytes, err);
-	if (!rc)
-		vacuum->done += bytes / STORE_PAGE_SIZE;
-	return rc;
-}
-
-/* Steps until there is nothing to move, also not when a checkpoint has made room. */
-static int vacuum_run(struct vacuum *vacuum, struct err *err)
-{
-	bool room_made = false;
-	int rc = ERR_NONE;
-
-	while (!rc && vacuum->left) {
-		uint32_t moved = 0;
-
-		rc = vacuum_step(vacuum, &moved, err);
-		vacuum->left -= moved;
-		vacuum->done += moved;
-		if (!rc && !moved) {
-			if (room_made)
-				return ERR_NONE;
-			rc = give_back(vacuum, err);
-		}
-		room_made = !moved;
-	}
-	return rc ? rc : give_back(vacuum, err);
-}
-
-static int vacuum_start(struct vacuum *vacuum, int count,
-                        sqlite3_value **arguments, struct err *err)
-{
-	char schema[EXT_SCHEMA_SIZE];
-	int rc = ext_schema_find(vacuum->db, text_argument(count, arguments, 1),
-	                         schema, &vacuum->store, err);
-
-	if (rc)
-		return rc;
-	vacuum->left = UINT64_MAX;
-	if (count > 0 && sqlite3_value_type(arguments[0]) != SQLITE_NULL) {
-		sqlite3_int64 pages = sqlite3_value_int64(arguments[0]);
-
-		if (sqlite3_value_numeric_type(arguments[0]) != SQLITE_INTEGER ||
-		    pages < 1)
-			return err_set(err, ERR_INVALID, "vacuum", schema,
-			               "the number of pages must be a whole number from 1");
-		vacuum->left = (uint64_t)pages;
-	}
-	return refuse_care(vacuum->db, "vacuum", schema, err);
-}
-
-static void vacuum(sqlite3_context *context, int count,
-                   sqlite3_value **arguments)
-{
-	struct vacuum vacuum = { .db = sqlite3_context_db_handle(context),
-		                 .os = environment_of(context)->os };
-	struct err err;
-	int rc;
-
-	vfs_breath_init(&vacuum.breath, vacuum.db, vacuum.os);
-	rc = vacuum_start(&vacuum, count, arguments, &err);
-	if (!rc)
-		rc = vacuum_run(&vacuum, &err);
-	vfs_breath_end(&vacuum.breath);
-	if (rc) {
-		vfs_report(environment_of(context), &err);
-		vfs_result_error(context, &err);
-	} else {
-		sqlite3_result_int64(context, (sqlite3_int64)vacuum.done);
-	}
 }
 
 /* --- settings -------------------------------------------------------------------- */
@@ -330,7 +132,7 @@ static int setting_run(sqlite3_context *context, struct setting *setting,
 static void config(sqlite3_context *context, int count,
                    sqlite3_value **arguments)
 {
-	const char *name = text_argument(count, arguments, 0);
+	const char *name = ext_text_argument(count, arguments, 0);
 	struct setting setting = { .name = name ? name : "" };
 	bool change = count > 1;
 	sqlite3_int64 value = change ? sqlite3_value_int64(arguments[1]) : 0;
@@ -369,7 +171,7 @@ static void check(sqlite3_context *context, int count, sqlite3_value **arguments
 	struct first_problem first = { "" };
 	struct err err;
 	int rc = ext_check(sqlite3_context_db_handle(context),
-	                   text_argument(count, arguments, 0), level, keep_first,
+	                   ext_text_argument(count, arguments, 0), level, keep_first,
 	                   &first, &err);
 
 	if (rc && rc != ERR_CORRUPT)
@@ -392,11 +194,6 @@ int ext_functions_register(sqlite3 *db, struct vfs_environment *environment)
 		{ "turdb_version", 0, SQLITE_INNOCUOUS | SQLITE_DETERMINISTIC, version },
 		{ "turdb_debug", 0, SQLITE_INNOCUOUS, debug },
 		{ "turdb_last_error", 0, SQLITE_INNOCUOUS, last_error },
-		{ "turdb_checkpoint", 0, SQLITE_DIRECTONLY, checkpoint },
-		{ "turdb_checkpoint", 1, SQLITE_DIRECTONLY, checkpoint },
-		{ "turdb_vacuum", 0, SQLITE_DIRECTONLY, vacuum },
-		{ "turdb_vacuum", 1, SQLITE_DIRECTONLY, vacuum },
-		{ "turdb_vacuum", 2, SQLITE_DIRECTONLY, vacuum },
 		{ "turdb_config", 1, SQLITE_DIRECTONLY, config },
 		{ "turdb_config", 2, SQLITE_DIRECTONLY, config },
 		{ "turdb_check", 0, SQLITE_DIRECTONLY, check },
