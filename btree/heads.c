@@ -74,7 +74,7 @@ uint32_t heads_search_from(const struct node *node, uint32_t first,
                            uint32_t guess, uint64_t head)
 {
 	const uint8_t *heads = node->heads;
-	uint32_t step = 4, low = guess, high = guess, count = node->count;
+	uint32_t step = 4, low, high = guess, count = node->count;
 
 	if (head_at(heads, guess) < head) {
 		low = guess + 1;

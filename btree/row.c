@@ -404,7 +404,7 @@ int row_column(struct span row, uint32_t index, struct value *value,
 }
 
 int row_columns(struct span row, struct value *values, uint32_t count,
-		struct err *err)
+                struct err *err)
 {
 	struct row_frame frame;
 	size_t start = 0, end;

@@ -110,20 +110,6 @@ static int check_node(struct checking *checking, struct table_index *index,
 	return only_damage(rc);
 }
 
-static int load_values(struct table *table, struct span row, struct err *err)
-{
-	int rc = ERR_NONE;
-
-	for (uint32_t i = 0; !rc && i < table->definition.column_count; i++) {
-		bool present;
-
-		rc = row_column(row, i, &table->values[i], &present, err);
-		if (!rc && !present)
-			table->values[i] = (struct value){ .type = VALUE_NULL };
-	}
-	return rc;
-}
-
 static int check_row(struct checking *checking, struct btree_cursor *walk,
                      uint64_t *vectors, struct err *err)
 {
@@ -133,7 +119,8 @@ static int check_row(struct checking *checking, struct btree_cursor *walk,
 	int rc = btree_cursor_read(walk, &key, &row, &deleted, err);
 
 	if (!rc)
-		rc = load_values(table, row, err);
+		rc = row_columns(row, table->values,
+		                 table->definition.column_count, err);
 	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++) {
 		struct table_index *index = &table->indexes[i];
 		int64_t rowid = btree_rowid_of(key.data);
@@ -184,7 +171,10 @@ static int row_of(struct checking *checking, int64_t rowid, bool *found,
 	btree_rowid_key(key, rowid);
 	rc = btree_get(&table->tree, span_of(key, 8), &table->scratch, &row,
 	               found, err);
-	return rc || !*found ? rc : load_values(table, row, err);
+	if (rc || !*found)
+		return rc;
+	return row_columns(row, table->values, table->definition.column_count,
+	                   err);
 }
 
 static int check_owner(struct checking *checking, struct table_index *index,

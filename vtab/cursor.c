@@ -291,7 +291,7 @@ int cursor_column(sqlite3_vtab_cursor *read, sqlite3_context *context,
 		rc = result_vector(table, (uint32_t)column,
 		                   (uint32_t)value.integer, context, &err);
 	else if (!rc && present)
-		value_result(context, &value, false);
+		value_result(context, &value);
 	if (!rc && present && column_typed(table, column))
 		sqlite3_result_subtype(context, vector_subtype(
 			table->definition.columns[column].element));

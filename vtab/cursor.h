@@ -3,8 +3,9 @@
  *
  * A cursor walks one of three things, as its plan says: the table in the order of
  * rowids (cursor_table.c), an index (cursor_index.c, between bounds that come from
- * cursor_bounds.c and cursor_loose.c; for each value of a list: cursor_list.c), or what is near a vector (cursor_vector.c,
- * cursor_matches.c). Whichever it is, `eof` and `rowid` say where it stands.
+ * cursor_bounds.c and cursor_loose.c; for each value of a list: cursor_list.c), or
+ * what is near a vector (cursor_vector.c, cursor_matches.c). Whichever it is, `eof`
+ * and `rowid` say where it stands.
  */
 #ifndef TURDB_VTAB_CURSOR_H
 #define TURDB_VTAB_CURSOR_H
@@ -70,6 +71,12 @@ static inline struct table *table_of(const struct table_cursor *cursor)
 	return (struct table *)(void *)cursor->base.pVtab;
 }
 
+static inline int cursor_breathe(const struct table_cursor *cursor,
+                                 struct err *err)
+{
+	return breathe(&table_of(cursor)->connection->breath.base, err);
+}
+
 static inline void cursor_walk_close(struct table_cursor *cursor)
 {
 	if (cursor->walk_open)
@@ -132,20 +139,18 @@ int cursor_bounds_take(struct table_cursor *cursor, uint32_t equal_count,
                        const char *letters, int argc, sqlite3_value **argv,
                        bool *empty, struct err *err);
 /* `low` and `high` become the range of all keys with the prefix. */
-int cursor_bounds_of_prefix(struct table_cursor *cursor,
-                            struct span prefix, struct err *err);
+int cursor_bounds_of_prefix(struct table_cursor *cursor, struct span prefix,
+                            struct err *err);
 
 /* cursor_loose.c. Whether the column has, behind the prefix, texts that could be
  * the number. */
 int cursor_loose_exists(struct table_cursor *cursor,
-                        struct span prefix,
-                        const struct value *number,
+                        struct span prefix, const struct value *number,
                         const struct key_column *column, bool *exists,
                         struct err *err);
 /* Gathers these and the entries of the number; cursor_loose_next() goes through. */
 int cursor_loose_gather(struct table_cursor *cursor, uint32_t equal_count,
-                        struct span prefix,
-                        const struct value *number,
+                        struct span prefix, const struct value *number,
                         const struct key_column *column, struct err *err);
 void cursor_loose_next(struct table_cursor *cursor);
 

@@ -96,8 +96,7 @@ static int group_gather(struct table_cursor *cursor, struct err *err)
 	while (!rc && !cursor->eof && long_group_has(group, key)) {
 		rc = long_group_add(group, cursor->rowid, err);
 		if (!rc)
-			rc = breathe(&table_of(cursor)->connection->breath.base,
-			             err);
+			rc = cursor_breathe(cursor, err);
 		if (!rc)
 			rc = cursor_index_step(cursor, err);
 		if (!rc && !cursor->eof)

@@ -43,8 +43,7 @@ static int bounds_of_numeric_texts(struct table_cursor *cursor,
 }
 
 int cursor_loose_exists(struct table_cursor *cursor,
-                        struct span prefix,
-                        const struct value *number,
+                        struct span prefix, const struct value *number,
                         const struct key_column *column, bool *exists,
                         struct err *err)
 {
@@ -132,8 +131,7 @@ static int gather(struct table_cursor *cursor, uint32_t equal_count,
 	while (!rc && !cursor->eof) {
 		rc = gather_entry(cursor, equal_count, err);
 		if (!rc)
-			rc = breathe(&table_of(cursor)->connection->breath.base,
-			             err);
+			rc = cursor_breathe(cursor, err);
 		if (!rc)
 			rc = cursor_index_step(cursor, err);
 	}
@@ -170,8 +168,7 @@ static int order_long(struct table_cursor *cursor, uint32_t equal_count,
 }
 
 int cursor_loose_gather(struct table_cursor *cursor, uint32_t equal_count,
-                        struct span prefix,
-                        const struct value *number,
+                        struct span prefix, const struct value *number,
                         const struct key_column *column, struct err *err)
 {
 	struct key_buffer work;

@@ -35,8 +35,7 @@ static int walk_collect(struct table_cursor *cursor, size_t limit, bool *few,
 		if (*few)
 			rc = cursor_neighbour_add(cursor, 0, cursor->rowid, err);
 		if (!rc)
-			rc = breathe(&table_of(cursor)->connection->breath.base,
-			             err);
+			rc = cursor_breathe(cursor, err);
 		if (!rc)
 			rc = cursor->kind == PLAN_INDEX
 			             ? cursor_index_step(cursor, err)
@@ -47,8 +46,7 @@ static int walk_collect(struct table_cursor *cursor, size_t limit, bool *few,
 
 static struct span bound_of(const struct key_buffer *key)
 {
-	return key->size ? span_of(key->bytes, key->size)
-	                 : (struct span){ .size = 0 };
+	return key->size ? key_bytes(key) : (struct span){ .size = 0 };
 }
 
 /* The rows of a range of an index. */
@@ -243,8 +241,7 @@ static int few_measure(struct table_cursor *cursor, uint32_t column,
 		rc = row_measure(cursor, column, index, query, &rows[i],
 		                 &counts, err);
 		if (!rc)
-			rc = breathe(&table_of(cursor)->connection->breath.base,
-			             err);
+			rc = cursor_breathe(cursor, err);
 		rows[kept] = rows[i];
 		kept += counts;
 	}

@@ -73,21 +73,6 @@ static int operation_end(struct build *build)
 	return home->methods->operation_end(home, build->err);
 }
 
-static int load_values(struct table *table, struct span row,
-                       struct value *values, struct err *err)
-{
-	int rc = ERR_NONE;
-
-	for (uint32_t i = 0; !rc && i < table->definition.column_count; i++) {
-		bool present;
-
-		rc = row_column(row, i, &values[i], &present, err);
-		if (!rc && !present)
-			values[i] = (struct value){ .type = VALUE_NULL };
-	}
-	return rc;
-}
-
 /* Calls `each` with every row, its values in table->values, borrowed until the
  * operation ends. `each` may change the row it is given. */
 static int each_row(struct build *build,
@@ -104,7 +89,9 @@ static int each_row(struct build *build,
 	while (!rc && on) {
 		rc = btree_cursor_read(&walk, &key, &row, &deleted, build->err);
 		if (!rc)
-			rc = load_values(table, row, table->values, build->err);
+			rc = row_columns(row, table->values,
+			                 table->definition.column_count,
+			                 build->err);
 		if (!rc)
 			rc = each(build, btree_rowid_of(key.data));
 		if (!rc)
@@ -157,18 +144,10 @@ static uint8_t *key_room(struct build *build, size_t size)
 
 static int violated(struct build *build, int64_t rowid, int64_t other)
 {
-	const struct index_definition *definition = build->index->definition;
-	char columns[200] = "", why[400];
-	size_t used = 0;
+	char columns[200], why[400];
 
-	for (uint32_t i = 0;
-	     i < definition->column_count && used + 1 < sizeof columns; i++) {
-		sqlite3_snprintf((int)(sizeof columns - used), columns + used,
-		                 "%s%s.%s", i ? ", " : "", build->table->name,
-		                 build->table->definition.columns[
-					 definition->columns[i].column].name);
-		used = strlen(columns);
-	}
+	index_columns_name(build->table, build->index->definition, columns,
+	                   sizeof columns);
 	sqlite3_snprintf(sizeof why, why,
 	                 "UNIQUE constraint failed: %s (rows %lld and %lld have the same values)",
 	                 columns, (long long)(rowid < other ? rowid : other),
@@ -207,7 +186,8 @@ static int check_long(struct build *build, const struct entry *entry)
 	                   &row, &found, build->err);
 
 	if (!rc)
-		rc = load_values(table, row, table->old_values, build->err);
+		rc = row_columns(row, table->old_values,
+		                 table->definition.column_count, build->err);
 	if (!rc)
 		rc = long_key_find(table, build->index, table->old_values, rowid,
 		                   &key, &rowid, &other, &found, build->err);
@@ -256,16 +236,8 @@ static bool is_unique(const struct build *build)
 {
 	const struct index_definition *definition = build->index->definition;
 
-	if (!definition->unique)
-		return false;
-	for (uint32_t i = 0; i < definition->column_count; i++) {
-		uint32_t column = definition->columns[i].column;
-
-		if ((int)column != build->table->definition.rowid_column &&
-		    build->table->values[column].type == VALUE_NULL)
-			return false;
-	}
-	return true;
+	return definition->unique &&
+	       !index_has_null(build->table, definition, build->table->values);
 }
 
 static int entry_add(struct build *build, int64_t rowid, bool unique)
@@ -319,24 +291,14 @@ static int take_row(struct build *build, int64_t rowid)
 static int row_put(struct build *build, int64_t rowid)
 {
 	struct table *table = build->table;
-	uint32_t columns = table->definition.column_count;
-	size_t size = row_size(table->values, columns);
+	struct span row;
 	uint8_t key[8];
+	int rc = table_row_encode(table, table->values, &row, build->err);
 
-	if (size > table->row_room) {
-		uint8_t *larger = heap_allocate(table->connection->heap,
-		                                size + size / 2);
-
-		if (!larger)
-			return fail(build, ERR_NOMEM, "no memory for a row");
-		heap_free(table->connection->heap, table->row);
-		table->row = larger;
-		table->row_room = size + size / 2;
-	}
-	row_encode(table->values, columns, table->row);
+	if (rc)
+		return rc;
 	btree_rowid_key(key, rowid);
-	return btree_put(&table->tree, span_of(key, 8),
-	                 span_of(table->row, size), BTREE_PUT_REPLACE,
+	return btree_put(&table->tree, span_of(key, 8), row, BTREE_PUT_REPLACE,
 	                 build->err);
 }
 
@@ -418,7 +380,7 @@ static int vector_into_row(struct build *build, int64_t rowid)
 /* --- the operations ------------------------------------------------------------------- */
 
 static void build_open(struct build *build, struct table *table,
-		       struct table_index *index, struct err *err)
+                       struct table_index *index, struct err *err)
 {
 	struct heap *heap = table->connection->heap;
 	size_t limit = atomic_load(&heap->limit);
@@ -444,15 +406,15 @@ int index_fill(struct table *table, struct table_index *index,
                struct hnsw *from, struct err *err)
 {
 	struct build build;
-	int rc = ERR_NONE;
+	int rc;
 
 	build_open(&build, table, index, err);
 	build.from = from;
-	if (!rc && index->definition->kind == INDEX_TREE) {
+	if (index->definition->kind == INDEX_TREE) {
 		rc = each_row(&build, take_row);
 		if (!rc)
 			rc = put_run(&build);
-	} else if (!rc) {
+	} else {
 		rc = each_row(&build, from ? vector_between_graphs
 		                           : vector_into_graph);
 	}
@@ -464,12 +426,11 @@ int index_vectors_into_rows(struct table *table, struct table_index *index,
                             struct err *err)
 {
 	struct build build;
-	int rc = ERR_NONE;
+	int rc;
 
 	build_open(&build, table, index, err);
 	build.from = index->graph;
-	if (!rc)
-		rc = each_row(&build, vector_into_row);
+	rc = each_row(&build, vector_into_row);
 	build_close(&build);
 	return rc;
 }

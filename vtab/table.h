@@ -148,15 +148,30 @@ int value_take(sqlite3_value *from, enum affinity affinity,
  * number equals texts which look like numbers. */
 void value_probe(sqlite3_value *from, enum affinity affinity,
                  struct value *value, bool *loose);
-void value_result(sqlite3_context *context, const struct value *value,
-                  bool stays);
-/* The key of a row in an index; *unique: it stands for the values alone, so equal keys
+/* Copies it. */
+void value_result(sqlite3_context *context, const struct value *value);
+
+/* index_entry.c. The key of a row in an index; *unique: it stands for the values alone, so equal keys
  * conflict. Else the rowid follows: no index of a UNIQUE, or a NULL, or values
  * too long for a key, which long_key_find() compares. */
 int index_key(const struct table_index *index, const struct value *values,
               int64_t rowid, int rowid_column, struct key_buffer *key,
               bool *unique, struct err *err);
+/* Whose entry that is. */
 int64_t index_rowid(struct span key, struct span value);
+/* Whether one of the index's columns is NULL in that row: then it conflicts with none. */
+bool index_has_null(const struct table *table,
+                    const struct index_definition *index,
+                    const struct value *values);
+/* "t.a, t.b", as SQLite names the columns of a UNIQUE that is violated; as much of it
+ * as there is room for. */
+void index_columns_name(const struct table *table,
+                        const struct index_definition *index, char *text,
+                        size_t size);
+
+/* update_write.c: a row's bytes, in memory of the table's until the next one. */
+int table_row_encode(struct table *table, const struct value *values,
+                     struct span *row, struct err *err);
 
 /* long_keys.c: what an index cannot tell of values too long for a key, the rows
  * tell. */

@@ -48,19 +48,9 @@ static int column_violated(struct change *change, int code, const char *what,
 static int index_violated(struct change *change,
                           const struct index_definition *index, struct err *err)
 {
-	const struct table_definition *definition = &change->table->definition;
-	char detail[ERR_TEXT_SIZE] = "";
-	size_t used = 0;
+	char detail[ERR_TEXT_SIZE];
 
-	for (uint32_t i = 0; i < index->column_count && used < sizeof detail;
-	     i++) {
-		sqlite3_snprintf((int)(sizeof detail - used), detail + used,
-		                 "%s%s.%s", i ? ", " : "",
-		                 change->table->name,
-		                 definition->columns[index->columns[i].column]
-		                         .name);
-		used = strlen(detail);
-	}
+	index_columns_name(change->table, index, detail, sizeof detail);
 	return violated(change,
 	                index->origin == INDEX_OF_PRIMARY
 	                        ? SQLITE_CONSTRAINT_PRIMARYKEY
@@ -261,18 +251,6 @@ static int check_rowid(struct change *change, struct err *err)
 	return change_rowid_violated(change, err);
 }
 
-static bool any_null(const struct change *change,
-                     const struct index_definition *index)
-{
-	for (uint32_t i = 0; i < index->column_count; i++)
-		if (change->values[index->columns[i].column].type ==
-		            VALUE_NULL &&
-		    (int)index->columns[i].column !=
-		            change->table->definition.rowid_column)
-			return true;
-	return false;
-}
-
 /* The row that has the new row's values in this index. */
 static int find_conflict(struct change *change, uint32_t number, int64_t *rowid,
                          bool *found, struct err *err)
@@ -288,7 +266,8 @@ static int find_conflict(struct change *change, uint32_t number, int64_t *rowid,
 
 	*found = false;
 	if (rc || (!unique && (!key->shortened ||
-	                       any_null(change, index->definition))))
+	                       index_has_null(table, index->definition,
+	                                      change->values))))
 		return rc;
 	if (!unique)
 		return long_key_find(table, index, change->values,

@@ -215,17 +215,16 @@ static int row_reserve(struct table *table, size_t size, struct err *err)
 	return ERR_NONE;
 }
 
-/* The new row's bytes, from the values of all columns. */
-static int encode_row(struct change *change, struct span *row, struct err *err)
+int table_row_encode(struct table *table, const struct value *values,
+                     struct span *row, struct err *err)
 {
-	struct table *table = change->table;
 	uint32_t columns = table->definition.column_count;
-	size_t size = row_size(change->values, columns);
+	size_t size = row_size(values, columns);
 	int rc = row_reserve(table, size + ROW_ENCODE_SLACK, err);
 
 	if (rc)
 		return rc;
-	row_encode_sized(change->values, columns, size, table->row);
+	row_encode_sized(values, columns, size, table->row);
 	*row = span_of(table->row, size);
 	return ERR_NONE;
 }
@@ -241,7 +240,7 @@ static int write_row(struct change *change, struct err *err)
 
 	if (rowid_column >= 0)
 		change->values[rowid_column].type = VALUE_NULL;
-	rc = encode_row(change, &row, err);
+	rc = table_row_encode(table, change->values, &row, err);
 	if (rc)
 		return rc;
 	change->written = true;

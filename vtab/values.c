@@ -106,12 +106,8 @@ void value_probe(sqlite3_value *from, enum affinity affinity,
 	take_plain(from, value);
 }
 
-void value_result(sqlite3_context *context, const struct value *value,
-                  bool stays)
+void value_result(sqlite3_context *context, const struct value *value)
 {
-	sqlite3_destructor_type keep = stays ? SQLITE_STATIC
-	                                     : SQLITE_TRANSIENT;
-
 	switch (value->type) {
 	case VALUE_INTEGER:
 		sqlite3_result_int64(context, value->integer);
@@ -126,51 +122,22 @@ void value_result(sqlite3_context *context, const struct value *value,
 		    !memchr(value->bytes.data, 0, value->bytes.size)) {
 			sqlite3_result_text(context,
 			                    (const char *)value->bytes.data, -1,
-			                    keep);
+			                    SQLITE_TRANSIENT);
 			break;
 		}
 		sqlite3_result_text64(context, (const char *)value->bytes.data,
-		                      value->bytes.size, keep, SQLITE_UTF8);
+		                      value->bytes.size, SQLITE_TRANSIENT,
+		                      SQLITE_UTF8);
 		break;
 	case VALUE_BLOB:
 		if (value->bytes.size)
 			sqlite3_result_blob64(context, value->bytes.data,
-			                      value->bytes.size, keep);
+			                      value->bytes.size,
+			                      SQLITE_TRANSIENT);
 		else
 			sqlite3_result_zeroblob(context, 0);
 		break;
 	default:
 		sqlite3_result_null(context);
 	}
-}
-
-int index_key(const struct table_index *index, const struct value *values,
-              int64_t rowid, int rowid_column, struct key_buffer *key,
-              bool *unique, struct err *err)
-{
-	const struct index_definition *definition = index->definition;
-	bool any_null = false;
-	int rc = ERR_NONE;
-
-	key_buffer_reset(key);
-	for (uint32_t i = 0; !rc && i < definition->column_count; i++) {
-		uint32_t column = definition->columns[i].column;
-		struct value own = { .type = VALUE_INTEGER, .integer = rowid };
-		const struct value *value = (int)column == rowid_column
-		                                    ? &own : &values[column];
-
-		any_null |= value->type == VALUE_NULL;
-		rc = key_append(key, value, &index->columns[i], err);
-	}
-	*unique = definition->unique && !any_null && !key->shortened;
-	if (!rc && !*unique)
-		rc = key_append_rowid(key, rowid, err);
-	return rc;
-}
-
-int64_t index_rowid(struct span key, struct span value)
-{
-	if (value.size == 8)
-		return btree_rowid_of(value.data);
-	return key.size >= 8 ? btree_rowid_of(key.data + key.size - 8) : 0;
 }
