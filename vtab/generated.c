@@ -1,11 +1,9 @@
 /*
- * generated.c - the values of generated columns, and what strict=1 admits.
+ * generated.c - the values of generated columns.
  *
  * All generated columns are stored; VIRTUAL ones too, which nobody can tell apart.
  */
 #include "vtab/table.h"
-
-#include <string.h>
 
 /* Compiles all expressions: at CREATE, so that what they lack is told there. */
 int generated_prepare(struct table *table, struct err *err)
@@ -43,55 +41,4 @@ int generated_compute(struct table *table, struct value *values, int64_t rowid,
 		                          &values[column], err);
 	}
 	return rc;
-}
-
-bool values_same(const struct value *a, const struct value *b)
-{
-	if (a->type != b->type)
-		return false;
-	switch (a->type) {
-	case VALUE_NULL:
-		return true;
-	case VALUE_INTEGER:
-	case VALUE_VECTOR:
-		return a->integer == b->integer;
-	case VALUE_REAL:
-		return memcmp(&a->real, &b->real, sizeof a->real) == 0;
-	case VALUE_TEXT:
-	case VALUE_BLOB:
-		break;
-	}
-	return a->bytes.size == b->bytes.size &&
-	       (!a->bytes.size ||
-	        memcmp(a->bytes.data, b->bytes.data, a->bytes.size) == 0);
-}
-
-bool strict_admits(const struct column_definition *column,
-                   const struct value *value, const char **given,
-                   const char **wanted)
-{
-	static const char *const types[] = { "", "ANY", "BLOB", "INT", "INTEGER",
-		                             "REAL", "TEXT" };
-	static const char *const kinds[] = { "NULL", "INT", "REAL", "TEXT", "BLOB",
-		                             "VECTOR" };
-
-	*given = kinds[value->type];
-	*wanted = types[column->strict];
-	if (value->type == VALUE_NULL)
-		return true;
-	switch (column->strict) {
-	case STRICT_BLOB:
-		return value->type == VALUE_BLOB;
-	case STRICT_INT:
-	case STRICT_INTEGER:
-		return value->type == VALUE_INTEGER;
-	case STRICT_REAL:
-		return value->type == VALUE_REAL;
-	case STRICT_TEXT:
-		return value->type == VALUE_TEXT;
-	case STRICT_NONE:
-	case STRICT_ANY:
-		break;
-	}
-	return true;
 }

@@ -150,6 +150,12 @@ void value_probe(sqlite3_value *from, enum affinity affinity,
                  struct value *value, bool *loose);
 /* Copies it. */
 void value_result(sqlite3_context *context, const struct value *value);
+bool values_same(const struct value *a, const struct value *b);
+/* Whether a column of a strict table takes the value; the names of what was given
+ * and what is wanted. */
+bool strict_admits(const struct column_definition *column,
+                   const struct value *value, const char **given,
+                   const char **wanted);
 
 /* index_entry.c. The key of a row in an index; *unique: it stands for the values alone, so equal keys
  * conflict. Else the rowid follows: no index of a UNIQUE, or a NULL, or values
@@ -229,12 +235,6 @@ int row_expression_value(struct table *table, sqlite3_stmt *statement,
 int generated_prepare(struct table *table, struct err *err);
 int generated_compute(struct table *table, struct value *values, int64_t rowid,
                       struct err *err);
-bool values_same(const struct value *a, const struct value *b);
-/* Whether a column of a strict table takes the value; the names of what was given
- * and what is wanted. */
-bool strict_admits(const struct column_definition *column,
-                   const struct value *value, const char **given,
-                   const char **wanted);
 
 /* vector_input.c */
 int vector_take(const struct column_definition *column, enum hnsw_metric metric,

@@ -1,5 +1,5 @@
 /*
- * values.c - SQLite's values in and out, with the affinities of columns.
+ * values.c - SQLite's values in and out, as columns take them.
  */
 #include "vtab/table.h"
 
@@ -140,4 +140,55 @@ void value_result(sqlite3_context *context, const struct value *value)
 	default:
 		sqlite3_result_null(context);
 	}
+}
+
+bool values_same(const struct value *a, const struct value *b)
+{
+	if (a->type != b->type)
+		return false;
+	switch (a->type) {
+	case VALUE_NULL:
+		return true;
+	case VALUE_INTEGER:
+	case VALUE_VECTOR:
+		return a->integer == b->integer;
+	case VALUE_REAL:
+		return memcmp(&a->real, &b->real, sizeof a->real) == 0;
+	case VALUE_TEXT:
+	case VALUE_BLOB:
+		break;
+	}
+	return a->bytes.size == b->bytes.size &&
+	       (!a->bytes.size ||
+	        memcmp(a->bytes.data, b->bytes.data, a->bytes.size) == 0);
+}
+
+bool strict_admits(const struct column_definition *column,
+                   const struct value *value, const char **given,
+                   const char **wanted)
+{
+	static const char *const types[] = { "", "ANY", "BLOB", "INT", "INTEGER",
+		                             "REAL", "TEXT" };
+	static const char *const kinds[] = { "NULL", "INT", "REAL", "TEXT", "BLOB",
+		                             "VECTOR" };
+
+	*given = kinds[value->type];
+	*wanted = types[column->strict];
+	if (value->type == VALUE_NULL)
+		return true;
+	switch (column->strict) {
+	case STRICT_BLOB:
+		return value->type == VALUE_BLOB;
+	case STRICT_INT:
+	case STRICT_INTEGER:
+		return value->type == VALUE_INTEGER;
+	case STRICT_REAL:
+		return value->type == VALUE_REAL;
+	case STRICT_TEXT:
+		return value->type == VALUE_TEXT;
+	case STRICT_NONE:
+	case STRICT_ANY:
+		break;
+	}
+	return true;
 }
