@@ -394,6 +394,8 @@ void store_files_distrust(struct store *store);
 /* Closes it here, truncates and unlinks it by its entry's name. */
 int store_files_remove(struct store *store, uint32_t file_id, const char *name,
                        struct err *err);
+/* --- orphans.c ----------------------------------------------------------------------- */
+
 /* Removes files under root/ that neither `durable` nor the newest nor a retained
  * root knows. With the writer lock held only those whose id was given out before
  * the durable snapshot (a replay would make the others again); alone, all. */
@@ -506,8 +508,8 @@ static inline bool store_varint_get(struct span payload, size_t *at,
 
 /* --- record_ranges.c ------------------------------------------------------------------------- */
 
-/* Appends ranges where `now` differs from `base` (NULL = zeros); *any tells. */
 extern const uint8_t store_zeros[STORE_PAGE_SIZE];
+/* Appends ranges where `now` differs from `base` (NULL = zeros); *any tells. */
 int store_record_ranges(struct store_view *view, const uint8_t *base,
                         const uint8_t *now, uint32_t size, bool *any,
                         struct err *err);
