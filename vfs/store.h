@@ -47,13 +47,14 @@ struct store_options {
 	                             without what came after; 0 = never            */
 };
 
-/* `os` and `heap` must outlive the environment. */
+/* `os` and `heap` must outlive the environment. Its stores are closed before it. */
 int store_environment_open(struct os *os, struct heap *heap,
                            struct store_environment **environment,
                            struct err *err);
 void store_environment_close(struct store_environment *environment);
 
-/* What `path` is. Follows no symbolic link into something else than it names. */
+/* What `path` is, opening nothing in it: DATABASE when it has a turdb.meta. The last
+ * two are no places for one; MISSING and EMPTY_DIRECTORY are with options.create. */
 enum store_path_kind { STORE_PATH_MISSING, STORE_PATH_DATABASE,
                        STORE_PATH_EMPTY_DIRECTORY, STORE_PATH_OTHER_DIRECTORY,
                        STORE_PATH_FILE };
@@ -61,7 +62,11 @@ int store_path_kind(struct store_environment *environment, const char *path,
                     enum store_path_kind *kind, struct err *err);
 
 /* Opens the directory, or joins the store that this process has open already
- * (options of the first opening hold). The first process in recovers. */
+ * (options of the first opening hold). The first process in recovers. ERR_MISSING
+ * when it is not there; ERR_CANTOPEN when it is none of ours or may not be read;
+ * ERR_CORRUPT, ERR_VERSION for what is in it; ERR_BUSY when another process recovers
+ * for more than 30 s, or all process slots are taken; ERR_UNSUPPORTED on a network
+ * file system. */
 int store_open(struct store_environment *environment, const char *path,
                const struct store_options *options, struct store **store,
                struct err *err);
@@ -75,12 +80,14 @@ uint64_t store_lost_after(const struct store *store);
 
 /* --- views ------------------------------------------------------------------ */
 
+/* Takes one of the database's connection slots. ERR_BUSY when all are in use (the
+ * sentence says how many). */
 int store_view_open(struct store *store, struct store_view **view,
                     struct err *err);
 void store_view_close(struct store_view *view); /* ends whatever is open */
 
-/* Takes a snapshot of the newest commit; nothing when one is held already.
- * ERR_BUSY when all reader slots are in use (the sentence says how many). */
+/* Takes a snapshot of the newest commit; nothing when one is held already. Fails in a
+ * forked child only (ERR_INVALID). */
 int store_view_begin(struct store_view *view, struct err *err);
 /* Drops the snapshot and, unless committed, the edits. Never fails. */
 void store_view_end(struct store_view *view);
@@ -89,6 +96,7 @@ void store_view_end(struct store_view *view);
 int store_view_await_durable(struct store_view *view, struct err *err);
 bool store_view_reading(const struct store_view *view);
 bool store_view_writing(const struct store_view *view);
+/* The commit that the snapshot shows; 0 without one. */
 uint64_t store_view_txid(const struct store_view *view);
 /* Grows whenever the view moves (see pager.h). */
 const uint64_t *store_view_epoch(const struct store_view *view);

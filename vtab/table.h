@@ -157,9 +157,9 @@ bool strict_admits(const struct column_definition *column,
                    const struct value *value, const char **given,
                    const char **wanted);
 
-/* index_entry.c. The key of a row in an index; *unique: it stands for the values alone, so equal keys
- * conflict. Else the rowid follows: no index of a UNIQUE, or a NULL, or values
- * too long for a key, which long_key_find() compares. */
+/* index_entry.c. The key of a row in an index; *unique: it stands for the values
+ * alone, so equal keys conflict. Else the rowid follows: no index of a UNIQUE, or a
+ * NULL, or values too long for a key, which long_key_find() compares. */
 int index_key(const struct table_index *index, const struct value *values,
               int64_t rowid, int rowid_column, struct key_buffer *key,
               bool *unique, struct err *err);
