@@ -128,6 +128,9 @@ struct hnsw {
 
 /* --- operations --------------------------------------------------------------------- */
 
+/* ERR_VERSION for a state that is newer than this library, ERR_CORRUPT for none. */
+int graph_state_version_check(struct pager *pager, const uint8_t *bytes,
+                              struct err *err);
 /* Brings the struct up to the view. */
 int graph_begin(struct hnsw *graph, struct err *err);
 /* Gives all pages but the meta page back: a graph without nodes. */
