@@ -18,6 +18,10 @@ enum {
 	QUANTISE_SECOND_COUNT = 4096,
 	QUANTISE_GROWTH = 4,
 	QUANTISE_RECODE_STEP = 16, /* nodes recoded with an insertion */
+
+	CODE_MIN = -128,
+	CODE_MAX = 127,
+	WEIGHT_MAX = 32767,
 };
 
 static inline uint32_t quantiser_record_size(uint32_t dimensions)
@@ -25,7 +29,7 @@ static inline uint32_t quantiser_record_size(uint32_t dimensions)
 	return QUANTISER_MIDDLES_AT + dimensions * 3 * (uint32_t)sizeof(float);
 }
 
-/* The quantiser slot whose codes a node has. */
+/* The quantiser slot whose codes a node has (Q1). */
 static inline uint32_t quantise_slot_of(const struct hnsw *graph, uint32_t node)
 {
 	const struct graph_state *state = &graph->state;
@@ -65,7 +69,11 @@ int quantise_code(struct hnsw *graph, uint32_t node, const uint8_t *vector,
 int quantise_payload_write(struct hnsw *graph, uint32_t node,
                            const uint8_t *vector, struct err *err);
 
-/* After an insertion: learns and recodes what is due. */
+/* The code of a slot's quantiser, with its bias. */
+int quantise_code_write(struct hnsw *graph, uint32_t node, uint32_t slot,
+                        const uint8_t *vector, struct err *err);
+
+/* quantise_learn.c. After an insertion: learns and recodes what is due. */
 int quantise_advance(struct hnsw *graph, struct err *err);
 
 #endif

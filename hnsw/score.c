@@ -15,8 +15,6 @@
 
 #include "hnsw/quantise.h"
 
-enum { WEIGHT_MAX = 32767 };
-
 /* --- buffers --------------------------------------------------------------------------- */
 
 static void query_buffers_close(struct heap *heap, struct score_query *query)
