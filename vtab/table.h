@@ -134,7 +134,7 @@ int table_each(struct connection *connection, const char *schema,
 int check_register(struct connection *connection);
 /* count.c */
 int count_register(struct connection *connection);
-/* vector_functions.c */
+/* vector_register.c */
 int vector_functions_register(struct connection *connection);
 /* describe.c */
 int describe_register(struct connection *connection);

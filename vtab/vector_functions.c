@@ -2,11 +2,10 @@
  * vector_functions.c - vec_f32(), vec_distance_l2() and the others: SQL on vectors.
  *
  * Names and meanings are sqlite-vec's, so that what users know and have written goes
- * on working; each function is there as turdb_vec_... too, and where sqlite-vec is
- * loaded its names stay its own. Each takes its arguments apart with vector_value.c,
- * makes the bytes of a new vector and gives them with the subtype of its elements.
+ * on working. Each takes its arguments apart with vector_value.c, makes the bytes of a
+ * new vector and gives them with the subtype of its elements.
  */
-#include "vtab/table.h"
+#include "vtab/vector_functions.h"
 #include "vtab/vector_value.h"
 
 #include <math.h>
@@ -15,10 +14,6 @@
 #include <string.h>
 
 #include "hnsw/vector.h"
-
-#ifndef SQLITE_RESULT_SUBTYPE
-#define SQLITE_RESULT_SUBTYPE 0x001000000 /* SQLite 3.45 wants to know */
-#endif
 
 /* --- giving vectors ------------------------------------------------------------------ */
 
@@ -44,29 +39,7 @@ static void give(sqlite3_context *context, enum hnsw_element element,
 
 /* --- vec_f32, vec_f16, vec_int8, vec_bit ------------------------------------------- */
 
-/* What a function's pointer carries. */
-struct function {
-	const char *name;
-	int arguments;
-	void (*run)(sqlite3_context *, int, sqlite3_value **);
-	enum hnsw_element element;
-	enum hnsw_metric metric;
-	bool gives_vector;
-};
-
-struct binding {
-	const struct function *function;
-	const struct hnsw_kernels *kernels;
-	char name[32];
-};
-
-/* What all connections of a process share. */
-struct vtab_process {
-	_Atomic bool alone; /* connections begin without sqlite-vec's functions */
-	struct binding bindings[]; /* two of each function: with turdb_ and without */
-};
-
-static const struct binding *binding_of(sqlite3_context *context)
+static const struct vector_binding *binding_of(sqlite3_context *context)
 {
 	return sqlite3_user_data(context);
 }
@@ -85,8 +58,8 @@ static int convert(sqlite3_context *context, const char *name,
 		if (!vector_number_fits(element, number)) {
 			sqlite3_free(bytes);
 			return vector_value_refuse(err, name, "element %u, %g, is no %s",
-			              i + 1, (double)number,
-			              vector_element_name(element));
+						   i + 1, (double)number,
+						   vector_element_name(element));
 		}
 		vector_number_store(element, bytes, i, number);
 	}
@@ -99,7 +72,7 @@ static int convert(sqlite3_context *context, const char *name,
 static void make_vector(sqlite3_context *context, int argc,
                         sqlite3_value **argv)
 {
-	const struct binding *binding = binding_of(context);
+	const struct vector_binding *binding = binding_of(context);
 	enum hnsw_element element = binding->function->element;
 	enum hnsw_element typed;
 	bool plain = sqlite3_value_type(argv[0]) == SQLITE_BLOB &&
@@ -220,7 +193,7 @@ static void normalize(sqlite3_context *context, int argc, sqlite3_value **argv)
 	(void)argc;
 	if (!rc && vector.element != HNSW_F32 && vector.element != HNSW_F16)
 		rc = vector_value_refuse(&err, name, "a %s vector cannot be normalized",
-		            vector_element_name(vector.element));
+					 vector_element_name(vector.element));
 	if (rc) {
 		vfs_result_error(context, &err);
 		goto release;
@@ -252,13 +225,13 @@ static int slice_bounds(const char *name, const struct vector_value *vector,
 	*end = sqlite3_value_int64(argv[2]);
 	if (*start < 0 || *end > vector->dimensions || *start >= *end)
 		return vector_value_refuse(err, name,
-		              "elements %lld to below %lld of %u are asked for",
-		              (long long)*start, (long long)*end,
-		              vector->dimensions);
+					   "elements %lld to below %lld of %u are asked for",
+					   (long long)*start, (long long)*end,
+					   vector->dimensions);
 	if (vector->element == HNSW_BIT && (*start % 8 || *end % 8))
 		return vector_value_refuse(err, name,
-		              "bits are sliced at multiples of 8, not %lld and %lld",
-		              (long long)*start, (long long)*end);
+					   "bits are sliced at multiples of 8, not %lld and %lld",
+					   (long long)*start, (long long)*end);
 	return ERR_NONE;
 }
 
@@ -305,13 +278,13 @@ static void quantize_int8(sqlite3_context *context, int argc,
 
 	if (!rc && vector.element != HNSW_F32 && vector.element != HNSW_F16)
 		rc = vector_value_refuse(&err, name, "a %s vector cannot be quantized",
-		            vector_element_name(vector.element));
+					 vector_element_name(vector.element));
 	if (!rc && (!how || sqlite3_stricmp(how, "unit") != 0))
 		rc = vector_value_refuse(&err, name, "the second argument must be 'unit'");
 	for (uint32_t i = 0; !rc && i < vector.dimensions; i++)
 		if (isnan(vector_value_number(&vector, i)))
 			rc = vector_value_refuse(&err, name,
-			                         "element %u is not a number", i);
+						 "element %u is not a number", i);
 	if (rc) {
 		vfs_result_error(context, &err);
 		goto release;
@@ -346,8 +319,8 @@ static void quantize_binary(sqlite3_context *context, int argc,
 		rc = vector_value_refuse(&err, name, "it is a bit vector already");
 	if (!rc && vector.dimensions % 8)
 		rc = vector_value_refuse(&err, name,
-		            "the number of elements must be a multiple of 8, it is %u",
-		            vector.dimensions);
+					 "the number of elements must be a multiple of 8, it is %u",
+					 vector.dimensions);
 	if (rc) {
 		vfs_result_error(context, &err);
 		goto release;
@@ -411,7 +384,7 @@ static void subtract(sqlite3_context *context, int argc, sqlite3_value **argv)
 
 static void distance(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
-	const struct binding *binding = binding_of(context);
+	const struct vector_binding *binding = binding_of(context);
 	enum hnsw_metric metric = binding->function->metric;
 	struct vector_value vectors[2];
 	struct err err;
@@ -420,7 +393,7 @@ static void distance(sqlite3_context *context, int argc, sqlite3_value **argv)
 	(void)argc;
 	if (!rc && (vectors[0].element == HNSW_BIT) != (metric == HNSW_HAMMING))
 		rc = vector_value_refuse(&err, binding->name, "it is not defined for %s vectors",
-		            vector_element_name(vectors[0].element));
+					 vector_element_name(vectors[0].element));
 	if (rc)
 		vfs_result_error(context, &err);
 	else
@@ -432,9 +405,9 @@ static void distance(sqlite3_context *context, int argc, sqlite3_value **argv)
 	vector_value_release(&vectors[1]);
 }
 
-/* --- registering ------------------------------------------------------------------- */
+/* --- all of them ------------------------------------------------------------------- */
 
-static const struct function functions[] = {
+const struct vector_function vector_functions[VECTOR_FUNCTIONS] = {
 	{ "vec_f32", 1, make_vector, HNSW_F32, 0, true },
 	{ "vec_f16", 1, make_vector, HNSW_F16, 0, true },
 	{ "vec_int8", 1, make_vector, HNSW_INT8, 0, true },
@@ -455,114 +428,3 @@ static const struct function functions[] = {
 	{ "vec_distance_ip", 2, distance, 0, HNSW_IP, false },
 	{ "vec_distance_hamming", 2, distance, 0, HNSW_HAMMING, false },
 };
-
-/* Only a lack of memory is an error; whatever else is wrong with the connection,
- * SQLite says later. */
-static int sqlite_vec_find(sqlite3 *db, bool *there)
-{
-	sqlite3_stmt *statement = NULL;
-	int rc;
-
-	/* Naming the function would tell the log of a mistake; the table
-	 * pragma_function_list would read the schema, which may be damaged. */
-	sqlite3_prepare_v2(db, "PRAGMA function_list", -1, &statement, NULL);
-	*there = false;
-	while (!*there && statement && sqlite3_step(statement) == SQLITE_ROW)
-		*there = sqlite3_stricmp((const char *)sqlite3_column_text(
-						 statement, 0),
-		                         "vec_version") == 0;
-	rc = sqlite3_errcode(db);
-	sqlite3_finalize(statement);
-	return rc == SQLITE_NOMEM ? SQLITE_NOMEM : SQLITE_OK;
-}
-
-/* Where sqlite-vec's functions may be. A connection that is being opened has what
- * the automatic extensions before this one gave it, and those were there when this
- * library was loaded: asking once, at the first opening, answers for all later ones.
- * Asking costs four times as much as everything else here. */
-static int sqlite_vec_look(struct connection *connection, bool *there)
-{
-	struct vtab_process *process = connection->environment.process->tables;
-	bool opening = connection->environment.opening;
-	int rc;
-
-	*there = false;
-	if (opening && atomic_load_explicit(&process->alone,
-	                                    memory_order_relaxed))
-		return SQLITE_OK;
-	rc = sqlite_vec_find(connection->db, there);
-	if (!rc)
-		atomic_store_explicit(&process->alone, opening && !*there,
-		                      memory_order_relaxed);
-	return rc;
-}
-
-enum { FUNCTIONS = sizeof functions / sizeof functions[0] };
-
-static void bind(struct binding *binding, const struct function *function,
-                 const struct hnsw_kernels *kernels, const char *prefix)
-{
-	binding->function = function;
-	binding->kernels = kernels;
-	snprintf(binding->name, sizeof binding->name, "%s%s", prefix,
-	         function->name);
-}
-
-int vtab_process_open(struct vfs_environment *environment, struct err *err)
-{
-	const struct hnsw_kernels *kernels = hnsw_kernels_for(environment->cpu);
-	struct vtab_process *process = heap_lasting(
-		environment->heap,
-		sizeof *process + 2 * FUNCTIONS * sizeof(struct binding));
-
-	if (!process)
-		return err_set(err, ERR_NOMEM, "load extension", "turdb",
-		               "no memory for its functions");
-	for (size_t i = 0; i < FUNCTIONS; i++) {
-		bind(&process->bindings[2 * i], &functions[i], kernels, "turdb_");
-		bind(&process->bindings[2 * i + 1], &functions[i], kernels, "");
-	}
-	environment->tables = process;
-	return ERR_NONE;
-}
-
-void vtab_process_close(struct vfs_environment *environment)
-{
-	heap_free(environment->heap, environment->tables);
-	environment->tables = NULL;
-}
-
-static int register_function(sqlite3 *db, struct binding *binding)
-{
-	const struct function *function = binding->function;
-	int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS |
-	            SQLITE_SUBTYPE;
-
-	if (function->gives_vector)
-		flags |= SQLITE_RESULT_SUBTYPE;
-	return sqlite3_create_function_v2(db, binding->name,
-	                                  function->arguments, flags, binding,
-	                                  function->run, NULL, NULL, NULL);
-}
-
-int vector_functions_register(struct connection *connection)
-{
-	struct binding *bindings =
-		connection->environment.process->tables->bindings;
-	bool there;
-	int rc = sqlite_vec_look(connection, &there);
-
-	for (size_t i = 0; i < FUNCTIONS && !rc; i++) {
-		rc = register_function(connection->db, &bindings[2 * i]);
-		if (!rc && !there)
-			rc = register_function(connection->db,
-			                       &bindings[2 * i + 1]);
-	}
-	if (!rc)
-		rc = sqlite3_create_module_v2(connection->db, "turdb_vec_each",
-		                              &vector_each_module, NULL, NULL);
-	if (!rc && !there)
-		rc = sqlite3_create_module_v2(connection->db, "vec_each",
-		                              &vector_each_module, NULL, NULL);
-	return rc;
-}

@@ -55,7 +55,7 @@ static int take_json(const char *function, sqlite3_value *value,
 	       count <= VECTOR_DIMENSIONS_MAX;
 	if (fits && !count)
 		return vector_value_refuse(err, function,
-		                           "a vector has at least one element");
+					   "a vector has at least one element");
 	if (fits) {
 		numbers = sqlite3_malloc64(count * sizeof *numbers);
 		if (!numbers)
@@ -65,9 +65,9 @@ static int take_json(const char *function, sqlite3_value *value,
 	if (!fits || !all_finite(numbers, count)) {
 		sqlite3_free(numbers);
 		return vector_value_refuse(
-			err, function,
-			"the text is not a JSON array of at most %d finite numbers: '%.40s'",
-			VECTOR_DIMENSIONS_MAX, text);
+					   err, function,
+					   "the text is not a JSON array of at most %d finite numbers: '%.40s'",
+					   VECTOR_DIMENSIONS_MAX, text);
 	}
 	*vector = (struct vector_value){ .element = HNSW_F32,
 		                         .dimensions = (uint32_t)count,
@@ -87,17 +87,17 @@ int vector_value_take_blob(const char *function, sqlite3_value *value,
 
 	if (!size)
 		return vector_value_refuse(err, function,
-		                           "a vector has at least one element");
+					   "a vector has at least one element");
 	if (size % width)
 		return vector_value_refuse(
-			err, function,
-			"a %s vector is a blob of a multiple of %zu bytes, %zu are given",
-			vector_element_name(element), width, size);
+					   err, function,
+					   "a %s vector is a blob of a multiple of %zu bytes, %zu are given",
+					   vector_element_name(element), width, size);
 	if (dimensions > VECTOR_DIMENSIONS_MAX)
 		return vector_value_refuse(
-			err, function,
-			"a vector has at most %d elements, %zu are given",
-			VECTOR_DIMENSIONS_MAX, dimensions);
+					   err, function,
+					   "a vector has at most %d elements, %zu are given",
+					   VECTOR_DIMENSIONS_MAX, dimensions);
 	*vector = (struct vector_value){ .element = element,
 		                         .dimensions = (uint32_t)dimensions,
 		                         .bytes = sqlite3_value_blob(value),
@@ -120,8 +120,8 @@ int vector_value_take(const char *function, sqlite3_value *value,
 		                              err);
 	default:
 		return vector_value_refuse(
-			err, function,
-			"a vector is a blob or a JSON array of numbers");
+					   err, function,
+					   "a vector is a blob or a JSON array of numbers");
 	}
 }
 
@@ -135,13 +135,13 @@ int vector_value_take_two(const char *function, sqlite3_value **values,
 		rc = vector_value_take(function, values[1], &vectors[1], err);
 	if (!rc && vectors[0].element != vectors[1].element)
 		rc = vector_value_refuse(err, function,
-		                         "one vector is %s, the other %s",
-		                         vector_element_name(vectors[0].element),
-		                         vector_element_name(vectors[1].element));
+					 "one vector is %s, the other %s",
+					 vector_element_name(vectors[0].element),
+					 vector_element_name(vectors[1].element));
 	if (!rc && vectors[0].dimensions != vectors[1].dimensions)
 		rc = vector_value_refuse(err, function,
-		                         "one vector has %u elements, the other %u",
-		                         vectors[0].dimensions,
-		                         vectors[1].dimensions);
+					 "one vector has %u elements, the other %u",
+					 vectors[0].dimensions,
+					 vectors[1].dimensions);
 	return rc;
 }
