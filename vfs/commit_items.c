@@ -147,7 +147,6 @@ static int put_logged(struct commit *commit, const struct edit *edit,
 	struct record_item item = { .kind = kind,
 	                            .file_id = edit->file_id,
 	                            .page_no = edit->page_no };
-	bool any;
 	int rc = write_image(commit, edit, image, SPACE_LOGGED, ref, err);
 
 	if (rc)
@@ -159,7 +158,7 @@ static int put_logged(struct commit *commit, const struct edit *edit,
 		rc = put_item(commit, &item, err);
 	if (!rc)
 		rc = store_record_ranges(commit->view, base, image,
-		                         edit->file->page_size, &any, err);
+		                         edit->file->page_size, err);
 	return rc;
 }
 
@@ -258,7 +257,6 @@ int store_commit_entry(struct commit *commit, const struct edit *edit, bool *gon
 	struct record_item item = { .kind = RECORD_ENTRY,
 	                            .file_id = edit->file_id };
 	const struct view_file *file = edit->file;
-	bool any;
 	int rc;
 
 	*gone = edit->now.state == EDIT_REMOVED;
@@ -274,6 +272,6 @@ int store_commit_entry(struct commit *commit, const struct edit *edit, bool *gon
 		                         file->committed ? file->entry.bytes
 		                                         : NULL,
 		                         edit->now.image, CATALOG_ENTRY_LOGGED,
-		                         &any, err);
+		                         err);
 	return rc;
 }

@@ -38,7 +38,7 @@ struct pages {
 	uint64_t differs[STORE_PAGE_SIZE / 64 + 1]; /* a bit for each byte */
 };
 
-/* A bit for each of 64 bytes: set where they differ. */
+/* block_compare(): a bit for each of 64 bytes, set where they differ. */
 #if defined(__SSE2__)
 static inline uint64_t equal16(const uint8_t *base, const uint8_t *now)
 {
@@ -312,8 +312,7 @@ static uint8_t *put_content(uint8_t *out, const struct pages *pages,
 }
 
 int store_record_ranges(struct store_view *view, const uint8_t *base,
-                        const uint8_t *now, uint32_t size, bool *any,
-                        struct err *err)
+                        const uint8_t *now, uint32_t size, struct err *err)
 {
 	struct pages pages;
 	uint32_t count = 0;
@@ -336,7 +335,6 @@ int store_record_ranges(struct store_view *view, const uint8_t *base,
 	begin[0] = (uint8_t)(count | 0x80);
 	begin[1] = (uint8_t)(count >> 7 | 0x80);
 	begin[2] = (uint8_t)(count >> 14 & 0x7f);
-	*any = count != 0;
 	return ERR_NONE;
 }
 

@@ -509,10 +509,9 @@ static inline bool store_varint_get(struct span payload, size_t *at,
 /* --- record_ranges.c ------------------------------------------------------------------------- */
 
 extern const uint8_t store_zeros[STORE_PAGE_SIZE];
-/* Appends ranges where `now` differs from `base` (NULL = zeros); *any tells. */
+/* Appends ranges where `now` differs from `base` (NULL = zeros). */
 int store_record_ranges(struct store_view *view, const uint8_t *base,
-                        const uint8_t *now, uint32_t size, bool *any,
-                        struct err *err);
+                        const uint8_t *now, uint32_t size, struct err *err);
 /* Moves over an item's ranges without applying them; false when they are malformed. */
 bool store_ranges_skip(struct span payload, size_t *at,
                        struct record_item *item);
