@@ -25,8 +25,7 @@ enum { COLUMNS_MAX = 12 };
 struct cell {
 	int64_t number;
 	char *text; /* NULL: a number */
-	bool unknown; /* NULL in SQL */
-	bool null;
+	bool null;  /* in SQL         */
 };
 
 struct row {
@@ -158,7 +157,7 @@ static int add_reader(void *context, uint32_t pid, uint64_t age_ms,
 	row->cells[2].number = (int64_t)txid;
 	row->cells[3].number = writer;
 	row->cells[4].number = held;
-	row->cells[4].unknown = held < 0;
+	row->cells[4].null = held < 0;
 	return 0;
 }
 
@@ -409,9 +408,7 @@ static int report_column(sqlite3_vtab_cursor *base, sqlite3_context *context,
 	cell = &cursor->at->cells[column];
 	if (cell->null)
 		return SQLITE_OK;
-	if (cell->unknown)
-		sqlite3_result_null(context);
-	else if (cell->text)
+	if (cell->text)
 		sqlite3_result_text(context, cell->text, -1, SQLITE_TRANSIENT);
 	else
 		sqlite3_result_int64(context, cell->number);
