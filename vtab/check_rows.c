@@ -165,12 +165,8 @@ static int row_of(struct checking *checking, int64_t rowid, bool *found,
 {
 	struct table *table = checking->table;
 	struct span row;
-	uint8_t key[8];
-	int rc;
+	int rc = table_row_get(table, rowid, &table->scratch, &row, found, err);
 
-	btree_rowid_key(key, rowid);
-	rc = btree_get(&table->tree, span_of(key, 8), &table->scratch, &row,
-	               found, err);
 	if (rc || !*found)
 		return rc;
 	return row_columns(row, table->values, table->definition.column_count,
@@ -266,8 +262,7 @@ static int check_count(struct checking *checking, struct table_index *index,
 {
 	bool tree = index->definition->kind == INDEX_TREE;
 	uint64_t wanted = tree ? rows : vectors, count;
-	int rc = tree ? btree_count(&index->tree, &count, err)
-	              : hnsw_count(index->graph, &count, err);
+	int rc = index_count(index, &count, err);
 
 	if (rc || count == wanted)
 		return rc;

@@ -191,14 +191,11 @@ static int row_measure(struct table_cursor *cursor, uint32_t column,
 	struct table *table = table_of(cursor);
 	struct value value = { .type = VALUE_NULL };
 	struct span bytes, vector;
-	uint8_t key[8];
 	int64_t rowid;
 	bool present;
-	int rc;
+	int rc = table_row_get(table, row->rowid, &cursor->scratch, &bytes,
+	                       counts, err);
 
-	btree_rowid_key(key, row->rowid);
-	rc = btree_get(&table->tree, span_of(key, 8), &cursor->scratch, &bytes,
-	               counts, err);
 	if (!rc && *counts)
 		rc = vector_filter_test(cursor->filter, row->rowid, bytes,
 		                        counts, err);

@@ -157,8 +157,7 @@ static int describe_index(struct request *request, struct table *table,
 	bool known = file_info(request, table, index->file_id, &info);
 	char *columns, *options = NULL;
 	uint64_t entries;
-	int rc = tree ? btree_count(&index->tree, &entries, request->err)
-	              : hnsw_count(index->graph, &entries, request->err);
+	int rc = index_count(index, &entries, request->err);
 
 	if (rc)
 		return rc;

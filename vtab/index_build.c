@@ -181,10 +181,10 @@ static int check_long(struct build *build, const struct entry *entry)
 	struct btree_scratch scratch = { .heap = table->connection->heap };
 	struct span row;
 	bool found;
-	int rc = btree_get(&table->tree,
-	                   span_of(entry->key + entry->size - 8, 8), &scratch,
-	                   &row, &found, build->err);
+	int rc = table_row_get(table, rowid, &scratch, &row, &found, build->err);
 
+	if (!rc && !found)
+		rc = fail(build, ERR_CORRUPT, "a row is no longer there");
 	if (!rc)
 		rc = row_columns(row, table->old_values,
 		                 table->definition.column_count, build->err);

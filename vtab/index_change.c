@@ -68,46 +68,23 @@ static int parse_edited(struct index_job *job, const char *statement,
 	return ERR_NONE;
 }
 
-static int key_columns(struct index_job *job, struct table_index *index)
-{
-	const struct index_definition *definition = index->definition;
-
-	index->columns = arena_allocate(&job->arena,
-	                                (definition->column_count + 1) *
-	                                        sizeof *index->columns);
-	if (!index->columns)
-		return index_job_no_memory(job);
-	for (uint32_t i = 0; i < definition->column_count; i++)
-		index->columns[i] = (struct key_column){
-			.collation = definition->columns[i].collation,
-			.descending = definition->columns[i].descending };
-	return ERR_NONE;
-}
-
-static int count_entries(struct index_job *job, struct table_index *index,
-                         uint64_t *count)
-{
-	return index->definition->kind == INDEX_TREE
-	               ? btree_count(&index->tree, count, &job->err)
-	               : hnsw_count(index->graph, count, &job->err);
-}
-
 /* A new file, filled. `from` as for index_fill(). */
 static int make_index(struct index_job *job, const struct index_definition *definition,
                       struct hnsw *from, uint32_t *file_id, uint64_t *entries)
 {
-	struct table_index index = { .definition = definition };
-	int rc = key_columns(job, &index);
+	struct table_index index = {
+		.definition = definition,
+		.columns = index_key_columns(definition, &job->arena) };
+	int rc = index.columns ? index_create_file(job->table, definition,
+	                                           file_id, &job->err)
+	                       : index_job_no_memory(job);
 
-	if (!rc)
-		rc = index_create_file(job->table, definition, file_id,
-		                       &job->err);
 	if (!rc)
 		rc = index_attach(job->table, &index, *file_id, &job->err);
 	if (!rc)
 		rc = index_fill(job->table, &index, from, &job->err);
 	if (!rc)
-		rc = count_entries(job, &index, entries);
+		rc = index_count(&index, entries, &job->err);
 	if (index.graph)
 		hnsw_close(index.graph);
 	return rc;

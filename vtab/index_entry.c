@@ -62,6 +62,27 @@ void index_columns_name(const struct table *table,
 	}
 }
 
+int index_count(struct table_index *index, uint64_t *count, struct err *err)
+{
+	return index->definition->kind == INDEX_TREE
+	               ? btree_count(&index->tree, count, err)
+	               : hnsw_count(index->graph, count, err);
+}
+
+struct key_column *index_key_columns(const struct index_definition *definition,
+                                     struct arena *arena)
+{
+	struct key_column *columns = arena_allocate(
+		arena, (definition->column_count + 1) * sizeof *columns);
+
+	for (uint32_t i = 0; columns && i < definition->column_count; i++)
+		columns[i] = (struct key_column){
+			.collation = definition->columns[i].collation,
+			.descending = definition->columns[i].descending,
+		};
+	return columns;
+}
+
 int64_t index_rowid(struct span key, struct span value)
 {
 	if (value.size == 8)

@@ -196,13 +196,10 @@ int long_group_add(struct long_group *group, int64_t rowid, struct err *err)
 static int row_fetch(struct long_group *group, int64_t rowid, int side,
                      struct span *row, struct err *err)
 {
-	uint8_t key[8];
 	bool found;
-	int rc;
+	int rc = table_row_get(group->table, rowid, &group->scratch[side], row,
+	                       &found, err);
 
-	btree_rowid_key(key, rowid);
-	rc = btree_get(&group->table->tree, span_of(key, 8),
-	               &group->scratch[side], row, &found, err);
 	if (!rc && !found)
 		*row = span_of(NULL, 0);
 	return rc;
@@ -357,7 +354,6 @@ int long_key_find(struct table *table, struct table_index *index,
 	struct span prefix = span_of(key->bytes, key->size - 8), at, row;
 	struct btree_cursor walk;
 	bool on, deleted, there;
-	uint8_t row_key[8];
 	int rc;
 
 	*found = false;
@@ -370,9 +366,8 @@ int long_key_find(struct table *table, struct table_index *index,
 			break;
 		*found_rowid = btree_rowid_of(at.data + prefix.size);
 		if (!except || *found_rowid != *except) {
-			btree_rowid_key(row_key, *found_rowid);
-			rc = btree_get(&table->tree, span_of(row_key, 8),
-			               &scratch, &row, &there, err);
+			rc = table_row_get(table, *found_rowid, &scratch, &row,
+			                   &there, err);
 			if (!rc && there)
 				rc = row_equals(table, index, values, rowid,
 				                row, *found_rowid, found, err);

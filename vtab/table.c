@@ -61,21 +61,13 @@ static int scratch_open(struct table *table, struct err *err)
 static int index_columns(struct table *table, struct err *err)
 {
 	for (uint32_t i = 0; i < table->definition.index_count; i++) {
-		const struct index_definition *definition =
-			&table->definition.indexes[i];
 		struct table_index *index = &table->indexes[i];
 
-		index->definition = definition;
-		index->columns = arena_allocate(
-			&table->arena,
-			(definition->column_count + 1) * sizeof *index->columns);
+		index->definition = &table->definition.indexes[i];
+		index->columns = index_key_columns(index->definition,
+		                                   &table->arena);
 		if (!index->columns)
 			return table_no_memory(table, "open table", err);
-		for (uint32_t c = 0; c < definition->column_count; c++)
-			index->columns[c] = (struct key_column){
-				.collation = definition->columns[c].collation,
-				.descending = definition->columns[c].descending,
-			};
 	}
 	return ERR_NONE;
 }

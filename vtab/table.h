@@ -115,6 +115,17 @@ int table_create_files(struct table *table, struct err *err);
 int table_drop_files(struct table *table, struct err *err);
 uint32_t table_vector_index(const struct table *table, uint32_t column);
 
+/* A row by its rowid; lent as btree_get() lends it. */
+static inline int table_row_get(struct table *table, int64_t rowid,
+                                struct btree_scratch *scratch, struct span *row,
+                                bool *found, struct err *err)
+{
+	uint8_t key[8];
+
+	btree_rowid_key(key, rowid);
+	return btree_get(&table->tree, span_of(key, 8), scratch, row, found, err);
+}
+
 /* table_find.c: an ERR_... for a result code of SQLite. */
 int err_of_sqlite(int code);
 /* Why a call failed with it. */
@@ -165,6 +176,11 @@ int index_key(const struct table_index *index, const struct value *values,
               bool *unique, struct err *err);
 /* Whose entry that is. */
 int64_t index_rowid(struct span key, struct span value);
+/* Entries of a tree, nodes of a graph. */
+int index_count(struct table_index *index, uint64_t *count, struct err *err);
+/* How its columns are ordered, in the arena; NULL when there is no memory. */
+struct key_column *index_key_columns(const struct index_definition *definition,
+                                     struct arena *arena);
 /* Whether one of the index's columns is NULL in that row: then it conflicts with none. */
 bool index_has_null(const struct table *table,
                     const struct index_definition *index,

@@ -224,7 +224,6 @@ static int check_rowid(struct change *change, struct err *err)
 	struct table *table = change->table;
 	const struct table_definition *definition = &table->definition;
 	struct span row;
-	uint8_t key[8];
 	bool found;
 	int rc;
 
@@ -234,9 +233,8 @@ static int check_rowid(struct change *change, struct err *err)
 		change->rowid_unchecked = true;
 		return ERR_NONE;
 	}
-	btree_rowid_key(key, change->new_rowid);
-	rc = btree_get(&table->tree, span_of(key, 8), &table->scratch, &row,
-	               &found, err);
+	rc = table_row_get(table, change->new_rowid, &table->scratch, &row,
+	                   &found, err);
 	if (rc || !found)
 		return rc;
 	switch (verdict(change, definition->rowid_conflict)) {

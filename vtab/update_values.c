@@ -134,7 +134,6 @@ static int last_rowid(struct table *table, int64_t *rowid, bool *any,
 static int free_rowid(struct table *table, int64_t *rowid, struct err *err)
 {
 	struct span row;
-	uint8_t key[8];
 	bool found = true;
 
 	for (int tries = 0; found && tries < 100; tries++) {
@@ -142,9 +141,8 @@ static int free_rowid(struct table *table, int64_t *rowid, struct err *err)
 
 		sqlite3_randomness(sizeof *rowid, rowid);
 		*rowid &= INT64_MAX >> 1;
-		btree_rowid_key(key, *rowid);
-		rc = btree_get(&table->tree, span_of(key, 8), &table->scratch,
-		               &row, &found, err);
+		rc = table_row_get(table, *rowid, &table->scratch, &row, &found,
+		                   err);
 		if (rc)
 			return rc;
 	}

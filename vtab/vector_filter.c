@@ -347,16 +347,13 @@ bool vector_filter_accept(void *context, int64_t rowid)
 	struct vector_filter *filter = context;
 	struct span row = { .size = 0 };
 	bool found = true, passes = false;
-	uint8_t key[8];
 
 	if (filter->rc)
 		return false;
-	if (filter->reads_row) {
-		btree_rowid_key(key, rowid);
-		filter->rc = btree_get(&filter->table->tree, span_of(key, 8),
-		                       &filter->scratch, &row, &found,
-		                       &filter->err);
-	}
+	if (filter->reads_row)
+		filter->rc = table_row_get(filter->table, rowid,
+		                           &filter->scratch, &row, &found,
+		                           &filter->err);
 	if (!filter->rc && found)
 		filter->rc = vector_filter_test(filter, rowid, row, &passes,
 		                                &filter->err);
