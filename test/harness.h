@@ -39,6 +39,22 @@ struct test_case {
 		                 sizeof(cases) / sizeof(cases[0]));           \
 	}
 
+/* Heads a case that is given something, opened before it and, when it did not
+ * fail, closed after it. `open` and `close` are expressions over `t` and `it`. */
+#define TEST_WITH(name, type, it, open, close)                                \
+	static void name##_with(struct test *t, type *it);                    \
+	static void name(struct test *t)                                      \
+	{                                                                     \
+		type storage_, *it = &storage_;                               \
+		if (!(open))                                                  \
+			test_fail(t, __FILE__, __LINE__, "%s", t->err.text);  \
+		if (!t->failed)                                               \
+			name##_with(t, it);                                   \
+		if (!t->failed)                                               \
+			close;                                                \
+	}                                                                     \
+	static void name##_with(struct test *t, type *it)
+
 int test_main(int argc, char **argv, const struct test_case *cases,
               size_t count);
 

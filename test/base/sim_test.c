@@ -14,6 +14,7 @@ struct bench {
 	struct sim_disk *disk;
 	struct os *os;
 	struct os_file *dir;
+	struct os_file *file; /* "db/file", where a case asked for it */
 };
 
 /* A disk with a process and the durable directory "db". */
@@ -51,6 +52,21 @@ static struct os_file *bench_durable_file(struct test *t, struct bench *b,
 	       ERR_NONE ? file : NULL;
 }
 
+static bool bench_open_with_file(struct test *t, struct bench *b)
+{
+	if (!bench_open(t, b))
+		return false;
+	b->file = bench_durable_file(t, b, "file");
+	return b->file != NULL;
+}
+
+#define ON_A_DISK(name)                                                       \
+	TEST_WITH(name, struct bench, b, bench_open(t, b),                    \
+	          sim_disk_close(b->disk))
+#define ON_A_FILE(name)                                                       \
+	TEST_WITH(name, struct bench, b, bench_open_with_file(t, b),          \
+	          sim_disk_close(b->disk))
+
 static int fill(struct os_file *file, uint64_t offset, char letter, size_t size,
                 struct err *err)
 {
@@ -82,25 +98,21 @@ static long crashed_file(struct sim_disk *disk, const char *path, char *bytes,
 	return -1;
 }
 
-static void what_is_synced_survives_every_crash(struct test *t)
+ON_A_FILE(what_is_synced_survives_every_crash)
 {
 	char bytes[8192];
-	struct bench b;
-	struct os_file *file;
+	struct os_file *file = b->file;
 	uint64_t length;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	EXPECT(t, file);
 	EXPECT_OK(t, fill(file, 0, 'a', 6000, &t->err));
 	EXPECT_OK(t, os_sync(file, &t->err));
-	length = sim_trace_length(b.disk);
+	length = sim_trace_length(b->disk);
 	EXPECT_OK(t, fill(file, 10000, 'b', 6000, &t->err));
-	for (uint64_t n = length; n <= sim_trace_length(b.disk); n++)
+	for (uint64_t n = length; n <= sim_trace_length(b->disk); n++)
 		for (unsigned kind = 0; kind < SIM_CRASH_KINDS; kind++)
 			for (uint64_t seed = 0; seed < SEEDS; seed++) {
 				struct sim_disk *after = sim_crash(
-					b.disk, n, (enum sim_crash_kind)kind,
+					b->disk, n, (enum sim_crash_kind)kind,
 					seed, NULL);
 
 				EXPECT(t, crashed_file(after, "db/file", bytes,
@@ -109,7 +121,6 @@ static void what_is_synced_survives_every_crash(struct test *t)
 					EXPECT_EQ(t, bytes[i], 'a');
 				sim_disk_close(after);
 			}
-	sim_disk_close(b.disk);
 }
 
 struct seen {
@@ -135,24 +146,20 @@ static void look(struct seen *seen, const char *bytes, long size,
 	(void)report;
 }
 
-static void what_is_not_synced_may_be_lost_kept_or_torn(struct test *t)
+ON_A_FILE(what_is_not_synced_may_be_lost_kept_or_torn)
 {
 	struct seen seen[SIM_CRASH_KINDS] = { { 0 } };
 	char bytes[8192];
-	struct bench b;
-	struct os_file *file;
+	struct os_file *file = b->file;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	EXPECT(t, file);
-	EXPECT_OK(t, b.os->methods->allocate(file, 0, 8192, &t->err));
+	EXPECT_OK(t, b->os->methods->allocate(file, 0, 8192, &t->err));
 	EXPECT_OK(t, os_sync(file, &t->err));
 	EXPECT_OK(t, fill(file, 0, 'b', 8192, &t->err));
 	for (unsigned kind = 0; kind < SIM_CRASH_KINDS; kind++)
 		for (uint64_t seed = 0; seed < SEEDS; seed++) {
 			struct sim_crash_report report;
 			struct sim_disk *after = sim_crash(
-				b.disk, sim_trace_length(b.disk),
+				b->disk, sim_trace_length(b->disk),
 				(enum sim_crash_kind)kind, seed, &report);
 			long size = crashed_file(after, "db/file", bytes, 8192);
 
@@ -174,30 +181,25 @@ static void what_is_not_synced_may_be_lost_kept_or_torn(struct test *t)
 	EXPECT(t, seen[SIM_CRASH_KILL].kept && !seen[SIM_CRASH_KILL].lost &&
 	          !seen[SIM_CRASH_KILL].torn);
 	EXPECT(t, seen[SIM_CRASH_KILL_CUT].torn);
-	sim_disk_close(b.disk);
 }
 
 /* Sectors are never mixed, and are torn at the size asked for. */
-static void tearing_keeps_sectors_whole(struct test *t)
+ON_A_FILE(tearing_keeps_sectors_whole)
 {
 	static const struct { enum sim_crash_kind kind; size_t size; } kinds[] = {
 		{ SIM_CRASH_TORN_512, 512 }, { SIM_CRASH_TORN_4096, 4096 }
 	};
 	char bytes[16384];
-	struct bench b;
-	struct os_file *file;
+	struct os_file *file = b->file;
 	bool odd[2] = { false, false };
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	EXPECT(t, file);
 	EXPECT_OK(t, fill(file, 0, 'a', 16384, &t->err));
 	EXPECT_OK(t, os_sync(file, &t->err));
 	EXPECT_OK(t, fill(file, 0, 'b', 16384, &t->err));
 	for (size_t k = 0; k < 2; k++)
 		for (uint64_t seed = 0; seed < SEEDS; seed++) {
 			struct sim_disk *after = sim_crash(
-				b.disk, sim_trace_length(b.disk), kinds[k].kind,
+				b->disk, sim_trace_length(b->disk), kinds[k].kind,
 				seed, NULL);
 
 			crashed_file(after, "db/file", bytes, 16384);
@@ -209,28 +211,23 @@ static void tearing_keeps_sectors_whole(struct test *t)
 			sim_disk_close(after);
 		}
 	EXPECT(t, odd[0] && !odd[1]);
-	sim_disk_close(b.disk);
 }
 
 /* Two small appends share a sector: the disk has none, the first or both, but
  * never the second alone, for the page cache never looked like that. */
-static void a_sector_is_as_it_was_at_some_moment(struct test *t)
+ON_A_FILE(a_sector_is_as_it_was_at_some_moment)
 {
 	bool seen[3] = { false, false, false };
 	char bytes[512];
-	struct bench b;
-	struct os_file *file;
+	struct os_file *file = b->file;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	EXPECT(t, file);
-	EXPECT_OK(t, b.os->methods->allocate(file, 0, 512, &t->err));
+	EXPECT_OK(t, b->os->methods->allocate(file, 0, 512, &t->err));
 	EXPECT_OK(t, os_sync(file, &t->err));
 	EXPECT_OK(t, fill(file, 0, 'a', 100, &t->err));
 	EXPECT_OK(t, fill(file, 100, 'b', 100, &t->err));
 	for (uint64_t seed = 0; seed < SEEDS; seed++) {
 		struct sim_disk *after = sim_crash(
-			b.disk, sim_trace_length(b.disk), SIM_CRASH_REORDERED,
+			b->disk, sim_trace_length(b->disk), SIM_CRASH_REORDERED,
 			seed, NULL);
 
 		crashed_file(after, "db/file", bytes, 512);
@@ -239,26 +236,23 @@ static void a_sector_is_as_it_was_at_some_moment(struct test *t)
 		sim_disk_close(after);
 	}
 	EXPECT(t, seen[0] && seen[1] && seen[2]);
-	sim_disk_close(b.disk);
 }
 
-static void a_later_write_may_overtake_an_earlier_one(struct test *t)
+ON_A_DISK(a_later_write_may_overtake_an_earlier_one)
 {
 	char one[512], two[512];
-	struct bench b;
 	struct os_file *first, *second;
 	unsigned overtaken = 0, reported = 0;
 
-	EXPECT(t, bench_open(t, &b));
-	first = bench_durable_file(t, &b, "first");
-	second = bench_durable_file(t, &b, "second");
+	first = bench_durable_file(t, b, "first");
+	second = bench_durable_file(t, b, "second");
 	EXPECT(t, first && second);
 	EXPECT_OK(t, fill(first, 0, 'a', 512, &t->err));
 	EXPECT_OK(t, fill(second, 0, 'b', 512, &t->err));
 	for (uint64_t seed = 0; seed < SEEDS; seed++) {
 		struct sim_crash_report report;
 		struct sim_disk *after = sim_crash(
-			b.disk, sim_trace_length(b.disk), SIM_CRASH_REORDERED,
+			b->disk, sim_trace_length(b->disk), SIM_CRASH_REORDERED,
 			seed, &report);
 
 		crashed_file(after, "db/first", one, 512);
@@ -268,56 +262,46 @@ static void a_later_write_may_overtake_an_earlier_one(struct test *t)
 		sim_disk_close(after);
 	}
 	EXPECT(t, overtaken > 10 && reported >= overtaken);
-	sim_disk_close(b.disk);
 }
 
-static void a_size_is_durable_only_after_a_sync(struct test *t)
+ON_A_FILE(a_size_is_durable_only_after_a_sync)
 {
 	struct seen seen = { 0 };
 	char bytes[8192];
-	struct bench b;
-	struct os_file *file;
+	struct os_file *file = b->file;
 	uint64_t before;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	EXPECT(t, file);
-	EXPECT_OK(t, b.os->methods->allocate(file, 0, 8192, &t->err));
-	before = sim_trace_length(b.disk);
+	EXPECT_OK(t, b->os->methods->allocate(file, 0, 8192, &t->err));
+	before = sim_trace_length(b->disk);
 	EXPECT_OK(t, os_sync(file, &t->err));
 	for (uint64_t seed = 0; seed < SEEDS; seed++) {
 		struct sim_crash_report report;
 		struct sim_disk *after = sim_crash(
-			b.disk, before, SIM_CRASH_REORDERED, seed, &report);
+			b->disk, before, SIM_CRASH_REORDERED, seed, &report);
 
 		look(&seen, bytes, crashed_file(after, "db/file", bytes, 8192),
 		     &report);
 		sim_disk_close(after);
-		after = sim_crash(b.disk, before + 1, SIM_CRASH_LOST, seed,
+		after = sim_crash(b->disk, before + 1, SIM_CRASH_LOST, seed,
 		                  NULL);
 		EXPECT_EQ(t, crashed_file(after, "db/file", bytes, 8192), 8192);
 		sim_disk_close(after);
 	}
 	EXPECT(t, seen.short_size && seen.long_size);
-	sim_disk_close(b.disk);
 }
 
-static void a_shrunk_file_may_be_long_again_with_its_old_bytes(struct test *t)
+ON_A_FILE(a_shrunk_file_may_be_long_again_with_its_old_bytes)
 {
 	bool was_long = false, was_short = false;
 	char bytes[8192];
-	struct bench b;
-	struct os_file *file;
+	struct os_file *file = b->file;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	EXPECT(t, file);
 	EXPECT_OK(t, fill(file, 0, 'b', 8192, &t->err));
 	EXPECT_OK(t, os_sync(file, &t->err));
-	EXPECT_OK(t, b.os->methods->truncate(file, 100, &t->err));
+	EXPECT_OK(t, b->os->methods->truncate(file, 100, &t->err));
 	for (uint64_t seed = 0; seed < SEEDS; seed++) {
 		struct sim_disk *after = sim_crash(
-			b.disk, sim_trace_length(b.disk),
+			b->disk, sim_trace_length(b->disk),
 			seed % 2 ? SIM_CRASH_KEPT : SIM_CRASH_LOST, seed, NULL);
 		long size = crashed_file(after, "db/file", bytes, 8192);
 
@@ -327,28 +311,25 @@ static void a_shrunk_file_may_be_long_again_with_its_old_bytes(struct test *t)
 		sim_disk_close(after);
 	}
 	EXPECT(t, was_long && was_short);
-	sim_disk_close(b.disk);
 }
 
 /* A synced file is lost all the same when its name is not on the disk. */
-static void names_are_durable_only_with_their_directory(struct test *t)
+ON_A_DISK(names_are_durable_only_with_their_directory)
 {
 	bool created[2] = { false, false }, removed[2] = { false, false };
 	char bytes[8];
-	struct bench b;
 	struct os_file *file;
 
-	EXPECT(t, bench_open(t, &b));
-	EXPECT(t, bench_durable_file(t, &b, "old") != NULL);
-	file = bench_file(t, &b, "new");
+	EXPECT(t, bench_durable_file(t, b, "old") != NULL);
+	file = bench_file(t, b, "new");
 	EXPECT(t, file);
 	EXPECT_OK(t, fill(file, 0, 'a', 8, &t->err));
 	EXPECT_OK(t, os_sync(file, &t->err));
-	EXPECT_OK(t, b.os->methods->unlink(b.dir, "old", &t->err));
+	EXPECT_OK(t, b->os->methods->unlink(b->dir, "old", &t->err));
 	for (uint64_t seed = 0; seed < SEEDS; seed++) {
 		struct sim_crash_report report;
 		struct sim_disk *after = sim_crash(
-			b.disk, sim_trace_length(b.disk), SIM_CRASH_NAMES,
+			b->disk, sim_trace_length(b->disk), SIM_CRASH_NAMES,
 			seed, &report);
 		long new_size = crashed_file(after, "db/new", bytes, 8);
 		long old_size = crashed_file(after, "db/old", bytes, 8);
@@ -361,10 +342,10 @@ static void names_are_durable_only_with_their_directory(struct test *t)
 		sim_disk_close(after);
 	}
 	EXPECT(t, created[0] && created[1] && removed[0] && removed[1]);
-	EXPECT_OK(t, b.os->methods->directory_sync(b.dir, NULL, &t->err));
+	EXPECT_OK(t, b->os->methods->directory_sync(b->dir, NULL, &t->err));
 	for (unsigned kind = 0; kind < SIM_CRASH_KINDS; kind++) {
 		struct sim_disk *after = sim_crash(
-			b.disk, sim_trace_length(b.disk),
+			b->disk, sim_trace_length(b->disk),
 			(enum sim_crash_kind)kind, t->seed, NULL);
 
 		EXPECT_EQ(t, crashed_file(after, "db/new", bytes, 8), 8);
@@ -372,95 +353,84 @@ static void names_are_durable_only_with_their_directory(struct test *t)
 		EXPECT_EQ(t, crashed_file(after, "db/old", bytes, 8), -1);
 		sim_disk_close(after);
 	}
-	sim_disk_close(b.disk);
 }
 
-static void a_lost_directory_takes_its_files_along(struct test *t)
+ON_A_DISK(a_lost_directory_takes_its_files_along)
 {
 	char bytes[8];
-	struct bench b;
 	struct os_file *file;
 	struct sim_disk *after;
 
-	EXPECT(t, bench_open(t, &b));
-	EXPECT_OK(t, b.os->methods->directory_make(b.os, b.dir, "wal", &t->err));
-	file = bench_file(t, &b, "wal/one");
+	EXPECT_OK(t, b->os->methods->directory_make(b->os, b->dir, "wal", &t->err));
+	file = bench_file(t, b, "wal/one");
 	EXPECT(t, file);
 	EXPECT_OK(t, fill(file, 0, 'a', 8, &t->err));
 	EXPECT_OK(t, os_sync(file, &t->err));
-	EXPECT_OK(t, b.os->methods->directory_sync(b.dir, "wal", &t->err));
-	after = sim_crash(b.disk, sim_trace_length(b.disk), SIM_CRASH_LOST, 0,
+	EXPECT_OK(t, b->os->methods->directory_sync(b->dir, "wal", &t->err));
+	after = sim_crash(b->disk, sim_trace_length(b->disk), SIM_CRASH_LOST, 0,
 	                  NULL);
 	EXPECT_EQ(t, crashed_file(after, "db/wal/one", bytes, 8), -1);
 	sim_disk_close(after);
-	EXPECT_OK(t, b.os->methods->directory_sync(b.dir, NULL, &t->err));
-	after = sim_crash(b.disk, sim_trace_length(b.disk), SIM_CRASH_LOST, 0,
+	EXPECT_OK(t, b->os->methods->directory_sync(b->dir, NULL, &t->err));
+	after = sim_crash(b->disk, sim_trace_length(b->disk), SIM_CRASH_LOST, 0,
 	                  NULL);
 	EXPECT_EQ(t, crashed_file(after, "db/wal/one", bytes, 8), 8);
 	sim_disk_close(after);
-	sim_disk_close(b.disk);
 }
 
 /* Linux marks the pages of a failed sync clean: the next sync succeeds, and
  * still they are not on the disk. */
-static void a_failed_sync_loses_bytes_for_good(struct test *t)
+ON_A_DISK(a_failed_sync_loses_bytes_for_good)
 {
 	struct sim_fault fault = { .call = SIM_CALL_SYNC, .nth = 1,
 		                   .code = ERR_IO, .effect = SIM_FAULT_DROP };
 	char bytes[4096];
-	struct bench b;
 	struct os_file *file, *other;
 	struct sim_disk *after;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	other = bench_file(t, &b, "file");
+	file = bench_durable_file(t, b, "file");
+	other = bench_file(t, b, "file");
 	EXPECT(t, file && other);
 	EXPECT_OK(t, fill(file, 0, 'a', 4096, &t->err));
 	EXPECT_OK(t, os_sync(file, &t->err));
 	EXPECT_OK(t, fill(file, 0, 'b', 2048, &t->err));
-	sim_fault_add(b.disk, &fault);
+	sim_fault_add(b->disk, &fault);
 	EXPECT_ERR(t, os_sync(file, &t->err), ERR_IO, "sync file: a simulated");
 	EXPECT_OK(t, os_read(file, 0, bytes, 4096, &t->err));
 	EXPECT_EQ(t, bytes[0], 'b');
 	EXPECT_OK(t, os_sync(file, &t->err));
 	EXPECT_ERR(t, os_sync(other, &t->err), ERR_IO, "sync file: Input/output");
 	EXPECT_OK(t, os_sync(other, &t->err));
-	EXPECT_EQ(t, sim_fault_hits(b.disk), 1);
+	EXPECT_EQ(t, sim_fault_hits(b->disk), 1);
 	for (unsigned kind = 0; kind < SIM_CRASH_KILL; kind++) {
-		after = sim_crash(b.disk, sim_trace_length(b.disk),
+		after = sim_crash(b->disk, sim_trace_length(b->disk),
 		                  (enum sim_crash_kind)kind, t->seed, NULL);
 		EXPECT_EQ(t, crashed_file(after, "db/file", bytes, 4096), 4096);
 		EXPECT_EQ(t, bytes[0], 'a');
 		sim_disk_close(after);
 	}
-	sim_fault_clear(b.disk);
+	sim_fault_clear(b->disk);
 	fault.effect = SIM_FAULT_EVICT;
 	EXPECT_OK(t, fill(file, 0, 'c', 2048, &t->err));
-	sim_fault_add(b.disk, &fault);
+	sim_fault_add(b->disk, &fault);
 	EXPECT_ERR(t, os_sync(file, &t->err), ERR_IO, "sync file");
 	EXPECT_OK(t, os_read(file, 0, bytes, 4096, &t->err));
 	EXPECT_EQ(t, bytes[0], 'a');
 	EXPECT_EQ(t, bytes[2048], 'a');
-	sim_disk_close(b.disk);
 }
 
-static void a_killed_write_is_cut_in_its_middle(struct test *t)
+ON_A_FILE(a_killed_write_is_cut_in_its_middle)
 {
 	char bytes[1000];
-	struct bench b;
-	struct os_file *file;
+	struct os_file *file = b->file;
 	bool seen_cut = false;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	EXPECT(t, file);
 	EXPECT_OK(t, fill(file, 0, 'a', 10, &t->err));
 	EXPECT_OK(t, fill(file, 5, 'b', 990, &t->err));
 	for (uint64_t seed = 0; seed < SEEDS; seed++) {
 		struct sim_crash_report report;
 		struct sim_disk *after = sim_crash(
-			b.disk, sim_trace_length(b.disk), SIM_CRASH_KILL_CUT,
+			b->disk, sim_trace_length(b->disk), SIM_CRASH_KILL_CUT,
 			seed, &report);
 		long size = crashed_file(after, "db/file", bytes, 1000);
 		long edge = 5;
@@ -476,32 +446,26 @@ static void a_killed_write_is_cut_in_its_middle(struct test *t)
 		sim_disk_close(after);
 	}
 	EXPECT(t, seen_cut);
-	sim_disk_close(b.disk);
 }
 
 /* The trace is asked backwards, too. */
-static void every_prefix_is_what_it_was(struct test *t)
+ON_A_FILE(every_prefix_is_what_it_was)
 {
 	char bytes[64];
-	struct bench b;
-	struct os_file *file;
+	struct os_file *file = b->file;
 	uint64_t start;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	EXPECT(t, file);
-	start = sim_trace_length(b.disk);
+	start = sim_trace_length(b->disk);
 	for (unsigned i = 0; i < 64; i++)
 		EXPECT_OK(t, fill(file, i, 'a', 1, &t->err));
 	for (unsigned step = 0; step < 128; step++) {
 		unsigned n = step < 64 ? step : 127 - step;
-		struct sim_disk *after = sim_crash(b.disk, start + n,
+		struct sim_disk *after = sim_crash(b->disk, start + n,
 		                                   SIM_CRASH_KILL, 0, NULL);
 
 		EXPECT_EQ(t, crashed_file(after, "db/file", bytes, 64), n);
 		sim_disk_close(after);
 	}
-	sim_disk_close(b.disk);
 }
 
 static uint64_t hash_disk(struct sim_disk *disk)
@@ -640,21 +604,17 @@ static void a_disk_used_after_a_crash_is_traced_exactly(struct test *t)
 	sim_disk_close(b.disk);
 }
 
-static void a_crashed_disk_can_crash_again(struct test *t)
+ON_A_FILE(a_crashed_disk_can_crash_again)
 {
 	char bytes[4];
-	struct bench b;
-	struct os_file *file, *dir;
+	struct os_file *file = b->file, *dir;
 	struct sim_disk *first, *second;
 	struct os *os;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	EXPECT(t, file);
 	EXPECT_OK(t, fill(file, 0, 'a', 4, &t->err));
 	EXPECT_OK(t, os_sync(file, &t->err));
 	EXPECT_OK(t, fill(file, 0, 'b', 4, &t->err));
-	first = sim_crash(b.disk, sim_trace_length(b.disk), SIM_CRASH_KEPT, 1,
+	first = sim_crash(b->disk, sim_trace_length(b->disk), SIM_CRASH_KEPT, 1,
 	                  NULL);
 	os = sim_process_open(first);
 	EXPECT_EQ(t, sim_trace_length(first), 0);
@@ -666,31 +626,28 @@ static void a_crashed_disk_can_crash_again(struct test *t)
 	EXPECT_EQ(t, bytes[0], 'b');
 	sim_disk_close(second);
 	sim_disk_close(first);
-	sim_disk_close(b.disk);
 }
 
 /* Shared memory after power loss is worthless, after a kill it is as it was. */
-static void a_writable_map_is_garbage_after_power_loss(struct test *t)
+ON_A_DISK(a_writable_map_is_garbage_after_power_loss)
 {
 	bool old = false, zero = false, garbage = false, kept = false;
 	uint8_t bytes[UNIT];
-	struct bench b;
 	struct os_file *file;
 	struct sim_disk *after;
 	uint64_t length;
 	void *at;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "shm");
+	file = bench_durable_file(t, b, "shm");
 	EXPECT(t, file);
 	EXPECT_OK(t, fill(file, 0, 'a', UNIT, &t->err));
 	EXPECT_OK(t, os_sync(file, &t->err));
-	EXPECT_OK(t, b.os->methods->reserve(b.os, UNIT, &at, &t->err));
-	EXPECT_OK(t, b.os->methods->map(file, 0, UNIT, at, true, &t->err));
+	EXPECT_OK(t, b->os->methods->reserve(b->os, UNIT, &at, &t->err));
+	EXPECT_OK(t, b->os->methods->map(file, 0, UNIT, at, true, &t->err));
 	memset(at, 'b', UNIT);
-	length = sim_trace_length(b.disk);
+	length = sim_trace_length(b->disk);
 	for (uint64_t seed = 0; seed < SEEDS; seed++) {
-		after = sim_crash(b.disk, length, SIM_CRASH_KEPT, seed, NULL);
+		after = sim_crash(b->disk, length, SIM_CRASH_KEPT, seed, NULL);
 		crashed_file(after, "db/shm", (char *)bytes, UNIT);
 		old |= bytes[9] == 'a';
 		zero |= bytes[9] == 0;
@@ -699,13 +656,12 @@ static void a_writable_map_is_garbage_after_power_loss(struct test *t)
 		sim_disk_close(after);
 	}
 	EXPECT(t, old && zero && garbage && kept);
-	EXPECT(t, bench_file(t, &b, "next") != NULL);
+	EXPECT(t, bench_file(t, b, "next") != NULL);
 	memset(at, 'c', 10);
-	after = sim_crash(b.disk, length + 1, SIM_CRASH_KILL, 2, NULL);
+	after = sim_crash(b->disk, length + 1, SIM_CRASH_KILL, 2, NULL);
 	crashed_file(after, "db/shm", (char *)bytes, UNIT);
 	EXPECT(t, (bytes[9] == 'b' || bytes[9] == 'c') && bytes[10] == 'b');
 	sim_disk_close(after);
-	sim_disk_close(b.disk);
 }
 
 static bool lock_is_had(struct os_file *file, uint64_t offset,
@@ -725,15 +681,13 @@ static bool lock_is_seen(struct os_file *file, uint64_t offset)
 	return held;
 }
 
-static void locks_conflict_between_processes_until_one_dies(struct test *t)
+ON_A_DISK(locks_conflict_between_processes_until_one_dies)
 {
-	struct bench b;
 	struct os *other;
 	struct os_file *mine, *theirs, *dir;
 
-	EXPECT(t, bench_open(t, &b));
-	mine = bench_file(t, &b, "meta");
-	other = sim_process_open(b.disk);
+	mine = bench_file(t, b, "meta");
+	other = sim_process_open(b->disk);
 	EXPECT_OK(t, other->methods->directory_open(other, "db", &dir, &t->err));
 	EXPECT_OK(t, os_open(dir, "meta", OS_OPEN_WRITE, 0, &theirs, &t->err));
 	EXPECT(t, lock_is_had(theirs, 7, OS_LOCK_EXCLUSIVE));
@@ -748,27 +702,24 @@ static void locks_conflict_between_processes_until_one_dies(struct test *t)
 	EXPECT(t, lock_is_had(mine, 7, OS_LOCK_SHARED));
 	os_close(theirs);
 	sim_process_close(other);
-	sim_disk_close(b.disk);
 }
 
 /* Code of the dead process may run on, for it only sees errors; what it does to
  * shared memory then must not reach the living. */
-static void the_dead_cannot_reach_shared_memory(struct test *t)
+ON_A_DISK(the_dead_cannot_reach_shared_memory)
 {
-	struct bench b;
 	struct os *other;
 	struct os_file *mine, *theirs, *dir;
 	void *living, *dead;
 
-	EXPECT(t, bench_open(t, &b));
-	mine = bench_file(t, &b, "shm");
-	EXPECT_OK(t, b.os->methods->truncate(mine, UNIT, &t->err));
-	other = sim_process_open(b.disk);
+	mine = bench_file(t, b, "shm");
+	EXPECT_OK(t, b->os->methods->truncate(mine, UNIT, &t->err));
+	other = sim_process_open(b->disk);
 	EXPECT_OK(t, other->methods->directory_open(other, "db", &dir, &t->err));
 	EXPECT_OK(t, os_open(dir, "shm", OS_OPEN_WRITE, 0, &theirs, &t->err));
-	EXPECT_OK(t, b.os->methods->reserve(b.os, UNIT, &living, &t->err));
+	EXPECT_OK(t, b->os->methods->reserve(b->os, UNIT, &living, &t->err));
 	EXPECT_OK(t, other->methods->reserve(other, UNIT, &dead, &t->err));
-	EXPECT_OK(t, b.os->methods->map(mine, 0, UNIT, living, true, &t->err));
+	EXPECT_OK(t, b->os->methods->map(mine, 0, UNIT, living, true, &t->err));
 	EXPECT_OK(t, other->methods->map(theirs, 0, UNIT, dead, true, &t->err));
 	memcpy(dead, "one", 4);
 	EXPECT_STR(t, (char *)living, "one");
@@ -776,31 +727,27 @@ static void the_dead_cannot_reach_shared_memory(struct test *t)
 	memcpy(dead, "two", 4);
 	EXPECT_STR(t, (char *)living, "one");
 	EXPECT_STR(t, (char *)dead, "two");
-	sim_disk_close(b.disk);
 }
 
-static void a_process_dies_at_the_call_it_was_told(struct test *t)
+ON_A_DISK(a_process_dies_at_the_call_it_was_told)
 {
 	char bytes[100];
-	struct bench b;
 	struct os_file *file;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_durable_file(t, &b, "file");
-	sim_process_kill_after(b.os, 2, true);
+	file = bench_durable_file(t, b, "file");
+	sim_process_kill_after(b->os, 2, true);
 	EXPECT_OK(t, fill(file, 0, 'a', 10, &t->err));
 	EXPECT_OK(t, os_read(file, 0, bytes, 10, &t->err));
 	EXPECT_OK(t, fill(file, 10, 'b', 10, &t->err));
-	EXPECT(t, !sim_process_is_dead(b.os));
+	EXPECT(t, !sim_process_is_dead(b->os));
 	EXPECT_ERR(t, fill(file, 20, 'c', 70, &t->err), ERR_IO, "was killed");
-	EXPECT(t, sim_process_is_dead(b.os));
+	EXPECT(t, sim_process_is_dead(b->os));
 	EXPECT_ERR(t, os_sync(file, &t->err), ERR_IO, "sync file: the process");
-	EXPECT(t, crashed_file(b.disk, "db/file", bytes, 100) < 90);
+	EXPECT(t, crashed_file(b->disk, "db/file", bytes, 100) < 90);
 	EXPECT_EQ(t, bytes[19], 'b');
-	sim_disk_close(b.disk);
 }
 
-static void faults_hit_what_they_name(struct test *t)
+ON_A_DISK(faults_hit_what_they_name)
 {
 	struct sim_fault write = { .call = SIM_CALL_WRITE, .path_part = "wal",
 		                   .nth = 2, .code = ERR_IO,
@@ -808,15 +755,13 @@ static void faults_hit_what_they_name(struct test *t)
 	struct sim_fault map = { .call = SIM_CALL_MAP, .nth = 1,
 		                 .sticky = true, .code = ERR_NOMEM };
 	char bytes[5000];
-	struct bench b;
 	struct os_file *file, *wal;
 	void *at;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_file(t, &b, "file");
-	wal = bench_file(t, &b, "wal.000001");
-	sim_fault_add(b.disk, &write);
-	sim_fault_add(b.disk, &map);
+	file = bench_file(t, b, "file");
+	wal = bench_file(t, b, "wal.000001");
+	sim_fault_add(b->disk, &write);
+	sim_fault_add(b->disk, &map);
 	EXPECT_OK(t, fill(wal, 0, 'a', 5000, &t->err));
 	EXPECT_OK(t, fill(file, 0, 'a', 5000, &t->err));
 	EXPECT_ERR(t, fill(wal, 0, 'b', 5000, &t->err), ERR_IO,
@@ -824,58 +769,51 @@ static void faults_hit_what_they_name(struct test *t)
 	EXPECT_OK(t, os_read(wal, 0, bytes, 5000, &t->err));
 	EXPECT(t, bytes[4999] == 'a');
 	EXPECT_OK(t, fill(wal, 0, 'c', 5000, &t->err));
-	EXPECT_OK(t, b.os->methods->reserve(b.os, UNIT, &at, &t->err));
+	EXPECT_OK(t, b->os->methods->reserve(b->os, UNIT, &at, &t->err));
 	for (int i = 0; i < 3; i++)
-		EXPECT_ERR(t, b.os->methods->map(file, 0, 4096, at, false,
+		EXPECT_ERR(t, b->os->methods->map(file, 0, 4096, at, false,
 		                                 &t->err),
 		           ERR_NOMEM, "map file: a simulated fault");
-	sim_fault_clear(b.disk);
-	EXPECT_OK(t, b.os->methods->map(file, 0, 4096, at, false, &t->err));
+	sim_fault_clear(b->disk);
+	EXPECT_OK(t, b->os->methods->map(file, 0, 4096, at, false, &t->err));
 	EXPECT_EQ(t, *(char *)at, 'a');
-	sim_disk_close(b.disk);
 }
 
-static void a_full_disk_says_so_and_heals(struct test *t)
+ON_A_DISK(a_full_disk_says_so_and_heals)
 {
-	struct bench b;
 	struct os_file *file, *second;
 
-	EXPECT(t, bench_open(t, &b));
-	sim_disk_set_capacity(b.disk, 4 * UNIT);
-	file = bench_file(t, &b, "file");
-	second = bench_file(t, &b, "second");
-	EXPECT_OK(t, b.os->methods->allocate(file, 0, 3 * UNIT, &t->err));
-	EXPECT_ERR(t, b.os->methods->allocate(second, 0, 2 * UNIT, &t->err),
+	sim_disk_set_capacity(b->disk, 4 * UNIT);
+	file = bench_file(t, b, "file");
+	second = bench_file(t, b, "second");
+	EXPECT_OK(t, b->os->methods->allocate(file, 0, 3 * UNIT, &t->err));
+	EXPECT_ERR(t, b->os->methods->allocate(second, 0, 2 * UNIT, &t->err),
 	           ERR_FULL, "allocate space for second: No space left");
 	EXPECT_OK(t, fill(file, 0, 'a', 3 * UNIT, &t->err));
 	EXPECT_ERR(t, fill(second, 0, 'a', 2 * UNIT, &t->err), ERR_FULL,
 	           "write second: No space left");
-	EXPECT_EQ(t, sim_disk_used(b.disk), 4 * UNIT);
+	EXPECT_EQ(t, sim_disk_used(b->disk), 4 * UNIT);
 	os_close(file);
-	EXPECT_OK(t, b.os->methods->unlink(b.dir, "file", &t->err));
+	EXPECT_OK(t, b->os->methods->unlink(b->dir, "file", &t->err));
 	EXPECT_OK(t, fill(second, 0, 'a', 2 * UNIT, &t->err));
-	sim_disk_close(b.disk);
 }
 
-static void read_only_media_refuse_changes(struct test *t)
+ON_A_DISK(read_only_media_refuse_changes)
 {
-	struct bench b;
 	struct os_file *file, *again;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_file(t, &b, "file");
-	sim_disk_set_read_only(b.disk, true);
+	file = bench_file(t, b, "file");
+	sim_disk_set_read_only(b->disk, true);
 	EXPECT_ERR(t, fill(file, 0, 'a', 10, &t->err), ERR_READONLY,
 	           "write file: Read-only file system");
-	EXPECT_ERR(t, os_open(b.dir, "file", OS_OPEN_WRITE, 0, &again, &t->err),
+	EXPECT_ERR(t, os_open(b->dir, "file", OS_OPEN_WRITE, 0, &again, &t->err),
 	           ERR_READONLY, "open file: Read-only");
-	EXPECT_ERR(t, os_open(b.dir, "new", READ_WRITE, 0, &again, &t->err),
+	EXPECT_ERR(t, os_open(b->dir, "new", READ_WRITE, 0, &again, &t->err),
 	           ERR_READONLY, "open new: Read-only");
-	EXPECT_ERR(t, b.os->methods->unlink(b.dir, "file", &t->err),
+	EXPECT_ERR(t, b->os->methods->unlink(b->dir, "file", &t->err),
 	           ERR_READONLY, "unlink file");
-	EXPECT_OK(t, os_open(b.dir, "file", OS_OPEN_READ, 0, &again, &t->err));
+	EXPECT_OK(t, os_open(b->dir, "file", OS_OPEN_READ, 0, &again, &t->err));
 	EXPECT_ERR(t, fill(again, 0, 'a', 1, &t->err), ERR_READONLY, "write");
-	sim_disk_close(b.disk);
 }
 
 static int stop_third_write(void *context, struct os *os, enum sim_call call,
@@ -889,21 +827,18 @@ static int stop_third_write(void *context, struct os *os, enum sim_call call,
 	return err_set(err, ERR_BUSY, "hook", name, "no");
 }
 
-static void a_hook_sees_every_call_and_may_answer(struct test *t)
+ON_A_DISK(a_hook_sees_every_call_and_may_answer)
 {
 	unsigned count = 0;
-	struct bench b;
 	struct os_file *file;
 
-	EXPECT(t, bench_open(t, &b));
-	file = bench_file(t, &b, "file");
-	sim_hook_set(b.disk, stop_third_write, &count);
+	file = bench_file(t, b, "file");
+	sim_hook_set(b->disk, stop_third_write, &count);
 	EXPECT_OK(t, fill(file, 0, 'a', 1, &t->err));
 	EXPECT_OK(t, fill(file, 0, 'a', 1, &t->err));
 	EXPECT_ERR(t, fill(file, 0, 'a', 1, &t->err), ERR_BUSY,
 	           "hook db/file: no");
-	EXPECT_EQ(t, sim_call_count(b.disk, SIM_CALL_WRITE), 2);
-	sim_disk_close(b.disk);
+	EXPECT_EQ(t, sim_call_count(b->disk, SIM_CALL_WRITE), 2);
 }
 
 static void time_is_virtual_and_randomness_seeded(struct test *t)
@@ -938,55 +873,52 @@ static int count_name(void *context, const char *entry)
 	return 0;
 }
 
-static void the_tree_answers_like_a_real_one(struct test *t)
+ON_A_DISK(the_tree_answers_like_a_real_one)
 {
 	struct os_identity identity;
 	const struct os_methods *m;
 	char names[100] = "", bytes[10], path[300];
-	struct bench b;
 	struct os_file *file;
 	size_t got;
 
-	EXPECT(t, bench_open(t, &b));
-	m = b.os->methods;
-	EXPECT_OK(t, m->directory_make(b.os, b.dir, "root", &t->err));
-	EXPECT_ERR(t, m->directory_make(b.os, b.dir, "root", &t->err),
+	m = b->os->methods;
+	EXPECT_OK(t, m->directory_make(b->os, b->dir, "root", &t->err));
+	EXPECT_ERR(t, m->directory_make(b->os, b->dir, "root", &t->err),
 	           ERR_EXISTS, "make directory root: File exists");
-	EXPECT_ERR(t, os_open(b.dir, "none/file", READ_WRITE, 0, &file, &t->err),
+	EXPECT_ERR(t, os_open(b->dir, "none/file", READ_WRITE, 0, &file, &t->err),
 	           ERR_MISSING, "open none/file: No such file");
-	EXPECT_ERR(t, os_open(b.dir, "../x", READ_WRITE, 0, &file, &t->err),
+	EXPECT_ERR(t, os_open(b->dir, "../x", READ_WRITE, 0, &file, &t->err),
 	           ERR_INVALID, "leaves");
-	EXPECT_ERR(t, os_open(b.dir, "root", OS_OPEN_READ, 0, &file, &t->err),
+	EXPECT_ERR(t, os_open(b->dir, "root", OS_OPEN_READ, 0, &file, &t->err),
 	           ERR_CANTOPEN, "not a regular file");
 	memset(path, 'x', 256);
 	path[256] = 0;
-	EXPECT_ERR(t, os_open(b.dir, path, READ_WRITE, 0, &file, &t->err),
+	EXPECT_ERR(t, os_open(b->dir, path, READ_WRITE, 0, &file, &t->err),
 	           ERR_CANTOPEN, "File name too long");
-	EXPECT_OK(t, os_open(b.dir, "root/a", READ_WRITE, 0640, &file, &t->err));
+	EXPECT_OK(t, os_open(b->dir, "root/a", READ_WRITE, 0640, &file, &t->err));
 	EXPECT_OK(t, fill(file, 3, 'x', 4, &t->err));
 	EXPECT_OK(t, os_read_some(file, 0, bytes, 10, &got, &t->err));
 	EXPECT_EQ(t, got, 7);
 	EXPECT_ERR(t, os_read(file, 0, bytes, 10, &t->err), ERR_CORRUPT,
 	           "read root/a: it ends at 7");
-	EXPECT_ERR(t, os_open(b.dir, "root/a", READ_WRITE | OS_OPEN_EXCLUSIVE, 0,
+	EXPECT_ERR(t, os_open(b->dir, "root/a", READ_WRITE | OS_OPEN_EXCLUSIVE, 0,
 	                      &file, &t->err), ERR_EXISTS, "File exists");
 	EXPECT_OK(t, m->identity(file, &identity, &t->err));
 	EXPECT(t, identity.mode == 0640 && identity.size == 7);
-	EXPECT(t, bench_file(t, &b, "root/b") != NULL);
-	EXPECT_OK(t, m->directory_list(b.dir, "root", count_name, names,
+	EXPECT(t, bench_file(t, b, "root/b") != NULL);
+	EXPECT_OK(t, m->directory_list(b->dir, "root", count_name, names,
 	                               &t->err));
 	EXPECT_STR(t, names, "a b ");
-	EXPECT_OK(t, m->unlink(b.dir, "root/a", &t->err));
-	EXPECT_ERR(t, m->unlink(b.dir, "root/a", &t->err), ERR_MISSING, "unlink");
+	EXPECT_OK(t, m->unlink(b->dir, "root/a", &t->err));
+	EXPECT_ERR(t, m->unlink(b->dir, "root/a", &t->err), ERR_MISSING, "unlink");
 	EXPECT_OK(t, os_read(file, 3, bytes, 4, &t->err));
-	EXPECT_OK(t, m->identify(b.os, NULL, "db/root", &identity, &t->err));
+	EXPECT_OK(t, m->identify(b->os, NULL, "db/root", &identity, &t->err));
 	EXPECT_EQ(t, identity.kind, OS_NODE_DIRECTORY);
-	EXPECT_OK(t, m->identify(b.os, b.dir, "root/a", &identity, &t->err));
+	EXPECT_OK(t, m->identify(b->os, b->dir, "root/a", &identity, &t->err));
 	EXPECT_EQ(t, identity.kind, OS_NODE_MISSING);
-	sim_trace_describe(b.disk, sim_trace_length(b.disk) - 3, path,
+	sim_trace_describe(b->disk, sim_trace_length(b->disk) - 3, path,
 	                   sizeof path);
 	EXPECT_STR(t, path, "4 write db/root/a: 4 bytes at 3");
-	sim_disk_close(b.disk);
 }
 
 struct waiter {
@@ -1065,42 +997,36 @@ static void *keep_busy(void *argument)
 	return NULL;
 }
 
-static void threads_share_a_disk(struct test *t)
+ON_A_DISK(threads_share_a_disk)
 {
 	struct busy busy[4];
 	pthread_t threads[4];
 	struct sim_disk *after;
-	struct bench b;
 
-	EXPECT(t, bench_open(t, &b));
 	for (unsigned i = 0; i < 4; i++) {
-		busy[i] = (struct busy){ .dir = b.dir, .number = i };
+		busy[i] = (struct busy){ .dir = b->dir, .number = i };
 		pthread_create(&threads[i], NULL, keep_busy, &busy[i]);
 	}
 	for (unsigned i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
 	for (unsigned i = 0; i < 4; i++)
 		EXPECT_EQ(t, busy[i].rc, 0);
-	after = sim_crash(b.disk, sim_trace_length(b.disk), SIM_CRASH_KILL, 0,
+	after = sim_crash(b->disk, sim_trace_length(b->disk), SIM_CRASH_KILL, 0,
 	                  NULL);
-	EXPECT(t, hash_disk(after) == hash_disk(b.disk));
+	EXPECT(t, hash_disk(after) == hash_disk(b->disk));
 	sim_disk_close(after);
-	sim_disk_close(b.disk);
 }
 
-static void a_closed_process_leaves_nothing_open(struct test *t)
+ON_A_DISK(a_closed_process_leaves_nothing_open)
 {
-	struct bench b;
 	void *at;
 
-	EXPECT(t, bench_open(t, &b));
-	EXPECT(t, bench_file(t, &b, "one") != NULL);
-	EXPECT_OK(t, b.os->methods->reserve(b.os, UNIT, &at, &t->err));
-	EXPECT_EQ(t, sim_process_open_count(b.os), 3);
-	b.os->methods->unreserve(b.os, at, UNIT);
-	EXPECT_EQ(t, sim_process_open_count(b.os), 2);
-	sim_process_close(b.os);
-	sim_disk_close(b.disk);
+	EXPECT(t, bench_file(t, b, "one") != NULL);
+	EXPECT_OK(t, b->os->methods->reserve(b->os, UNIT, &at, &t->err));
+	EXPECT_EQ(t, sim_process_open_count(b->os), 3);
+	b->os->methods->unreserve(b->os, at, UNIT);
+	EXPECT_EQ(t, sim_process_open_count(b->os), 2);
+	sim_process_close(b->os);
 }
 
 static const struct test_case cases[] = {

@@ -10,6 +10,10 @@
 
 enum { PAGE_SIZE = 16384, UNITS = PAGE_SIZE / PLACE_SIZE };
 
+#define ON_A_PAGE_FILE(name)                                                  \
+	TEST_WITH(name, struct page_fixture, f,                               \
+	          page_fixture_open(t, f, PAGE_SIZE), page_fixture_close(t, f))
+
 /* A page whose bytes follow from a number. */
 static void fill(uint8_t *page, size_t size, uint64_t number)
 {
@@ -84,119 +88,100 @@ static int damage(struct test *t, struct page_fixture *f, uint64_t offset,
 	return rc;
 }
 
-static void an_image_written_is_lent_without_copying(struct test *t)
+ON_A_PAGE_FILE(an_image_written_is_lent_without_copying)
 {
-	struct page_fixture f;
 	struct page_ref ref;
 	const uint8_t *first, *again;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, put(t, &f, 4, 9, 6, 100, &ref));
-	EXPECT_OK(t, page_file_borrow(f.file, &ref, 9, &first, &t->err));
+	EXPECT_OK(t, put(t, f, 4, 9, 6, 100, &ref));
+	EXPECT_OK(t, page_file_borrow(f->file, &ref, 9, &first, &t->err));
 	EXPECT(t, holds(first, PAGE_SIZE, 100));
-	EXPECT_OK(t, page_file_borrow(f.file, &ref, 9, &again, &t->err));
+	EXPECT_OK(t, page_file_borrow(f->file, &ref, 9, &again, &t->err));
 	EXPECT(t, first == again);
-	EXPECT_OK(t, page_file_verify(f.file, &ref, 9, &again, &t->err));
+	EXPECT_OK(t, page_file_verify(f->file, &ref, 9, &again, &t->err));
 	EXPECT(t, first == again);
-	page_fixture_close(t, &f);
 }
 
 /* An address lent stays right over any growth, also into further chunks (the
  * file is sparse here, so this costs no disk). */
-static void addresses_stay_while_the_file_grows(struct test *t)
+ON_A_PAGE_FILE(addresses_stay_while_the_file_grows)
 {
 	static const uint32_t places[] = { 4, 1000, 16380, 16384, 40000,
 		                           65532, 65536, 200000 };
 	enum { COUNT = sizeof places / sizeof *places };
-	struct page_fixture f;
 	struct page_ref refs[COUNT];
 	const uint8_t *lent[COUNT], *now;
 	struct os_file *raw;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, os_open(f.dir, f.identity.name, OS_OPEN_WRITE, 0, &raw,
+	EXPECT_OK(t, os_open(f->dir, f->identity.name, OS_OPEN_WRITE, 0, &raw,
 	                     &t->err));
 	for (uint32_t i = 0; i < COUNT; i++) {
-		EXPECT_OK(t, f.os->methods->truncate(
+		EXPECT_OK(t, f->os->methods->truncate(
 			raw, ((uint64_t)places[i] / 16 + 1) * 65536, &t->err));
-		EXPECT_OK(t, put(t, &f, places[i], i, 6, i, &refs[i]));
-		EXPECT_OK(t, page_file_borrow(f.file, &refs[i], i, &lent[i],
+		EXPECT_OK(t, put(t, f, places[i], i, 6, i, &refs[i]));
+		EXPECT_OK(t, page_file_borrow(f->file, &refs[i], i, &lent[i],
 		                              &t->err));
 	}
 	for (uint32_t i = 0; i < COUNT; i++) {
 		EXPECT(t, holds(lent[i], PAGE_SIZE, i));
-		EXPECT_OK(t, page_file_borrow(f.file, &refs[i], i, &now,
+		EXPECT_OK(t, page_file_borrow(f->file, &refs[i], i, &now,
 		                              &t->err));
 		EXPECT(t, now == lent[i]);
 	}
 	os_close(raw);
-	page_fixture_close(t, &f);
 }
 
-static void two_handles_see_each_other_grow(struct test *t)
+ON_A_PAGE_FILE(two_handles_see_each_other_grow)
 {
-	struct page_fixture f;
 	struct page_file *other;
 	struct page_ref ref;
 	const uint8_t *bytes;
 	uint64_t capacity;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	other = second_handle(t, &f, true);
+	other = second_handle(t, f, true);
 	for (uint32_t i = 1; i <= 300; i++) {
-		struct page_file *swap = f.file;
+		struct page_file *swap = f->file;
 
-		EXPECT_OK(t, put(t, &f, i * UNITS, i, 6 + i, i, &ref));
+		EXPECT_OK(t, put(t, f, i * UNITS, i, 6 + i, i, &ref));
 		EXPECT_OK(t, page_file_borrow(other, &ref, i, &bytes, &t->err));
 		EXPECT(t, holds(bytes, PAGE_SIZE, i));
-		f.file = other;
+		f->file = other;
 		other = swap;
 	}
 	EXPECT_OK(t, page_file_capacity(other, &capacity, &t->err));
 	EXPECT(t, capacity >= 301 * UNITS && capacity % 16 == 0);
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
-static void a_place_used_again_shows_the_new_version_only(struct test *t)
+ON_A_PAGE_FILE(a_place_used_again_shows_the_new_version_only)
 {
-	struct page_fixture f;
 	struct page_file *other;
 	struct page_ref old, new;
 	const uint8_t *bytes;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	other = second_handle(t, &f, false);
-	EXPECT_OK(t, put(t, &f, 8, 1, 6, 1, &old));
+	other = second_handle(t, f, false);
+	EXPECT_OK(t, put(t, f, 8, 1, 6, 1, &old));
 	EXPECT_OK(t, page_file_borrow(other, &old, 1, &bytes, &t->err));
-	EXPECT_OK(t, put(t, &f, 8, 1, 7, 2, &new));
+	EXPECT_OK(t, put(t, f, 8, 1, 7, 2, &new));
 	EXPECT_OK(t, page_file_borrow(other, &new, 1, &bytes, &t->err));
 	EXPECT(t, holds(bytes, PAGE_SIZE, 2));
 	EXPECT_ERR(t, page_file_borrow(other, &old, 1, &bytes, &t->err),
 	           ERR_CORRUPT, "checksum");
-	EXPECT_ERR(t, page_file_borrow(f.file, &old, 1, &bytes, &t->err),
+	EXPECT_ERR(t, page_file_borrow(f->file, &old, 1, &bytes, &t->err),
 	           ERR_CORRUPT, "checksum");
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
 /* Lost, stale and misdirected: the same bytes are refused under another page
  * number, birth or file id. */
-static void an_image_is_bound_to_its_page_and_birth(struct test *t)
+ON_A_PAGE_FILE(an_image_is_bound_to_its_page_and_birth)
 {
-	struct page_fixture f;
 	struct page_file *other;
 	struct page_ref ref, wrong;
 	const uint8_t *bytes;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, put(t, &f, 8, 3, 6, 1, &ref));
-	other = second_handle(t, &f, false);
+	EXPECT_OK(t, put(t, f, 8, 3, 6, 1, &ref));
+	other = second_handle(t, f, false);
 	EXPECT_ERR(t, page_file_borrow(other, &ref, 4, &bytes, &t->err),
 	           ERR_CORRUPT, "read page 4 of 7-users.tbd: checksum is");
 	wrong = ref;
@@ -207,72 +192,60 @@ static void an_image_is_bound_to_its_page_and_birth(struct test *t)
 	          page_file_checksum(7, 3, 6, "x", 1));
 	EXPECT_OK(t, page_file_borrow(other, &ref, 3, &bytes, &t->err));
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
-static void every_flipped_bit_is_found(struct test *t)
+ON_A_PAGE_FILE(every_flipped_bit_is_found)
 {
-	struct page_fixture f;
 	struct page_file *other;
 	struct page_ref ref;
 	const uint8_t *bytes;
 	uint64_t random = t->seed;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, put(t, &f, 8, 3, 6, 1, &ref));
+	EXPECT_OK(t, put(t, f, 8, 3, 6, 1, &ref));
 	for (uint64_t i = test_scaled(300, 20); i; i--) {
 		uint64_t at = 8 * PLACE_SIZE + test_random(&random) % PAGE_SIZE;
 		uint8_t flip = (uint8_t)(1 << test_random(&random) % 8);
 
-		EXPECT_OK(t, damage(t, &f, at, flip));
-		other = second_handle(t, &f, false);
+		EXPECT_OK(t, damage(t, f, at, flip));
+		other = second_handle(t, f, false);
 		EXPECT_ERR(t, page_file_borrow(other, &ref, 3, &bytes, &t->err),
 		           ERR_CORRUPT, "7-users.tbd: checksum");
 		page_file_close(other);
-		EXPECT_ERR(t, page_file_verify(f.file, &ref, 3, &bytes,
+		EXPECT_ERR(t, page_file_verify(f->file, &ref, 3, &bytes,
 		                               &t->err),
 		           ERR_CORRUPT, "7-users.tbd: checksum");
-		EXPECT_OK(t, damage(t, &f, at, flip));
+		EXPECT_OK(t, damage(t, f, at, flip));
 	}
-	other = second_handle(t, &f, false);
+	other = second_handle(t, f, false);
 	EXPECT_OK(t, page_file_borrow(other, &ref, 3, &bytes, &t->err));
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
 /* A checksum of 0 is what an unused entry of the table of verified versions
  * holds; such a version must be checked each time, never taken for verified. */
-static void a_checksum_of_zero_is_not_taken_for_verified(struct test *t)
+ON_A_PAGE_FILE(a_checksum_of_zero_is_not_taken_for_verified)
 {
-	struct page_fixture f;
 	struct page_ref ref = { .place = 8, .length = PAGE_SIZE, .birth = 6 };
 	const uint8_t *bytes;
 	uint64_t capacity;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, page_file_reserve(f.file, 100, &capacity, &t->err));
-	EXPECT_ERR(t, page_file_borrow(f.file, &ref, 3, &bytes, &t->err),
+	EXPECT_OK(t, page_file_reserve(f->file, 100, &capacity, &t->err));
+	EXPECT_ERR(t, page_file_borrow(f->file, &ref, 3, &bytes, &t->err),
 	           ERR_CORRUPT, "its reference says 0000000000000000");
-	EXPECT_ERR(t, page_file_borrow(f.file, &ref, 3, &bytes, &t->err),
+	EXPECT_ERR(t, page_file_borrow(f->file, &ref, 3, &bytes, &t->err),
 	           ERR_CORRUPT, "its reference says 0000000000000000");
-	page_fixture_close(t, &f);
 }
 
-static void impossible_references_are_refused_in_a_sentence(struct test *t)
+ON_A_PAGE_FILE(impossible_references_are_refused_in_a_sentence)
 {
-	struct page_fixture f;
 	struct page_ref ref, bad;
 	const uint8_t *bytes;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, put(t, &f, 8, 3, 6, 1, &ref));
+	EXPECT_OK(t, put(t, f, 8, 3, 6, 1, &ref));
 #define REFUSED(change, words)                                                \
 	bad = ref;                                                            \
 	change;                                                               \
-	EXPECT_ERR(t, page_file_borrow(f.file, &bad, 3, &bytes, &t->err),     \
+	EXPECT_ERR(t, page_file_borrow(f->file, &bad, 3, &bytes, &t->err),     \
 	           ERR_CORRUPT, words)
 	REFUSED(bad.length = 9000, "compressed images are not made");
 	REFUSED(bad.length = 4096, "says 4096 bytes at place 8, wanted 16384");
@@ -286,24 +259,20 @@ static void impossible_references_are_refused_in_a_sentence(struct test *t)
 	REFUSED(bad.place = 0xfffffffc, "beyond the file's end");
 	REFUSED(bad.flags = REF_FLAG_FREE; bad.checksum++, "flags");
 #undef REFUSED
-	EXPECT_ERR(t, page_file_borrow(f.file, &ref, MAP_TAG(2, 3), &bytes,
+	EXPECT_ERR(t, page_file_borrow(f->file, &ref, MAP_TAG(2, 3), &bytes,
 	                               &t->err),
 	           ERR_CORRUPT, "read map page 3 of level 2 of 7-users.tbd");
-	page_fixture_close(t, &f);
 }
 
 /* Never a byte beyond the end, whatever the references say: a file cut by
  * someone else gives errors, not SIGBUS, in whoever opens it afterwards. */
-static void random_references_never_crash(struct test *t)
+ON_A_PAGE_FILE(random_references_never_crash)
 {
-	struct page_fixture f;
 	const uint8_t *bytes;
 	uint64_t random = t->seed;
 	uint64_t capacity;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, page_file_reserve(f.file, 20000, &capacity, &t->err));
+	EXPECT_OK(t, page_file_reserve(f->file, 20000, &capacity, &t->err));
 	for (uint64_t i = test_scaled(200000, 1000); i; i--) {
 		uint64_t r = test_random(&random);
 		struct page_ref ref = {
@@ -316,120 +285,103 @@ static void random_references_never_crash(struct test *t)
 
 		if (r & 1)
 			ref.place >>= r >> 32 & 31;
-		EXPECT_ERR(t, page_file_borrow(f.file, &ref, tag, &bytes,
+		EXPECT_ERR(t, page_file_borrow(f->file, &ref, tag, &bytes,
 		                               &t->err),
 		           ERR_CORRUPT, "7-users.tbd");
-		page_file_prefetch(f.file, &ref);
+		page_file_prefetch(f->file, &ref);
 	}
-	page_fixture_close(t, &f);
 }
 
-static void neighbours_are_written_together(struct test *t)
+ON_A_PAGE_FILE(neighbours_are_written_together)
 {
 	enum { COUNT = 40 };
 	static uint8_t pages[COUNT][PAGE_SIZE];
-	struct page_fixture f;
 	struct page_file *other;
 	struct page_ref refs[COUNT];
 	const void *images[COUNT];
 	const uint8_t *bytes;
 	uint64_t capacity;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, page_file_reserve(f.file, 1000, &capacity, &t->err));
+	EXPECT_OK(t, page_file_reserve(f->file, 1000, &capacity, &t->err));
 	for (uint32_t i = 0; i < COUNT; i++) {
 		uint32_t place = (i < 20 ? 1 + i : i < 30 ? 101 - i : 5 * i) *
 		                 UNITS;
 
 		fill(pages[i], PAGE_SIZE, i);
 		images[i] = pages[i];
-		refs[i] = ref_to(&f, place, i, 6, pages[i], PAGE_SIZE);
+		refs[i] = ref_to(f, place, i, 6, pages[i], PAGE_SIZE);
 	}
-	EXPECT_OK(t, page_file_write_many(f.file, refs, images, COUNT,
+	EXPECT_OK(t, page_file_write_many(f->file, refs, images, COUNT,
 	                                  &t->err));
-	other = second_handle(t, &f, false);
+	other = second_handle(t, f, false);
 	for (uint32_t i = 0; i < COUNT; i++) {
 		EXPECT_OK(t, page_file_borrow(other, &refs[i], i, &bytes,
 		                              &t->err));
 		EXPECT(t, holds(bytes, PAGE_SIZE, i));
-		EXPECT_OK(t, page_file_borrow(f.file, &refs[i], i, &bytes,
+		EXPECT_OK(t, page_file_borrow(f->file, &refs[i], i, &bytes,
 		                              &t->err));
 	}
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
-static void a_read_only_handle_reads_and_refuses_writes(struct test *t)
+ON_A_PAGE_FILE(a_read_only_handle_reads_and_refuses_writes)
 {
-	struct page_fixture f;
 	struct page_file *other;
 	struct page_ref ref;
 	const uint8_t *bytes;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, put(t, &f, 8, 3, 6, 1, &ref));
-	other = second_handle(t, &f, false);
+	EXPECT_OK(t, put(t, f, 8, 3, 6, 1, &ref));
+	other = second_handle(t, f, false);
 	EXPECT_OK(t, page_file_borrow(other, &ref, 3, &bytes, &t->err));
 	EXPECT_ERR(t, page_file_write(other, &ref, bytes, &t->err),
 	           ERR_READONLY, "write to 7-users.tbd");
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
-static void a_file_grows_in_steps(struct test *t)
+ON_A_PAGE_FILE(a_file_grows_in_steps)
 {
-	struct page_fixture f;
 	uint64_t capacity, before;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, page_file_capacity(f.file, &capacity, &t->err));
+	EXPECT_OK(t, page_file_capacity(f->file, &capacity, &t->err));
 	EXPECT_EQ(t, capacity, 16);
-	EXPECT_OK(t, page_file_reserve(f.file, 17, &capacity, &t->err));
+	EXPECT_OK(t, page_file_reserve(f->file, 17, &capacity, &t->err));
 	EXPECT_EQ(t, capacity, 32);
-	EXPECT_OK(t, page_file_reserve(f.file, 1000, &capacity, &t->err));
+	EXPECT_OK(t, page_file_reserve(f->file, 1000, &capacity, &t->err));
 	EXPECT_EQ(t, capacity, 1008);
-	EXPECT_OK(t, page_file_reserve(f.file, 1009, &capacity, &t->err));
+	EXPECT_OK(t, page_file_reserve(f->file, 1009, &capacity, &t->err));
 	EXPECT_EQ(t, capacity, 1136);
 	before = capacity;
-	EXPECT_OK(t, page_file_reserve(f.file, 10, &capacity, &t->err));
+	EXPECT_OK(t, page_file_reserve(f->file, 10, &capacity, &t->err));
 	EXPECT_EQ(t, capacity, before);
-	EXPECT_ERR(t, page_file_reserve(f.file, UINT64_C(1) << 33, &capacity,
+	EXPECT_ERR(t, page_file_reserve(f->file, UINT64_C(1) << 33, &capacity,
 	                                &t->err),
 	           ERR_FULL, "grow 7-users.tbd");
-	page_fixture_close(t, &f);
 }
 
 /* After a truncation the same places come back as zeros: what was verified there
  * before must be forgotten. */
-static void a_truncated_end_is_forgotten(struct test *t)
+ON_A_PAGE_FILE(a_truncated_end_is_forgotten)
 {
-	struct page_fixture f;
 	struct page_ref kept, cut;
 	const uint8_t *bytes;
 	uint64_t capacity;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, put(t, &f, 8, 3, 6, 1, &kept));
-	EXPECT_OK(t, put(t, &f, 800, 4, 6, 2, &cut));
-	EXPECT_OK(t, page_file_truncate(f.file, 12, &t->err));
-	EXPECT_OK(t, page_file_capacity(f.file, &capacity, &t->err));
+	EXPECT_OK(t, put(t, f, 8, 3, 6, 1, &kept));
+	EXPECT_OK(t, put(t, f, 800, 4, 6, 2, &cut));
+	EXPECT_OK(t, page_file_truncate(f->file, 12, &t->err));
+	EXPECT_OK(t, page_file_capacity(f->file, &capacity, &t->err));
 	EXPECT_EQ(t, capacity, 16);
-	EXPECT_OK(t, page_file_borrow(f.file, &kept, 3, &bytes, &t->err));
-	EXPECT_ERR(t, page_file_borrow(f.file, &cut, 4, &bytes, &t->err),
+	EXPECT_OK(t, page_file_borrow(f->file, &kept, 3, &bytes, &t->err));
+	EXPECT_ERR(t, page_file_borrow(f->file, &cut, 4, &bytes, &t->err),
 	           ERR_CORRUPT, "beyond the file's end");
-	EXPECT_OK(t, page_file_reserve(f.file, 900, &capacity, &t->err));
+	EXPECT_OK(t, page_file_reserve(f->file, 900, &capacity, &t->err));
 	for (int i = 0; i < 2; i++) /* unmapped at first, then mapped */
-		EXPECT_ERR(t, page_file_borrow(f.file, &cut, 4, &bytes,
+		EXPECT_ERR(t, page_file_borrow(f->file, &cut, 4, &bytes,
 		                               &t->err),
 		           ERR_CORRUPT, "checksum");
-	EXPECT_OK(t, put(t, &f, 800, 4, 7, 3, &cut));
-	EXPECT_OK(t, page_file_borrow(f.file, &cut, 4, &bytes, &t->err));
+	EXPECT_OK(t, put(t, f, 800, 4, 7, 3, &cut));
+	EXPECT_OK(t, page_file_borrow(f->file, &cut, 4, &bytes, &t->err));
 	EXPECT(t, holds(bytes, PAGE_SIZE, 3));
-	page_fixture_close(t, &f);
 }
 
 /* --- slow disks ----------------------------------------------------------- */
@@ -468,41 +420,34 @@ static void slow_start(struct page_fixture *f)
 	f->os->methods = &slow.methods;
 }
 
-static void nothing_is_asked_for_while_the_disk_is_fast(struct test *t)
+ON_A_PAGE_FILE(nothing_is_asked_for_while_the_disk_is_fast)
 {
-	struct page_fixture f;
 	struct page_file *other;
 	struct page_ref refs[100];
 	const uint8_t *bytes;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	slow_start(&f);
+	slow_start(f);
 	for (uint32_t i = 0; i < 100; i++)
-		EXPECT_OK(t, put(t, &f, 4 + 4 * i, i, 6, i, &refs[i]));
-	other = second_handle(t, &f, false);
+		EXPECT_OK(t, put(t, f, 4 + 4 * i, i, 6, i, &refs[i]));
+	other = second_handle(t, f, false);
 	for (uint32_t i = 0; i < 100; i++)
 		EXPECT_OK(t, page_file_borrow(other, &refs[i], i, &bytes,
 		                              &t->err));
 	EXPECT_EQ(t, slow.calls, 0);
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
-static void a_slow_disk_is_asked_for_whole_images(struct test *t)
+ON_A_PAGE_FILE(a_slow_disk_is_asked_for_whole_images)
 {
-	struct page_fixture f;
 	struct page_file *other;
 	struct page_ref refs[100];
 	const uint8_t *bytes;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	slow_start(&f);
+	slow_start(f);
 	for (uint32_t i = 0; i < 100; i++)
-		EXPECT_OK(t, put(t, &f, 400 + 4 * (i * 37 % 100) * 2, i, 6, i,
+		EXPECT_OK(t, put(t, f, 400 + 4 * (i * 37 % 100) * 2, i, 6, i,
 		                 &refs[i]));
-	other = second_handle(t, &f, false);
+	other = second_handle(t, f, false);
 	slow.step = 1000;
 	for (uint32_t i = 0; i < 100; i++)
 		EXPECT_OK(t, page_file_borrow(other, &refs[i], i, &bytes,
@@ -510,23 +455,19 @@ static void a_slow_disk_is_asked_for_whole_images(struct test *t)
 	EXPECT_EQ(t, slow.calls, 99);
 	EXPECT_EQ(t, slow.asked, 99 * PAGE_SIZE);
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
 /* The kernel reads ahead by itself, and better. */
-static void runs_and_walks_are_left_to_the_kernel(struct test *t)
+ON_A_PAGE_FILE(runs_and_walks_are_left_to_the_kernel)
 {
-	struct page_fixture f;
 	struct page_file *other;
 	struct page_ref refs[100], next;
 	const uint8_t *bytes;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	slow_start(&f);
+	slow_start(f);
 	for (uint32_t i = 0; i < 100; i++)
-		EXPECT_OK(t, put(t, &f, 4 + 4 * i, i, 6, i, &refs[i]));
-	other = second_handle(t, &f, false);
+		EXPECT_OK(t, put(t, f, 4 + 4 * i, i, 6, i, &refs[i]));
+	other = second_handle(t, f, false);
 	slow.step = 1000;
 	for (uint32_t i = 0; i < 100; i++)
 		EXPECT_OK(t, page_file_borrow(other, &refs[i], i, &bytes,
@@ -534,7 +475,7 @@ static void runs_and_walks_are_left_to_the_kernel(struct test *t)
 	EXPECT(t, slow.calls <= 2);
 	page_file_close(other);
 
-	other = second_handle(t, &f, false);
+	other = second_handle(t, f, false);
 	slow.calls = 0;
 	for (uint32_t i = 0; i < 100; i++) {
 		next = refs[(i + 1) * 37 % 100];
@@ -544,12 +485,11 @@ static void runs_and_walks_are_left_to_the_kernel(struct test *t)
 	}
 	EXPECT(t, slow.calls <= 1);
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
 /* --- the header ----------------------------------------------------------- */
 
-static void the_file_header_has_golden_bytes(struct test *t)
+ON_A_PAGE_FILE(the_file_header_has_golden_bytes)
 {
 	static const uint8_t golden[FILE_HEADER_SIZE] = {
 		'T', 'R', 'D', 'B', 'F', 'I', 'L', 'E', 1, 0, 0, 0, 7, 0, 0, 0,
@@ -560,12 +500,9 @@ static void the_file_header_has_golden_bytes(struct test *t)
 		[120] = 0xc1, 0xc2, 0x6b, 0x4c, 0x1f, 0xbb, 0xe3, 0x2f,
 	};
 	uint8_t header[FILE_HEADER_SIZE];
-	struct page_fixture f;
 	struct os_file *raw;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, os_open(f.dir, f.identity.name, OS_OPEN_READ, 0, &raw,
+	EXPECT_OK(t, os_open(f->dir, f->identity.name, OS_OPEN_READ, 0, &raw,
 	                     &t->err));
 	EXPECT_OK(t, os_read(raw, 0, header, sizeof header, &t->err));
 	for (int i = 0; i < FILE_HEADER_SIZE; i++)
@@ -576,41 +513,33 @@ static void the_file_header_has_golden_bytes(struct test *t)
 			return;
 		}
 	os_close(raw);
-	page_fixture_close(t, &f);
 }
 
-static void every_flipped_bit_of_the_header_is_found(struct test *t)
+ON_A_PAGE_FILE(every_flipped_bit_of_the_header_is_found)
 {
-	struct page_fixture f;
 	struct page_file *other;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
 	for (uint32_t bit = 0; bit < 8 * FILE_HEADER_SIZE; bit++) {
-		EXPECT_OK(t, damage(t, &f, bit / 8, (uint8_t)(1 << bit % 8)));
-		EXPECT_ERR(t, page_file_open(f.dir, &f.heap, &f.identity, false,
+		EXPECT_OK(t, damage(t, f, bit / 8, (uint8_t)(1 << bit % 8)));
+		EXPECT_ERR(t, page_file_open(f->dir, &f->heap, &f->identity, false,
 		                             &other, &t->err),
 		           ERR_CORRUPT, "open 7-users.tbd: ");
-		EXPECT_OK(t, damage(t, &f, bit / 8, (uint8_t)(1 << bit % 8)));
+		EXPECT_OK(t, damage(t, f, bit / 8, (uint8_t)(1 << bit % 8)));
 	}
-	EXPECT_OK(t, page_file_open(f.dir, &f.heap, &f.identity, false, &other,
+	EXPECT_OK(t, page_file_open(f->dir, &f->heap, &f->identity, false, &other,
 	                            &t->err));
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
-static void another_file_in_its_place_is_refused(struct test *t)
+ON_A_PAGE_FILE(another_file_in_its_place_is_refused)
 {
-	struct page_fixture f;
 	struct page_file *other;
 	struct page_file_identity want;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
 #define REFUSED(change, words)                                                \
-	want = f.identity;                                                    \
+	want = f->identity;                                                    \
 	change;                                                               \
-	EXPECT_ERR(t, page_file_open(f.dir, &f.heap, &want, true, &other,     \
+	EXPECT_ERR(t, page_file_open(f->dir, &f->heap, &want, true, &other,     \
 	                             &t->err), ERR_CORRUPT, words)
 	REFUSED(want.file_id = 8, "its header says file id 7, the catalog says 8");
 	REFUSED(want.kind = 4, "kind 3");
@@ -620,27 +549,23 @@ static void another_file_in_its_place_is_refused(struct test *t)
 	REFUSED(want.birth = 6, "birth 5");
 	REFUSED(want.database[1]++, "another database");
 #undef REFUSED
-	want = f.identity;
+	want = f->identity;
 	memcpy(want.hint, "people", 7);
-	EXPECT_OK(t, page_file_open(f.dir, &f.heap, &want, true, &other,
+	EXPECT_OK(t, page_file_open(f->dir, &f->heap, &want, true, &other,
 	                            &t->err));
 	page_file_close(other);
 	memcpy(want.name, "8-none.tbd", 11);
-	EXPECT_ERR(t, page_file_open(f.dir, &f.heap, &want, true, &other,
+	EXPECT_ERR(t, page_file_open(f->dir, &f->heap, &want, true, &other,
 	                             &t->err), ERR_MISSING, "8-none.tbd");
-	page_fixture_close(t, &f);
 }
 
-static void a_newer_version_is_refused_as_newer(struct test *t)
+ON_A_PAGE_FILE(a_newer_version_is_refused_as_newer)
 {
 	uint8_t header[FILE_HEADER_SIZE];
-	struct page_fixture f;
 	struct page_file *other;
 	struct os_file *raw;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, os_open(f.dir, f.identity.name, OS_OPEN_WRITE, 0, &raw,
+	EXPECT_OK(t, os_open(f->dir, f->identity.name, OS_OPEN_WRITE, 0, &raw,
 	                     &t->err));
 	EXPECT_OK(t, os_read(raw, 0, header, sizeof header, &t->err));
 	store_le32(header + FILE_VERSION_AT, FILE_VERSION + 1);
@@ -648,73 +573,60 @@ static void a_newer_version_is_refused_as_newer(struct test *t)
 	           checksum64(header, FILE_CHECKSUM_AT, FILE_MAGIC));
 	EXPECT_OK(t, os_write(raw, 0, header, sizeof header, &t->err));
 	os_close(raw);
-	EXPECT_ERR(t, page_file_open(f.dir, &f.heap, &f.identity, false, &other,
+	EXPECT_ERR(t, page_file_open(f->dir, &f->heap, &f->identity, false, &other,
 	                             &t->err),
 	           ERR_VERSION, "its format version is 2, this library knows 1");
-	page_fixture_close(t, &f);
 }
 
-static void a_file_cut_short_is_refused(struct test *t)
+ON_A_PAGE_FILE(a_file_cut_short_is_refused)
 {
-	struct page_fixture f;
 	struct page_file *other;
 	struct os_file *raw;
 	struct page_ref ref;
 	const uint8_t *bytes;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, put(t, &f, 100, 3, 6, 1, &ref));
-	EXPECT_OK(t, os_open(f.dir, f.identity.name, OS_OPEN_WRITE, 0, &raw,
+	EXPECT_OK(t, put(t, f, 100, 3, 6, 1, &ref));
+	EXPECT_OK(t, os_open(f->dir, f->identity.name, OS_OPEN_WRITE, 0, &raw,
 	                     &t->err));
-	EXPECT_OK(t, f.os->methods->truncate(raw, 101 * PLACE_SIZE, &t->err));
-	other = second_handle(t, &f, true);
+	EXPECT_OK(t, f->os->methods->truncate(raw, 101 * PLACE_SIZE, &t->err));
+	other = second_handle(t, f, true);
 	EXPECT_ERR(t, page_file_borrow(other, &ref, 3, &bytes, &t->err),
 	           ERR_CORRUPT, "(413696 bytes)");
 	page_file_close(other);
-	EXPECT_OK(t, f.os->methods->truncate(raw, 100, &t->err));
-	EXPECT_ERR(t, page_file_open(f.dir, &f.heap, &f.identity, false, &other,
+	EXPECT_OK(t, f->os->methods->truncate(raw, 100, &t->err));
+	EXPECT_ERR(t, page_file_open(f->dir, &f->heap, &f->identity, false, &other,
 	                             &t->err), ERR_CORRUPT, "it ends at 100");
 	os_close(raw);
-	page_fixture_close(t, &f);
 }
 
 /* Recovery makes a file again whose creation may be half done; pages that a
  * record vouches for may be in it already. */
-static void making_an_unfinished_file_again_keeps_its_pages(struct test *t)
+ON_A_PAGE_FILE(making_an_unfinished_file_again_keeps_its_pages)
 {
-	struct page_fixture f;
 	struct page_file *again;
 	struct page_ref ref;
 	const uint8_t *bytes;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	EXPECT_OK(t, put(t, &f, 8, 3, 6, 1, &ref));
-	EXPECT_OK(t, damage(t, &f, FILE_MAGIC_AT, 0xff));
-	EXPECT_OK(t, page_file_create(f.dir, &f.heap, &f.identity, 0600, &again,
+	EXPECT_OK(t, put(t, f, 8, 3, 6, 1, &ref));
+	EXPECT_OK(t, damage(t, f, FILE_MAGIC_AT, 0xff));
+	EXPECT_OK(t, page_file_create(f->dir, &f->heap, &f->identity, 0600, &again,
 	                              &t->err));
 	EXPECT_OK(t, page_file_borrow(again, &ref, 3, &bytes, &t->err));
 	page_file_close(again);
-	again = second_handle(t, &f, false);
+	again = second_handle(t, f, false);
 	page_file_close(again);
-	page_fixture_close(t, &f);
 }
 
-static void running_out_of_memory_leaves_nothing_open(struct test *t)
+ON_A_PAGE_FILE(running_out_of_memory_leaves_nothing_open)
 {
-	struct page_fixture f;
 	struct page_file *other;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
 	for (int64_t i = 1; i <= 2; i++) {
-		f.heap.fail_in = i;
-		EXPECT_EQ(t, page_file_open(f.dir, &f.heap, &f.identity, false,
+		f->heap.fail_in = i;
+		EXPECT_EQ(t, page_file_open(f->dir, &f->heap, &f->identity, false,
 		                            &other, &t->err), ERR_NOMEM);
-		f.heap.fail_in = 0;
+		f->heap.fail_in = 0;
 	}
-	page_fixture_close(t, &f);
 }
 
 /* --- threads -------------------------------------------------------------- */
@@ -746,31 +658,28 @@ static void *read_published(void *argument)
 	return NULL;
 }
 
-static void readers_follow_a_growing_file(struct test *t)
+ON_A_PAGE_FILE(readers_follow_a_growing_file)
 {
 	enum { PAGES = 400, READERS = 3 };
 	static struct page_ref refs[PAGES];
 	_Atomic uint32_t published = 0;
 	struct reader readers[READERS];
 	pthread_t threads[READERS];
-	struct page_fixture f;
 	struct page_file *other;
 	uint8_t page[PAGE_SIZE] = { 0 };
 	uint64_t capacity;
 
-	if (!page_fixture_open(t, &f, PAGE_SIZE))
-		return;
-	other = second_handle(t, &f, false);
+	other = second_handle(t, f, false);
 	for (int i = 0; i < READERS; i++) {
-		readers[i] = (struct reader){ i ? other : f.file, refs,
+		readers[i] = (struct reader){ i ? other : f->file, refs,
 			                      &published, PAGES, false };
 		pthread_create(&threads[i], NULL, read_published, &readers[i]);
 	}
 	for (uint32_t i = 0; i < PAGES; i++) {
 		store_le64(page, i);
-		refs[i] = ref_to(&f, 4 + 4 * i, i, 6, page, PAGE_SIZE);
-		if (page_file_reserve(f.file, 8 + 4 * i, &capacity, &t->err) ||
-		    page_file_write(f.file, &refs[i], page, &t->err))
+		refs[i] = ref_to(f, 4 + 4 * i, i, 6, page, PAGE_SIZE);
+		if (page_file_reserve(f->file, 8 + 4 * i, &capacity, &t->err) ||
+		    page_file_write(f->file, &refs[i], page, &t->err))
 			test_fail(t, __FILE__, __LINE__, "%s", t->err.text);
 		atomic_store_explicit(&published, i + 1, memory_order_release);
 	}
@@ -779,7 +688,6 @@ static void readers_follow_a_growing_file(struct test *t)
 		EXPECT(t, !readers[i].failed);
 	}
 	page_file_close(other);
-	page_fixture_close(t, &f);
 }
 
 static const struct test_case cases[] = {

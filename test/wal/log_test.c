@@ -10,6 +10,10 @@
 
 enum { SMALL_SEGMENT = 64 * 1024 };
 
+#define ON_A_LOG(name, segment_size)                                          \
+	TEST_WITH(name, struct scratch_log, log,                              \
+	          scratch_open(t, log, segment_size), scratch_close(log))
+
 /* Sizes that meet every path of an append: tiny, odd, just below and above the
  * size that goes over the stack, several pages. */
 static size_t varied_size(uint64_t number)
@@ -47,111 +51,87 @@ static uint32_t count_files(struct scratch_log *log)
 	return count;
 }
 
-static void records_come_back_in_order(struct test *t)
+ON_A_LOG(records_come_back_in_order, 0)
 {
-	struct scratch_log log;
-
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 200))
-		return;
-	EXPECT_EQ(t, log.shared->record_count, 200);
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_count, 200);
-	scratch_close(&log);
+	EXPECT(t, append_many(t, log, 200));
+	EXPECT_EQ(t, log->shared->record_count, 200);
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_count, 200);
 }
 
-static void replay_can_begin_at_any_record(struct test *t)
+ON_A_LOG(replay_can_begin_at_any_record, SMALL_SEGMENT)
 {
-	struct scratch_log log;
 	uint64_t ends[21] = { 0 };
 
-	if (!scratch_open(t, &log, SMALL_SEGMENT))
-		return;
 	for (int i = 1; i <= 20; i++)
-		EXPECT_OK(t, scratch_append(t, &log, 10000, &ends[i]));
-	EXPECT(t, scratch_restart(t, &log));
+		EXPECT_OK(t, scratch_append(t, log, 10000, &ends[i]));
+	EXPECT(t, scratch_restart(t, log));
 	for (uint64_t i = 0; i <= 20; i++) {
-		EXPECT_OK(t, scratch_replay(t, &log, ends[i], i));
-		EXPECT_EQ(t, log.replay_count, 20 - i);
-		EXPECT_EQ(t, log.replay_end, ends[20]);
+		EXPECT_OK(t, scratch_replay(t, log, ends[i], i));
+		EXPECT_EQ(t, log->replay_count, 20 - i);
+		EXPECT_EQ(t, log->replay_end, ends[20]);
 	}
-	scratch_close(&log);
 }
 
-static void many_spans_make_one_record(struct test *t)
+ON_A_LOG(many_spans_make_one_record, 0)
 {
-	struct scratch_log log;
 	static uint8_t bytes[20000];
 	struct span spans[500];
 	uint64_t end;
 
-	if (!scratch_open(t, &log, 0))
-		return;
 	scratch_fill(bytes, sizeof bytes, 0);
 	for (size_t i = 0; i < 500; i++)
 		spans[i] = span_of(bytes + 40 * i, 40);
-	EXPECT_OK(t, wal_append(log.wal, spans, 500, &end, &t->err));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_count, 1);
-	EXPECT_EQ(t, log.replay_end, end);
-	scratch_close(&log);
+	EXPECT_OK(t, wal_append(log->wal, spans, 500, &end, &t->err));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_count, 1);
+	EXPECT_EQ(t, log->replay_end, end);
 }
 
-static void an_empty_record_is_a_record(struct test *t)
+ON_A_LOG(an_empty_record_is_a_record, 0)
 {
-	struct scratch_log log;
 	uint64_t end;
 
-	if (!scratch_open(t, &log, 0))
-		return;
-	EXPECT_OK(t, wal_append(log.wal, NULL, 0, &end, &t->err));
+	EXPECT_OK(t, wal_append(log->wal, NULL, 0, &end, &t->err));
 	EXPECT_EQ(t, end, WAL_RECORD_HEADER_SIZE);
-	EXPECT_EQ(t, log.shared->appended, end);
-	scratch_close(&log);
+	EXPECT_EQ(t, log->shared->appended, end);
 }
 
-static void a_record_beyond_the_limit_is_refused(struct test *t)
+ON_A_LOG(a_record_beyond_the_limit_is_refused, 0)
 {
-	struct scratch_log log;
 	uint8_t byte = 0;
 	struct span spans[2] = { { &byte, WAL_RECORD_PAYLOAD_MAX },
 		                 { &byte, 1 } };
 	uint64_t end;
 
-	if (!scratch_open(t, &log, 0))
-		return;
-	EXPECT_ERR(t, wal_append(log.wal, spans, 2, &end, &t->err), ERR_TOOBIG,
+	EXPECT_ERR(t, wal_append(log->wal, spans, 2, &end, &t->err), ERR_TOOBIG,
 	           "append to the log: a record has at most 1073741824 bytes");
 	spans[0].size = SIZE_MAX;
-	EXPECT_ERR(t, wal_append(log.wal, spans, 2, &end, &t->err), ERR_TOOBIG,
+	EXPECT_ERR(t, wal_append(log->wal, spans, 2, &end, &t->err), ERR_TOOBIG,
 	           "at most");
-	EXPECT_EQ(t, log.shared->appended, 0);
-	scratch_close(&log);
+	EXPECT_EQ(t, log->shared->appended, 0);
 }
 
-static void segments_follow_each_other_and_grow(struct test *t)
+ON_A_LOG(segments_follow_each_other_and_grow, 4 << 20)
 {
-	struct scratch_log log;
 	struct wal_list list;
 
-	if (!scratch_open(t, &log, 4 << 20))
-		return;
 	for (int i = 0; i < 80; i++) {
-		EXPECT_OK(t, scratch_append(t, &log, 100000, NULL));
-		EXPECT_OK(t, wal_prepare(log.wal, &t->err));
+		EXPECT_OK(t, scratch_append(t, log, 100000, NULL));
+		EXPECT_OK(t, wal_prepare(log->wal, &t->err));
 	}
-	EXPECT_OK(t, wal_list_read(log.wal, &list, &t->err));
+	EXPECT_OK(t, wal_list_read(log->wal, &list, &t->err));
 	EXPECT(t, list.valid_count >= 3);
 	EXPECT_EQ(t, list.items[0].size, 1 << 20);
 	EXPECT_EQ(t, list.items[1].size, 2 << 20);
 	EXPECT_EQ(t, list.items[2].size, 4 << 20);
 	EXPECT_EQ(t, list.items[1].first, list.items[0].end);
 	EXPECT_EQ(t, list.items[2].first, list.items[1].end);
-	wal_list_close(log.wal, &list);
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_count, 80);
-	scratch_close(&log);
+	wal_list_close(log->wal, &list);
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_count, 80);
 }
 
 static void segments_are_made_in_time_or_on_demand(struct test *t)
@@ -174,20 +154,15 @@ static void segments_are_made_in_time_or_on_demand(struct test *t)
 	}
 }
 
-static void the_next_segment_is_prepared_when_half_is_used(struct test *t)
+ON_A_LOG(the_next_segment_is_prepared_when_half_is_used, SMALL_SEGMENT)
 {
-	struct scratch_log log;
-
-	if (!scratch_open(t, &log, SMALL_SEGMENT))
-		return;
-	EXPECT_OK(t, scratch_append(t, &log, 20000, NULL));
-	EXPECT_OK(t, wal_prepare(log.wal, &t->err));
-	EXPECT_EQ(t, count_files(&log), 1);
-	EXPECT_OK(t, scratch_append(t, &log, 20000, NULL));
-	EXPECT_OK(t, wal_prepare(log.wal, &t->err));
-	EXPECT_EQ(t, count_files(&log), 2);
-	EXPECT_EQ(t, log.shared->next_first, SMALL_SEGMENT - 4096);
-	scratch_close(&log);
+	EXPECT_OK(t, scratch_append(t, log, 20000, NULL));
+	EXPECT_OK(t, wal_prepare(log->wal, &t->err));
+	EXPECT_EQ(t, count_files(log), 1);
+	EXPECT_OK(t, scratch_append(t, log, 20000, NULL));
+	EXPECT_OK(t, wal_prepare(log->wal, &t->err));
+	EXPECT_EQ(t, count_files(log), 2);
+	EXPECT_EQ(t, log->shared->next_first, SMALL_SEGMENT - 4096);
 }
 
 /* A segment is made as large as the record needs; then sizes are ordinary. */
@@ -218,252 +193,218 @@ static void a_record_larger_than_a_segment_gets_its_own(struct test *t)
 	}
 }
 
-static void a_torn_last_record_is_the_end(struct test *t)
+ON_A_LOG(a_torn_last_record_is_the_end, 0)
 {
-	struct scratch_log log;
 	uint64_t before, end;
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 10))
-		return;
-	before = log.shared->appended;
-	EXPECT_OK(t, scratch_append(t, &log, 3000, &end));
+	EXPECT(t, append_many(t, log, 10));
+	before = log->shared->appended;
+	EXPECT_OK(t, scratch_append(t, log, 3000, &end));
 	for (uint64_t at = before; at < end; at += 149) {
 		uint8_t zeros[3100] = { 0 }, saved[3100];
 		size_t size = (size_t)(end - at);
 
-		scratch_peek(&log, 1, 4096 + at, saved, size);
-		scratch_poke(&log, 1, 4096 + at, zeros, size);
-		EXPECT(t, scratch_restart(t, &log));
-		EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-		EXPECT_EQ(t, log.replay_count, 10);
-		EXPECT_EQ(t, log.replay_end, before);
-		scratch_poke(&log, 1, 4096 + at, saved, size);
+		scratch_peek(log, 1, 4096 + at, saved, size);
+		scratch_poke(log, 1, 4096 + at, zeros, size);
+		EXPECT(t, scratch_restart(t, log));
+		EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+		EXPECT_EQ(t, log->replay_count, 10);
+		EXPECT_EQ(t, log->replay_end, before);
+		scratch_poke(log, 1, 4096 + at, saved, size);
 	}
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_end, end);
-	scratch_close(&log);
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_end, end);
 }
 
 /* Each new line has a new salt and begins beyond all that was there. */
-static void a_restart_never_chains_old_records_on(struct test *t)
+ON_A_LOG(a_restart_never_chains_old_records_on, 0)
 {
-	struct scratch_log log;
 	uint64_t end, begin;
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 50))
-		return;
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	end = log.replay_end;
-	EXPECT_OK(t, wal_start(log.wal, end, &t->err));
-	begin = log.shared->appended;
+	EXPECT(t, append_many(t, log, 50));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	end = log->replay_end;
+	EXPECT_OK(t, wal_start(log->wal, end, &t->err));
+	begin = log->shared->appended;
 	EXPECT(t, begin > end);
-	EXPECT_OK(t, scratch_append(t, &log, 100, NULL));
+	EXPECT_OK(t, scratch_append(t, log, 100, NULL));
 
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, end, 50));
-	EXPECT_EQ(t, log.replay_count, 1);
-	EXPECT_OK(t, scratch_replay(t, &log, begin, 50));
-	EXPECT_EQ(t, log.replay_count, 1);
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, end, 50));
+	EXPECT_EQ(t, log->replay_count, 1);
+	EXPECT_OK(t, scratch_replay(t, log, begin, 50));
+	EXPECT_EQ(t, log->replay_count, 1);
 	/* From before: the checkpoint that belongs to the new line is lost. */
-	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CORRUPT,
+	EXPECT_ERR(t, scratch_replay(t, log, 0, 0), ERR_CORRUPT,
 	           "says that it had been durable");
-	scratch_close(&log);
 }
 
-static void an_interrupted_recovery_is_repeated(struct test *t)
+ON_A_LOG(an_interrupted_recovery_is_repeated, 0)
 {
-	struct scratch_log log;
-
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 50))
-		return;
+	EXPECT(t, append_many(t, log, 50));
 	for (int i = 0; i < 5; i++) {
-		EXPECT(t, scratch_restart(t, &log));
-		EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-		EXPECT_EQ(t, log.replay_count, 50);
-		EXPECT_OK(t, wal_start(log.wal, log.replay_end, &t->err));
+		EXPECT(t, scratch_restart(t, log));
+		EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+		EXPECT_EQ(t, log->replay_count, 50);
+		EXPECT_OK(t, wal_start(log->wal, log->replay_end, &t->err));
 	}
-	EXPECT_OK(t, scratch_append(t, &log, 100, NULL));
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, log.replay_end, 50));
-	EXPECT_EQ(t, log.replay_count, 1);
-	scratch_close(&log);
+	EXPECT_OK(t, scratch_append(t, log, 100, NULL));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, log->replay_end, 50));
+	EXPECT_EQ(t, log->replay_count, 1);
 }
 
-static void openings_that_write_nothing_leave_no_segments(struct test *t)
+ON_A_LOG(openings_that_write_nothing_leave_no_segments, 0)
 {
-	struct scratch_log log;
 	uint64_t end;
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 50))
-		return;
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	end = log.replay_end;
-	EXPECT_OK(t, wal_start(log.wal, end, &t->err));
+	EXPECT(t, append_many(t, log, 50));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	end = log->replay_end;
+	EXPECT_OK(t, wal_start(log->wal, end, &t->err));
 	for (int i = 0; i < 20; i++) {
-		EXPECT(t, scratch_restart(t, &log));
-		EXPECT_OK(t, scratch_replay(t, &log, end, 50));
-		EXPECT_EQ(t, log.replay_count, 0);
-		EXPECT_OK(t, wal_start(log.wal, end, &t->err));
-		EXPECT(t, count_files(&log) <= 3);
+		EXPECT(t, scratch_restart(t, log));
+		EXPECT_OK(t, scratch_replay(t, log, end, 50));
+		EXPECT_EQ(t, log->replay_count, 0);
+		EXPECT_OK(t, wal_start(log->wal, end, &t->err));
+		EXPECT(t, count_files(log) <= 3);
 	}
-	EXPECT_OK(t, scratch_append(t, &log, 100, NULL));
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, end, 50));
-	EXPECT_EQ(t, log.replay_count, 1);
-	scratch_close(&log);
+	EXPECT_OK(t, scratch_append(t, log, 100, NULL));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, end, 50));
+	EXPECT_EQ(t, log->replay_count, 1);
 }
 
 /* A killed appender's half of a long record, a shorter one over it, and then
  * death again: what is left of the long one never counts. */
-static void the_rest_of_a_longer_half_record_is_not_read(struct test *t)
+ON_A_LOG(the_rest_of_a_longer_half_record_is_not_read, 0)
 {
-	struct scratch_log log;
 	struct wal_shared before;
 	uint64_t end;
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 5))
-		return;
-	memcpy(&before, log.shared, sizeof before);
-	EXPECT_OK(t, scratch_append(t, &log, 50000, &end));
-	scratch_flip(&log, 1, 4096 + end - 3);
-	memcpy(log.shared, &before, sizeof before);
-	log.appended_count--;
-	EXPECT_OK(t, wal_scan_tail(log.wal, scratch_check_record, &log,
+	EXPECT(t, append_many(t, log, 5));
+	memcpy(&before, log->shared, sizeof before);
+	EXPECT_OK(t, scratch_append(t, log, 50000, &end));
+	scratch_flip(log, 1, 4096 + end - 3);
+	memcpy(log->shared, &before, sizeof before);
+	log->appended_count--;
+	EXPECT_OK(t, wal_scan_tail(log->wal, scratch_check_record, log,
 	                           &t->err));
-	EXPECT_EQ(t, log.shared->appended, before.appended);
-	EXPECT_OK(t, scratch_append(t, &log, 64, NULL));
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_count, 6);
-	scratch_close(&log);
+	EXPECT_EQ(t, log->shared->appended, before.appended);
+	EXPECT_OK(t, scratch_append(t, log, 64, NULL));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_count, 6);
 }
 
 /* Even when that half record's payload is itself a chain of log records, copied
  * from this very log. */
-static void records_inside_a_payload_are_not_read(struct test *t)
+ON_A_LOG(records_inside_a_payload_are_not_read, 0)
 {
-	struct scratch_log log;
 	static uint8_t copy[40000];
 	struct span payload = span_of(copy, sizeof copy);
 	struct wal_shared before;
 	uint64_t end;
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 40))
-		return;
-	scratch_peek(&log, 1, 4096, copy, sizeof copy);
-	memcpy(&before, log.shared, sizeof before);
-	EXPECT_OK(t, wal_append(log.wal, &payload, 1, &end, &t->err));
-	scratch_flip(&log, 1, 4096 + end - 3);
-	memcpy(log.shared, &before, sizeof before);
-	EXPECT_OK(t, scratch_append(t, &log, 64, &end));
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_count, 41);
-	EXPECT_EQ(t, log.replay_end, end);
-	scratch_close(&log);
+	EXPECT(t, append_many(t, log, 40));
+	scratch_peek(log, 1, 4096, copy, sizeof copy);
+	memcpy(&before, log->shared, sizeof before);
+	EXPECT_OK(t, wal_append(log->wal, &payload, 1, &end, &t->err));
+	scratch_flip(log, 1, 4096 + end - 3);
+	memcpy(log->shared, &before, sizeof before);
+	EXPECT_OK(t, scratch_append(t, log, 64, &end));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_count, 41);
+	EXPECT_EQ(t, log->replay_end, end);
 }
 
 /* (A3) of record.c: a record that lies where the next one would begin, right
  * salt, right position, right checksum, but made before the one it follows. */
-static void a_record_that_does_not_chain_is_the_end(struct test *t)
+ON_A_LOG(a_record_that_does_not_chain_is_the_end, 0)
 {
-	struct scratch_log log;
 	struct wal_shared before;
 	uint64_t end;
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 5))
-		return;
-	memcpy(&before, log.shared, sizeof before);
-	EXPECT_OK(t, scratch_append(t, &log, 64, NULL));
-	EXPECT_OK(t, scratch_append(t, &log, 64, NULL));
-	memcpy(log.shared, &before, sizeof before);
-	EXPECT_OK(t, wal_append(log.wal, &(struct span){ (const uint8_t *)
+	EXPECT(t, append_many(t, log, 5));
+	memcpy(&before, log->shared, sizeof before);
+	EXPECT_OK(t, scratch_append(t, log, 64, NULL));
+	EXPECT_OK(t, scratch_append(t, log, 64, NULL));
+	memcpy(log->shared, &before, sizeof before);
+	EXPECT_OK(t, wal_append(log->wal, &(struct span){ (const uint8_t *)
 	          "the same length, but other bytes than there were to be "
 	          "..........", 64 }, 1, &end, &t->err));
-	EXPECT_OK(t, wal_scan_tail(log.wal, scratch_check_record, &log,
+	EXPECT_OK(t, wal_scan_tail(log->wal, scratch_check_record, log,
 	                           &t->err));
-	EXPECT_EQ(t, log.shared->appended, end);
-	EXPECT(t, scratch_restart(t, &log));
-	log.replay_next = 0;
-	EXPECT_OK(t, wal_replay(log.wal, 0, scratch_check_record, &log,
-	                        &log.replay_end, &t->err));
-	EXPECT_EQ(t, log.replay_end, end);
-	scratch_close(&log);
+	EXPECT_EQ(t, log->shared->appended, end);
+	EXPECT(t, scratch_restart(t, log));
+	log->replay_next = 0;
+	EXPECT_OK(t, wal_replay(log->wal, 0, scratch_check_record, log,
+	                        &log->replay_end, &t->err));
+	EXPECT_EQ(t, log->replay_end, end);
 }
 
-static void a_whole_record_of_a_killed_appender_is_found(struct test *t)
+ON_A_LOG(a_whole_record_of_a_killed_appender_is_found, SMALL_SEGMENT)
 {
-	struct scratch_log log;
 	struct wal_shared before;
 	uint64_t end;
 
-	if (!scratch_open(t, &log, SMALL_SEGMENT))
-		return;
 	for (uint64_t i = 0; i < 100; i++) {
-		memcpy(&before, log.shared, sizeof before);
-		EXPECT_OK(t, scratch_append(t, &log, varied_size(i), &end));
+		memcpy(&before, log->shared, sizeof before);
+		EXPECT_OK(t, scratch_append(t, log, varied_size(i), &end));
 		/* What the killed one made ready and announced stays. */
-		before.next_first = log.shared->next_first;
-		before.next_end = log.shared->next_end;
-		before.next_salt = log.shared->next_salt;
-		before.next_no = log.shared->next_no;
-		before.last_no = log.shared->last_no;
-		memcpy(log.shared, &before, sizeof before);
-		log.replay_next = i;
-		log.replay_count = 0;
-		EXPECT_OK(t, wal_scan_tail(log.wal, scratch_check_record, &log,
+		before.next_first = log->shared->next_first;
+		before.next_end = log->shared->next_end;
+		before.next_salt = log->shared->next_salt;
+		before.next_no = log->shared->next_no;
+		before.last_no = log->shared->last_no;
+		memcpy(log->shared, &before, sizeof before);
+		log->replay_next = i;
+		log->replay_count = 0;
+		EXPECT_OK(t, wal_scan_tail(log->wal, scratch_check_record, log,
 		                           &t->err));
-		EXPECT(t, !log.replay_wrong);
-		EXPECT_EQ(t, log.replay_count, 1);
-		EXPECT_EQ(t, log.shared->appended, end);
-		EXPECT_EQ(t, log.shared->record_count, i + 1);
+		EXPECT(t, !log->replay_wrong);
+		EXPECT_EQ(t, log->replay_count, 1);
+		EXPECT_EQ(t, log->shared->appended, end);
+		EXPECT_EQ(t, log->shared->record_count, i + 1);
 	}
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_count, 100);
-	scratch_close(&log);
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_count, 100);
 }
 
 /* A place is published by one store; all the stores before it change nothing. */
-static void a_half_filled_place_is_not_seen(struct test *t)
+ON_A_LOG(a_half_filled_place_is_not_seen, 0)
 {
-	struct scratch_log log;
 	struct wal_position position;
 	struct wal_place *unused;
 	uint64_t end;
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 5))
-		return;
-	unused = &log.shared->place[(log.shared->place_sequence + 1) & 1];
+	EXPECT(t, append_many(t, log, 5));
+	unused = &log->shared->place[(log->shared->place_sequence + 1) & 1];
 	memset(unused, 0xee, sizeof *unused);
-	wal_position_read(log.shared, &position);
-	EXPECT_EQ(t, position.appended, log.shared->appended);
-	EXPECT_OK(t, scratch_append(t, &log, 50, &end));
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_end, end);
-	scratch_close(&log);
+	wal_position_read(log->shared, &position);
+	EXPECT_EQ(t, position.appended, log->shared->appended);
+	EXPECT_OK(t, scratch_append(t, log, 50, &end));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_end, end);
 }
 
-static void publishing_a_place_leaves_the_one_before_whole(struct test *t)
+ON_A_LOG(publishing_a_place_leaves_the_one_before_whole, 0)
 {
-	struct scratch_log log;
-
-	if (!scratch_open(t, &log, 0))
-		return;
 	for (int i = 0; i < 3; i++) {
 		struct wal_place before, *used;
-		uint64_t sequence = log.shared->place_sequence;
+		uint64_t sequence = log->shared->place_sequence;
 
-		used = &log.shared->place[sequence & 1];
+		used = &log->shared->place[sequence & 1];
 		memcpy(&before, used, sizeof before);
-		EXPECT_OK(t, scratch_append(t, &log, 50, NULL));
-		EXPECT_EQ(t, log.shared->place_sequence, sequence + 1);
+		EXPECT_OK(t, scratch_append(t, log, 50, NULL));
+		EXPECT_EQ(t, log->shared->place_sequence, sequence + 1);
 		EXPECT(t, memcmp(&before, used, sizeof before) == 0);
 	}
-	scratch_close(&log);
 }
 
 static int refuse(void *context, uint64_t lsn, struct span payload,
@@ -473,74 +414,61 @@ static int refuse(void *context, uint64_t lsn, struct span payload,
 	return err_set(err, ERR_INTERRUPT, "test", "", "enough");
 }
 
-static void an_error_of_the_callback_stops_reading(struct test *t)
+ON_A_LOG(an_error_of_the_callback_stops_reading, 0)
 {
-	struct scratch_log log;
 	struct wal_shared before;
 	uint64_t end;
 
-	if (!scratch_open(t, &log, 0))
-		return;
-	memcpy(&before, log.shared, sizeof before);
-	EXPECT_OK(t, scratch_append(t, &log, 50, &end));
-	memcpy(log.shared, &before, sizeof before);
-	EXPECT_ERR(t, wal_scan_tail(log.wal, refuse, NULL, &t->err),
+	memcpy(&before, log->shared, sizeof before);
+	EXPECT_OK(t, scratch_append(t, log, 50, &end));
+	memcpy(log->shared, &before, sizeof before);
+	EXPECT_ERR(t, wal_scan_tail(log->wal, refuse, NULL, &t->err),
 	           ERR_INTERRUPT, "enough");
-	EXPECT_EQ(t, log.shared->appended, 0);
-	EXPECT_ERR(t, wal_replay(log.wal, 0, refuse, NULL, &end, &t->err),
+	EXPECT_EQ(t, log->shared->appended, 0);
+	EXPECT_ERR(t, wal_replay(log->wal, 0, refuse, NULL, &end, &t->err),
 	           ERR_INTERRUPT, "enough");
-	scratch_close(&log);
 }
 
-static void a_damaged_record_that_was_durable_is_corruption(struct test *t)
+ON_A_LOG(a_damaged_record_that_was_durable_is_corruption, 0)
 {
-	struct scratch_log log;
 	uint64_t ends[4];
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 5))
-		return;
+	EXPECT(t, append_many(t, log, 5));
 	for (int i = 0; i < 4; i++) {
-		EXPECT_OK(t, scratch_append(t, &log, 3000, &ends[i]));
-		EXPECT_OK(t, wal_sync(log.wal, ends[i], &t->err));
+		EXPECT_OK(t, scratch_append(t, log, 3000, &ends[i]));
+		EXPECT_OK(t, wal_sync(log->wal, ends[i], &t->err));
 	}
-	scratch_flip(&log, 1, 4096 + ends[0] + 1234);
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CORRUPT,
+	scratch_flip(log, 1, 4096 + ends[0] + 1234);
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_ERR(t, scratch_replay(t, log, 0, 0), ERR_CORRUPT,
 	           "replay the log wal/wal.000001: the record at position");
-	EXPECT_ERR(t, scratch_replay(t, &log, ends[0], 6), ERR_CORRUPT,
+	EXPECT_ERR(t, scratch_replay(t, log, ends[0], 6), ERR_CORRUPT,
 	           "says that it had been durable");
-	EXPECT_OK(t, scratch_replay(t, &log, ends[1], 7));
-	EXPECT_EQ(t, log.replay_count, 2);
-	scratch_close(&log);
+	EXPECT_OK(t, scratch_replay(t, log, ends[1], 7));
+	EXPECT_EQ(t, log->replay_count, 2);
 }
 
-static void a_damaged_record_that_was_never_durable_is_the_end(struct test *t)
+ON_A_LOG(a_damaged_record_that_was_never_durable_is_the_end, 0)
 {
-	struct scratch_log log;
 	uint64_t ends[4];
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 5))
-		return;
-	EXPECT_OK(t, wal_sync(log.wal, log.shared->appended, &t->err));
+	EXPECT(t, append_many(t, log, 5));
+	EXPECT_OK(t, wal_sync(log->wal, log->shared->appended, &t->err));
 	for (int i = 0; i < 4; i++)
-		EXPECT_OK(t, scratch_append(t, &log, 3000, &ends[i]));
-	scratch_flip(&log, 1, 4096 + ends[0] + 1234);
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_end, ends[0]);
-	scratch_close(&log);
+		EXPECT_OK(t, scratch_append(t, log, 3000, &ends[i]));
+	scratch_flip(log, 1, 4096 + ends[0] + 1234);
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_end, ends[0]);
 }
 
 /* Made up to cost time: a header every 40 bytes, each claiming all that follows.
  * Checking them all would take the square of the segment's size. */
-static void overlapping_records_are_not_all_checked(struct test *t)
+ON_A_LOG(overlapping_records_are_not_all_checked, 0)
 {
-	struct scratch_log log;
 	uint64_t area = (1 << 20) - WAL_SEGMENT_AREA_AT;
 	uint8_t bytes[WAL_RECORD_HEADER_SIZE] = { 0 };
 
-	if (!scratch_open(t, &log, 0))
-		return;
 	for (uint64_t at = 0; at + 8 * sizeof bytes < area;
 	     at += sizeof bytes) {
 		struct wal_record record = {
@@ -549,33 +477,28 @@ static void overlapping_records_are_not_all_checked(struct test *t)
 		};
 
 		wal_record_encode(bytes, &record);
-		scratch_poke(&log, 1, WAL_SEGMENT_AREA_AT + at, bytes,
+		scratch_poke(log, 1, WAL_SEGMENT_AREA_AT + at, bytes,
 		             sizeof bytes);
 	}
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CORRUPT,
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_ERR(t, scratch_replay(t, log, 0, 0), ERR_CORRUPT,
 	           "it is full of overlapping records");
-	scratch_close(&log);
 }
 
 /* In the next segment lies the proof that the end of this one was durable. */
-static void the_proof_may_lie_in_a_later_segment(struct test *t)
+ON_A_LOG(the_proof_may_lie_in_a_later_segment, SMALL_SEGMENT)
 {
-	struct scratch_log log;
 	uint64_t end;
 
-	if (!scratch_open(t, &log, SMALL_SEGMENT))
-		return;
 	for (int i = 0; i < 5; i++)
-		EXPECT_OK(t, scratch_append(t, &log, 10000, &end));
-	EXPECT_OK(t, scratch_append(t, &log, 20000, NULL));
-	EXPECT_OK(t, wal_sync(log.wal, log.shared->appended, &t->err));
-	EXPECT_OK(t, scratch_append(t, &log, 10000, NULL));
-	scratch_flip(&log, 1, 4096 + end - 100);
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CORRUPT,
+		EXPECT_OK(t, scratch_append(t, log, 10000, &end));
+	EXPECT_OK(t, scratch_append(t, log, 20000, NULL));
+	EXPECT_OK(t, wal_sync(log->wal, log->shared->appended, &t->err));
+	EXPECT_OK(t, scratch_append(t, log, 10000, NULL));
+	scratch_flip(log, 1, 4096 + end - 100);
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_ERR(t, scratch_replay(t, log, 0, 0), ERR_CORRUPT,
 	           "replay the log wal/wal.000002: the record at position");
-	scratch_close(&log);
 }
 
 static void a_missing_segment_is_corruption(struct test *t)
@@ -644,139 +567,114 @@ static bool file_exists(struct scratch_log *log, const char *name)
 	return lstat(path, &info) == 0;
 }
 
-static void what_an_interrupted_creation_left_is_replaced(struct test *t)
+ON_A_LOG(what_an_interrupted_creation_left_is_replaced, 0)
 {
-	struct scratch_log log;
 	static const uint8_t zeros[12288];
 	uint64_t end;
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 5))
-		return;
-	EXPECT(t, write_file(&log, "wal/wal.000002", "", 0));
-	EXPECT(t, write_file(&log, "wal/wal.000003", zeros, sizeof zeros));
-	EXPECT(t, write_file(&log, "wal/wal.000004", "TWAL\1", 5));
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_count, 5);
-	end = log.replay_end;
-	EXPECT_OK(t, wal_start(log.wal, end, &t->err));
-	EXPECT(t, !file_exists(&log, "wal/wal.000002"));
-	EXPECT(t, !file_exists(&log, "wal/wal.000003"));
-	EXPECT(t, !file_exists(&log, "wal/wal.000004"));
-	EXPECT(t, file_exists(&log, "wal/wal.000005"));
-	scratch_close(&log);
+	EXPECT(t, append_many(t, log, 5));
+	EXPECT(t, write_file(log, "wal/wal.000002", "", 0));
+	EXPECT(t, write_file(log, "wal/wal.000003", zeros, sizeof zeros));
+	EXPECT(t, write_file(log, "wal/wal.000004", "TWAL\1", 5));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_count, 5);
+	end = log->replay_end;
+	EXPECT_OK(t, wal_start(log->wal, end, &t->err));
+	EXPECT(t, !file_exists(log, "wal/wal.000002"));
+	EXPECT(t, !file_exists(log, "wal/wal.000003"));
+	EXPECT(t, !file_exists(log, "wal/wal.000004"));
+	EXPECT(t, file_exists(log, "wal/wal.000005"));
 }
 
-static void a_new_database_survives_an_interrupted_start(struct test *t)
+ON_A_LOG(a_new_database_survives_an_interrupted_start, 0)
 {
-	struct scratch_log log;
-
-	if (!scratch_open(t, &log, 0))
-		return;
-	EXPECT(t, write_file(&log, "wal/wal.000001", "", 0));
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_end, 0);
-	EXPECT_ERR(t, scratch_replay(t, &log, 4096, 0), ERR_CORRUPT,
+	EXPECT(t, write_file(log, "wal/wal.000001", "", 0));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_end, 0);
+	EXPECT_ERR(t, scratch_replay(t, log, 4096, 0), ERR_CORRUPT,
 	           "position 4096, but the log has no segments");
-	EXPECT_OK(t, wal_start(log.wal, 0, &t->err));
-	EXPECT_OK(t, scratch_append(t, &log, 100, NULL));
-	scratch_close(&log);
+	EXPECT_OK(t, wal_start(log->wal, 0, &t->err));
+	EXPECT_OK(t, scratch_append(t, log, 100, NULL));
 }
 
-static void what_is_not_ours_is_left_alone(struct test *t)
+ON_A_LOG(what_is_not_ours_is_left_alone, SMALL_SEGMENT)
 {
 	static const char *const names[] = {
 		"wal/notes.txt", "wal/wal.1", "wal/wal.0000001",
 		"wal/wal.000001.bak", "wal/wal.99999999999", "wal/wal.00000x",
 	};
-	struct scratch_log log;
 
-	if (!scratch_open(t, &log, SMALL_SEGMENT) || !append_many(t, &log, 5))
-		return;
+	EXPECT(t, append_many(t, log, 5));
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		EXPECT(t, write_file(&log, names[i], "precious", 8));
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_EQ(t, log.replay_count, 5);
-	EXPECT_OK(t, wal_start(log.wal, log.replay_end, &t->err));
-	EXPECT(t, append_many(t, &log, 300));
-	EXPECT_OK(t, wal_drop_before(log.wal, log.shared->appended, &t->err));
+		EXPECT(t, write_file(log, names[i], "precious", 8));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_count, 5);
+	EXPECT_OK(t, wal_start(log->wal, log->replay_end, &t->err));
+	EXPECT(t, append_many(t, log, 300));
+	EXPECT_OK(t, wal_drop_before(log->wal, log->shared->appended, &t->err));
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		EXPECT(t, file_exists(&log, names[i]));
-	scratch_close(&log);
+		EXPECT(t, file_exists(log, names[i]));
 }
 
 /* Something else under a segment's name may have taken the place of commits. */
-static void what_has_a_segments_name_and_is_none_is_told(struct test *t)
+ON_A_LOG(what_has_a_segments_name_and_is_none_is_told, SMALL_SEGMENT)
 {
 	static uint8_t bytes[1 << 20];
-	struct scratch_log log;
 	char path[512];
 
-	if (!scratch_open(t, &log, SMALL_SEGMENT) || !append_many(t, &log, 5))
-		return;
-	scratch_peek(&log, 1, 0, bytes, SMALL_SEGMENT);
-	EXPECT(t, write_file(&log, "wal/wal.000016", bytes, SMALL_SEGMENT));
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CORRUPT,
+	EXPECT(t, append_many(t, log, 5));
+	scratch_peek(log, 1, 0, bytes, SMALL_SEGMENT);
+	EXPECT(t, write_file(log, "wal/wal.000016", bytes, SMALL_SEGMENT));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_ERR(t, scratch_replay(t, log, 0, 0), ERR_CORRUPT,
 	           "wal/wal.000016: it is a copy of segment 1");
-	scratch_file(&log, "wal/wal.000016", path);
+	scratch_file(log, "wal/wal.000016", path);
 	EXPECT(t, unlink(path) == 0 && symlink("wal.000001", path) == 0);
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CANTOPEN,
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_ERR(t, scratch_replay(t, log, 0, 0), ERR_CANTOPEN,
 	           "wal/wal.000016: it is not a regular file");
 	EXPECT(t, unlink(path) == 0 && mkdir(path, 0700) == 0);
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CANTOPEN,
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_ERR(t, scratch_replay(t, log, 0, 0), ERR_CANTOPEN,
 	           "wal/wal.000016: it is not a regular file");
 	EXPECT(t, rmdir(path) == 0);
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	scratch_close(&log);
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
 }
 
-static void a_log_of_another_database_is_refused(struct test *t)
+ON_A_LOG(a_log_of_another_database_is_refused, 0)
 {
-	struct scratch_log log;
-
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 5))
-		return;
-	log.options.database++;
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CORRUPT,
+	EXPECT(t, append_many(t, log, 5));
+	log->options.database++;
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_ERR(t, scratch_replay(t, log, 0, 0), ERR_CORRUPT,
 	           "wal/wal.000001: it belongs to another database");
-	scratch_close(&log);
 }
 
-static void a_truncated_segment_is_reported(struct test *t)
+ON_A_LOG(a_truncated_segment_is_reported, 0)
 {
-	struct scratch_log log;
 	char path[512];
 
-	if (!scratch_open(t, &log, 0) || !append_many(t, &log, 5))
-		return;
-	scratch_file(&log, "wal/wal.000001", path);
+	EXPECT(t, append_many(t, log, 5));
+	scratch_file(log, "wal/wal.000001", path);
 	EXPECT(t, truncate(path, 8192) == 0);
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CORRUPT,
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_ERR(t, scratch_replay(t, log, 0, 0), ERR_CORRUPT,
 	           "wal/wal.000001: the file has 8192 bytes, its header says "
 	           "1048576");
-	scratch_close(&log);
 }
 
-static void a_position_outside_the_log_is_reported(struct test *t)
+ON_A_LOG(a_position_outside_the_log_is_reported, SMALL_SEGMENT)
 {
-	struct scratch_log log;
-
-	if (!scratch_open(t, &log, SMALL_SEGMENT) || !append_many(t, &log, 5))
-		return;
-	EXPECT_ERR(t, scratch_replay(t, &log, 1 << 20, 0), ERR_CORRUPT,
+	EXPECT(t, append_many(t, log, 5));
+	EXPECT_ERR(t, scratch_replay(t, log, 1 << 20, 0), ERR_CORRUPT,
 	           "position 1048576, which is in no segment of the log");
-	EXPECT_ERR(t, wal_start(log.wal, 1001, &t->err), ERR_INVALID,
+	EXPECT_ERR(t, wal_start(log->wal, 1001, &t->err), ERR_INVALID,
 	           "1001 is no position");
-	EXPECT_ERR(t, wal_drop_before(log.wal, 1 << 20, &t->err), ERR_INVALID,
+	EXPECT_ERR(t, wal_drop_before(log->wal, 1 << 20, &t->err), ERR_INVALID,
 	           "beyond the log's end");
-	scratch_close(&log);
 }
 
 static uint64_t first_of(struct scratch_log *log, uint32_t no)
@@ -787,92 +685,76 @@ static uint64_t first_of(struct scratch_log *log, uint32_t no)
 	return load_le64(header + WAL_SEGMENT_FIRST_AT);
 }
 
-static void dropping_keeps_every_byte_from_the_position_on(struct test *t)
+ON_A_LOG(dropping_keeps_every_byte_from_the_position_on, SMALL_SEGMENT)
 {
-	struct scratch_log log;
 	uint64_t ends[101] = { 0 };
 
-	if (!scratch_open(t, &log, SMALL_SEGMENT))
-		return;
 	for (uint64_t i = 1; i <= 100; i++) {
-		EXPECT_OK(t, scratch_append(t, &log, 7000, &ends[i]));
-		EXPECT_OK(t, wal_prepare(log.wal, &t->err));
+		EXPECT_OK(t, scratch_append(t, log, 7000, &ends[i]));
+		EXPECT_OK(t, wal_prepare(log->wal, &t->err));
 		if (i >= 10 && i % 3 == 0)
-			EXPECT_OK(t, wal_drop_before(log.wal, ends[i - 10],
+			EXPECT_OK(t, wal_drop_before(log->wal, ends[i - 10],
 			                             &t->err));
-		EXPECT(t, i < 12 || wal_bytes(log.wal) < 4 * SMALL_SEGMENT);
+		EXPECT(t, i < 12 || wal_bytes(log->wal) < 4 * SMALL_SEGMENT);
 	}
-	EXPECT(t, count_files(&log) <= 7);
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, ends[89], 89));
-	EXPECT_EQ(t, log.replay_count, 11);
-	EXPECT_ERR(t, scratch_replay(t, &log, 0, 0), ERR_CORRUPT,
+	EXPECT(t, count_files(log) <= 7);
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, ends[89], 89));
+	EXPECT_EQ(t, log->replay_count, 11);
+	EXPECT_ERR(t, scratch_replay(t, log, 0, 0), ERR_CORRUPT,
 	           "in no segment");
-	scratch_close(&log);
 }
 
 /* Files go round: after the first few no new ones are made. */
-static void dropped_segments_are_used_again(struct test *t)
+ON_A_LOG(dropped_segments_are_used_again, SMALL_SEGMENT)
 {
-	struct scratch_log log;
 	uint64_t end, salt;
 	uint8_t header[WAL_SEGMENT_HEADER_SIZE];
 
-	if (!scratch_open(t, &log, SMALL_SEGMENT))
-		return;
-	scratch_peek(&log, 1, 0, header, sizeof header);
+	scratch_peek(log, 1, 0, header, sizeof header);
 	salt = load_le64(header + WAL_SEGMENT_SALT_AT);
 	for (int i = 0; i < 200; i++) {
-		EXPECT_OK(t, scratch_append(t, &log, 7000, &end));
-		EXPECT_OK(t, wal_prepare(log.wal, &t->err));
-		EXPECT_OK(t, wal_drop_before(log.wal, end, &t->err));
+		EXPECT_OK(t, scratch_append(t, log, 7000, &end));
+		EXPECT_OK(t, wal_prepare(log->wal, &t->err));
+		EXPECT_OK(t, wal_drop_before(log->wal, end, &t->err));
 	}
-	EXPECT(t, log.shared->last_no <= 3);
-	EXPECT(t, first_of(&log, 1) > 0);
-	scratch_peek(&log, 1, 0, header, sizeof header);
+	EXPECT(t, log->shared->last_no <= 3);
+	EXPECT(t, first_of(log, 1) > 0);
+	scratch_peek(log, 1, 0, header, sizeof header);
 	EXPECT(t, load_le64(header + WAL_SEGMENT_SALT_AT) != salt);
-	scratch_close(&log);
 }
 
 /* So that a database that is opened and closed often does not fill new files
  * with zeros each time. */
-static void a_start_uses_a_file_that_the_replay_did_not_need(struct test *t)
+ON_A_LOG(a_start_uses_a_file_that_the_replay_did_not_need, 0)
 {
-	struct scratch_log log;
 	uint64_t position = 0;
 
-	if (!scratch_open(t, &log, 0))
-		return;
 	for (int i = 0; i < 10; i++) {
-		EXPECT(t, append_many(t, &log, 20));
-		EXPECT_OK(t, wal_drop_before(log.wal, position, &t->err));
-		EXPECT(t, scratch_restart(t, &log));
-		EXPECT_OK(t, scratch_replay(t, &log, position,
-		                            log.appended_count - 20));
-		EXPECT_EQ(t, log.replay_count, 20);
-		EXPECT_OK(t, wal_start(log.wal, log.replay_end, &t->err));
-		position = log.shared->appended;
+		EXPECT(t, append_many(t, log, 20));
+		EXPECT_OK(t, wal_drop_before(log->wal, position, &t->err));
+		EXPECT(t, scratch_restart(t, log));
+		EXPECT_OK(t, scratch_replay(t, log, position,
+		                            log->appended_count - 20));
+		EXPECT_EQ(t, log->replay_count, 20);
+		EXPECT_OK(t, wal_start(log->wal, log->replay_end, &t->err));
+		position = log->shared->appended;
 	}
-	EXPECT(t, log.shared->last_no <= 3);
-	scratch_close(&log);
+	EXPECT(t, log->shared->last_no <= 3);
 }
 
 /* A checkpoint cannot be sure of two things at once; until the superblock is
  * durable the old one counts, and all that it needs is there. */
-static void a_start_does_not_touch_what_the_old_checkpoint_needs(struct test *t)
+ON_A_LOG(a_start_does_not_touch_what_the_old_checkpoint_needs, SMALL_SEGMENT)
 {
-	struct scratch_log log;
-
-	if (!scratch_open(t, &log, SMALL_SEGMENT) || !append_many(t, &log, 100))
-		return;
-	EXPECT(t, scratch_restart(t, &log));
-	EXPECT_OK(t, scratch_replay(t, &log, 0, 0));
-	EXPECT_OK(t, wal_start(log.wal, log.replay_end, &t->err));
-	EXPECT_EQ(t, log.shared->first_lsn, 0);
-	EXPECT_OK(t, scratch_append(t, &log, 40000, NULL));
-	EXPECT_OK(t, wal_prepare(log.wal, &t->err));
-	EXPECT_EQ(t, first_of(&log, 1), 0);
-	scratch_close(&log);
+	EXPECT(t, append_many(t, log, 100));
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_OK(t, wal_start(log->wal, log->replay_end, &t->err));
+	EXPECT_EQ(t, log->shared->first_lsn, 0);
+	EXPECT_OK(t, scratch_append(t, log, 40000, NULL));
+	EXPECT_OK(t, wal_prepare(log->wal, &t->err));
+	EXPECT_EQ(t, first_of(log, 1), 0);
 }
 
 struct seen {
@@ -893,49 +775,42 @@ static int see(void *context, uint32_t no, uint64_t bytes, uint64_t first)
 	return 0;
 }
 
-static void the_list_of_segments_is_in_order(struct test *t)
+ON_A_LOG(the_list_of_segments_is_in_order, SMALL_SEGMENT)
 {
-	struct scratch_log log;
 	struct seen seen = { 0 };
 
-	if (!scratch_open(t, &log, SMALL_SEGMENT) || !append_many(t, &log, 100))
-		return;
-	EXPECT_OK(t, wal_segments(log.wal, see, &seen, &t->err));
+	EXPECT(t, append_many(t, log, 100));
+	EXPECT_OK(t, wal_segments(log->wal, see, &seen, &t->err));
 	EXPECT(t, !seen.wrong && seen.count > 3);
-	scratch_close(&log);
 }
 
 /* Everything that allocates can be refused memory; the log stays as it was. */
-static void no_memory_is_an_error_and_nothing_else(struct test *t)
+ON_A_LOG(no_memory_is_an_error_and_nothing_else, SMALL_SEGMENT)
 {
-	struct scratch_log log;
-
-	if (!scratch_open(t, &log, SMALL_SEGMENT) || !append_many(t, &log, 100))
-		return;
-	EXPECT(t, scratch_restart(t, &log));
+	EXPECT(t, append_many(t, log, 100));
+	EXPECT(t, scratch_restart(t, log));
 	for (int64_t n = 1;; n++) {
 		int rc;
 
-		log.heap.fail_in = n;
-		rc = scratch_replay(t, &log, 0, 0);
+		log->heap.fail_in = n;
+		rc = scratch_replay(t, log, 0, 0);
 		if (rc == ERR_NONE)
 			break;
 		EXPECT_ERR(t, rc, ERR_NOMEM, "memory");
 	}
-	log.heap.fail_in = 0;
-	EXPECT_EQ(t, log.replay_count, 100);
+	log->heap.fail_in = 0;
+	EXPECT_EQ(t, log->replay_count, 100);
 	for (int64_t n = 1;; n++) {
 		int rc;
 
-		log.heap.fail_in = n;
-		rc = wal_start(log.wal, log.replay_end, &t->err);
+		log->heap.fail_in = n;
+		rc = wal_start(log->wal, log->replay_end, &t->err);
 		if (rc == ERR_NONE)
 			break;
 		EXPECT_ERR(t, rc, ERR_NOMEM, "memory");
 	}
-	log.heap.fail_in = 0;
-	EXPECT(t, append_many(t, &log, 10));
-	scratch_close(&log);
+	log->heap.fail_in = 0;
+	EXPECT(t, append_many(t, log, 10));
 }
 
 /* A lack of memory once became "whether the commit is durable is not known": the
