@@ -17,13 +17,10 @@
 #include <xxhash.h>
 
 #include "base/plant.h"
-#include "test/sim/sim.h"
-#include "test/support/explore.h"
-#include "test/support/sql_rig.h"
+#include "test/support/sql_commits.h"
 #include "vfs/store.h"
 
-/* Marks hold k + 1: the schema is commit 0. */
-enum { COMMITS = 60, MARK_STARTED = 1, MARK_RETURNED, MARK_DURABLE };
+enum { COMMITS = 60 };
 
 enum crossing { CHECKPOINTS, SPILLS, PLACED, SEGMENTS, SPLITS, MERGES, CREATES,
                 DROPS, READERS, DEATHS, ROLLBACKS, CROSSINGS };
@@ -155,12 +152,6 @@ static void say_transaction(struct script *script, unsigned k, bool oracle)
 		say_index(script, k);
 	if (k % 10 == 8 && k > 10)
 		say(script, "DROP TABLE x%u;", k - 3);
-}
-
-static const char *synchronous(unsigned k)
-{
-	return k % 5 == 2 ? "PRAGMA synchronous=NORMAL"
-	     : k % 5 == 4 ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL";
 }
 
 static int run_transaction(struct workload *w, sqlite3 *db,
@@ -375,7 +366,7 @@ static int make_tables(struct workload *w, struct err *err)
 {
 	int rc;
 
-	sim_mark(w->disk, MARK_STARTED, 1);
+	sql_commits_begun(w->disk, 0);
 	rc = sql_run(w->writer.db, "BEGIN", err);
 	if (!rc)
 		rc = sql_run(w->writer.db, ordinary_schema, err);
@@ -383,8 +374,7 @@ static int make_tables(struct workload *w, struct err *err)
 		rc = sql_run(w->writer.db, turdb_schema, err);
 	if (!rc)
 		rc = sql_run(w->writer.db, "COMMIT", err);
-	sim_mark(w->disk, MARK_RETURNED, 1);
-	sim_mark(w->disk, MARK_DURABLE, 1);
+	sql_commits_returned(w->disk, 0);
 	return rc;
 }
 
@@ -423,16 +413,14 @@ static int commit(struct workload *w, struct err *err)
 	int rc;
 
 	say_transaction(&script, k, false);
-	rc = sql_run(w->writer.db, synchronous(k), err);
+	rc = sql_run(w->writer.db, sql_commits_synchronous(k), err);
 	if (rc)
 		return rc;
-	sim_mark(w->disk, MARK_STARTED, k + 1);
+	sql_commits_begun(w->disk, k);
 	rc = run_transaction(w, w->writer.db, &script, err);
 	if (rc)
 		return rc;
-	sim_mark(w->disk, MARK_RETURNED, k + 1);
-	if (strcmp(synchronous(k), "PRAGMA synchronous=FULL") == 0)
-		sim_mark(w->disk, MARK_DURABLE, k + 1);
+	sql_commits_returned(w->disk, k);
 	rc = count_changes(w, k, err);
 	if (!rc)
 		rc = advance_oracle(w, err);
@@ -451,7 +439,7 @@ static int die(struct workload *w, unsigned calls, struct err *err)
 	if (rc)
 		return rc;
 	say_transaction(&script, k, false);
-	sim_mark(w->disk, MARK_STARTED, k + 1);
+	sql_commits_begun(w->disk, k);
 	sim_process_kill_after(w->writer.os, calls, calls % 2);
 	if (run_transaction(w, w->writer.db, &script, &ignored) == ERR_NONE)
 		sim_process_kill(w->writer.os);
@@ -572,40 +560,17 @@ static int work(void *context, struct sim_disk *disk, struct err *err)
 
 /* --- judging ------------------------------------------------------------------------ */
 
-/* How many commits, the schema's included, the database shows. */
-static int count_commits(sqlite3 *db, int64_t *count, struct err *err)
-{
-	int64_t tables;
-	int rc = sql_number(db, "SELECT count(*) FROM sqlite_schema", &tables,
-	                    err);
-
-	*count = 0;
-	if (rc || !tables)
-		return rc;
-	return sql_number(db, "SELECT ifnull(max(k), 0) + 1 FROM log", count, err);
-}
-
 static int judge(const struct workload *w, sqlite3 *db,
                  const struct explore_state *state, int64_t *count,
                  struct err *err)
 {
-	int64_t floor = (int64_t)explore_mark_max(
-		state, explore_is_kill(state) ? MARK_RETURNED : MARK_DURABLE, 0);
-	int64_t ceiling = (int64_t)explore_mark_max(state, MARK_STARTED, 0);
-	int rc = count_commits(db, count, err);
+	int rc = sql_commits_judge(db, state, count, err);
 
-	if (!rc && (*count < floor || *count > ceiling))
-		rc = err_set(err, ERR_CORRUPT, "recover", "app",
-		             "%lld commits are there; %lld were acknowledged, %lld had begun",
-		             (long long)*count, (long long)floor,
-		             (long long)ceiling);
 	if (!rc && *count)
 		rc = check_against(w, db, (uint64_t)*count - 1, err);
 	if (!rc && *count)
 		rc = check_vectors(db, err);
-	if (!rc)
-		rc = sql_expect_text(db, "PRAGMA integrity_check", "ok", err);
-	return rc ? rc : sql_expect_text(db, "SELECT turdb_check()", "ok", err);
+	return rc ? rc : sql_expect_sound(db, err);
 }
 
 static int check(void *context, struct sim_disk *disk,
@@ -631,24 +596,12 @@ static int check(void *context, struct sim_disk *disk,
 	return rc;
 }
 
-static int recover(void *context, struct sim_disk *disk, struct err *err)
-{
-	struct sql_process process;
-	int rc = sql_process_start(&process, disk, err);
-
-	(void)context;
-	if (!rc)
-		rc = sql_open(&process, "", err);
-	sql_process_end(&process);
-	return rc;
-}
-
 static void all_parts_are_of_one_commit_after_every_crash(struct test *t)
 {
 	struct workload workload = { .k = 0 };
 	struct explore_plan plan = {
 		.name = "sql", .work = work, .check = check,
-		.recover = recover, .context = &workload, .seed = t->seed,
+		.recover = sql_commits_recover, .context = &workload, .seed = t->seed,
 		.states = test_scaled(4000, 200), .recrash_every = 5,
 	};
 
@@ -678,7 +631,7 @@ static void planted_bugs_show_through_sql(struct test *t)
 		struct workload workload = { .plants = bugs[i].bug };
 		struct explore_plan plan = {
 			.name = "planted", .work = work, .check = check,
-			.recover = recover, .context = &workload,
+			.recover = sql_commits_recover, .context = &workload,
 			.seed = t->seed, .states = 4000, .rounds = 8,
 			.enough = 1,
 		};

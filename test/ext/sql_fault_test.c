@@ -578,9 +578,7 @@ static int judge_tables(struct scene *scene, sqlite3 *db, int64_t floor,
 			return err_set(err, ERR_CORRUPT, "open", "app",
 			               "the tables are not as commit %lld left them; %s",
 			               (long long)k, scene->why);
-	if (!rc)
-		rc = sql_expect_text(db, "PRAGMA integrity_check", "ok", err);
-	return rc ? rc : sql_expect_text(db, "SELECT turdb_check()", "ok", err);
+	return rc ? rc : sql_expect_sound(db, err);
 }
 
 static int judge(struct scene *scene, struct sim_disk *disk, int64_t floor,

@@ -194,6 +194,13 @@ int sql_expect_text(sqlite3 *db, const char *sql, const char *expected,
 	return rc;
 }
 
+int sql_expect_sound(sqlite3 *db, struct err *err)
+{
+	int rc = sql_expect_text(db, "PRAGMA integrity_check", "ok", err);
+
+	return rc ? rc : sql_expect_text(db, "SELECT turdb_check()", "ok", err);
+}
+
 static int digest_rows(sqlite3 *db, const char *sql, XXH3_state_t *state,
                        struct err *err)
 {

@@ -51,6 +51,8 @@ int sql_number(sqlite3 *db, const char *sql, int64_t *number, struct err *err);
 /* ERR_CORRUPT when the first column of the first row is another text. */
 int sql_expect_text(sqlite3 *db, const char *sql, const char *expected,
                     struct err *err);
+/* SQLite and the store find nothing wrong with the database. */
+int sql_expect_sound(sqlite3 *db, struct err *err);
 /* The store's view behind the connection to /app. */
 struct store_view *sql_rig_view(sqlite3 *db);
 /* A hash over the names and all rows of all tables, ordinary and turdb ones: the

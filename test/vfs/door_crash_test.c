@@ -15,12 +15,9 @@
 
 #include <stdarg.h>
 
-#include "test/sim/sim.h"
-#include "test/support/explore.h"
-#include "test/support/sql_rig.h"
+#include "test/support/sql_commits.h"
 
-/* Marks hold k + 1: the schema is commit 0. */
-enum { COMMITS = 60, MARK_STARTED = 1, MARK_RETURNED, MARK_DURABLE };
+enum { COMMITS = 60 };
 
 struct workload {
 	bool mixed;
@@ -155,12 +152,6 @@ static void say_transaction(const struct workload *w, struct script *script,
 		say_mixed(script, k);
 }
 
-static const char *synchronous(unsigned k)
-{
-	return k % 5 == 2 ? "PRAGMA synchronous=NORMAL"
-	     : k % 5 == 4 ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL";
-}
-
 static int run_transaction(sqlite3 *db, const char *script, struct err *err)
 {
 	int rc = sql_run(db, "BEGIN IMMEDIATE", err);
@@ -209,16 +200,14 @@ static int commit(struct workload *w, struct err *err)
 	int rc;
 
 	say_transaction(w, &script, k);
-	rc = sql_run(w->writer.db, synchronous(k), err);
+	rc = sql_run(w->writer.db, sql_commits_synchronous(k), err);
 	if (rc)
 		return rc;
-	sim_mark(w->disk, MARK_STARTED, k + 1);
+	sql_commits_begun(w->disk, k);
 	rc = run_transaction(w->writer.db, script.ours, err);
 	if (rc)
 		return rc;
-	sim_mark(w->disk, MARK_RETURNED, k + 1);
-	if (strcmp(synchronous(k), "PRAGMA synchronous=FULL") == 0)
-		sim_mark(w->disk, MARK_DURABLE, k + 1);
+	sql_commits_returned(w->disk, k);
 	return advance_oracle(w, &script, err);
 }
 
@@ -245,7 +234,7 @@ static int die(struct workload *w, unsigned calls, struct err *err)
 	int rc;
 
 	say_transaction(w, &script, k);
-	sim_mark(w->disk, MARK_STARTED, k + 1);
+	sql_commits_begun(w->disk, k);
 	sim_process_kill_after(w->writer.os, calls, calls % 2);
 	if (run_transaction(w->writer.db, script.ours, &ignored) == ERR_NONE)
 		sim_process_kill(w->writer.os);
@@ -341,11 +330,10 @@ static int make_tables(struct workload *w, struct err *err)
 	rc = run_transaction(w->oracle, script.oracle, err);
 	if (!rc)
 		rc = sql_digest(w->oracle, &w->digests[0], err);
-	sim_mark(w->disk, MARK_STARTED, 1);
+	sql_commits_begun(w->disk, 0);
 	if (!rc)
 		rc = run_transaction(w->writer.db, script.ours, err);
-	sim_mark(w->disk, MARK_RETURNED, 1);
-	sim_mark(w->disk, MARK_DURABLE, 1);
+	sql_commits_returned(w->disk, 0);
 	return rc;
 }
 
@@ -376,19 +364,6 @@ static int work(void *context, struct sim_disk *disk, struct err *err)
 
 /* --- judging ------------------------------------------------------------------------ */
 
-/* How many commits, the schema's included, the database shows. */
-static int count_commits(sqlite3 *db, int64_t *count, struct err *err)
-{
-	int64_t tables;
-	int rc = sql_number(db, "SELECT count(*) FROM sqlite_schema", &tables,
-	                    err);
-
-	*count = 0;
-	if (rc || !tables)
-		return rc;
-	return sql_number(db, "SELECT ifnull(max(k), 0) + 1 FROM log", count, err);
-}
-
 /* A table, its indexes and its graph hold the same rows. */
 static int check_mixed(sqlite3 *db, struct err *err)
 {
@@ -415,25 +390,15 @@ static int check_mixed(sqlite3 *db, struct err *err)
 static int judge(const struct workload *w, sqlite3 *db,
                  const struct explore_state *state, struct err *err)
 {
-	int64_t floor = (int64_t)explore_mark_max(
-		state, explore_is_kill(state) ? MARK_RETURNED : MARK_DURABLE, 0);
-	int64_t ceiling = (int64_t)explore_mark_max(state, MARK_STARTED, 0);
 	int64_t count;
-	int rc = count_commits(db, &count, err);
+	int rc = sql_commits_judge(db, state, &count, err);
 
-	if (!rc && (count < floor || count > ceiling))
-		rc = err_set(err, ERR_CORRUPT, "recover", "app",
-		             "%lld commits are there; %lld were acknowledged, %lld had begun",
-		             (long long)count, (long long)floor,
-		             (long long)ceiling);
 	if (!rc && count)
 		rc = check_against(db, w->digests[count - 1],
 		                   (uint64_t)count - 1, err);
 	if (!rc && count && w->mixed)
 		rc = check_mixed(db, err);
-	if (!rc)
-		rc = sql_expect_text(db, "PRAGMA integrity_check", "ok", err);
-	return rc ? rc : sql_expect_text(db, "SELECT turdb_check()", "ok", err);
+	return rc ? rc : sql_expect_sound(db, err);
 }
 
 static int check(void *context, struct sim_disk *disk,
@@ -457,25 +422,13 @@ static int check(void *context, struct sim_disk *disk,
 	return rc;
 }
 
-static int recover(void *context, struct sim_disk *disk, struct err *err)
-{
-	struct sql_process process;
-	int rc = sql_process_start(&process, disk, err);
-
-	(void)context;
-	if (!rc)
-		rc = sql_open(&process, "", err);
-	sql_process_end(&process);
-	return rc;
-}
-
 static void explore(struct test *t, const char *name, bool mixed,
                     uint64_t states)
 {
 	struct workload workload = { .mixed = mixed };
 	struct explore_plan plan = {
 		.name = name, .work = work, .check = check,
-		.recover = recover, .context = &workload, .seed = t->seed,
+		.recover = sql_commits_recover, .context = &workload, .seed = t->seed,
 		.states = states, .recrash_every = 5,
 	};
 
