@@ -46,7 +46,9 @@ CORE_OBJECTS := $(CORE_SOURCES:%.c=$(OUT)/%.o)
 TOP_OBJECTS := $(filter-out $(CORE_OBJECTS),$(OBJECTS))
 HELPER_SOURCES := test/harness.c $(filter-out %_test.c,$(wildcard test/support/*.c) $(wildcard test/sim/*.c))
 HELPER_OBJECTS := $(HELPER_SOURCES:%.c=$(OUT)/%.o)
-TEST_SOURCES := $(wildcard test/*/*_test.c)
+# TEST_WITHOUT='PART...' leaves out the programs that have one of the parts in their path.
+TEST_SOURCES := $(foreach source,$(wildcard test/*/*_test.c),$(if $(strip $(foreach \
+	part,$(TEST_WITHOUT),$(findstring $(part),$(source)))),,$(source)))
 TEST_PROGRAMS := $(TEST_SOURCES:%.c=$(OUT)/%)
 
 .PHONY: all debug asan tsan static static-check objects aarch64 packages test test-programs torture crash fuzz bench demo layers clean tools

@@ -24,7 +24,8 @@ tour() {
 	fi
 }
 
-tour the_tour_runs_on_the_extract --packages 1500 --lists "$top/examples/data/packages.txt.xz"
+packages=$(awk -v scale="${TEST_SCALE:-1}" 'BEGIN { print scale < 1 ? 300 : 1500 }')
+tour the_tour_runs_on_the_extract --packages "$packages" --lists "$top/examples/data/packages.txt.xz"
 tour the_tour_removes_what_it_left_before --packages 300 --lists "$top/examples/data/packages.txt.xz"
 if command -v apt-cache >/dev/null && [ "$(apt-cache dumpavail 2>/dev/null | grep -c ^Package:)" -gt 1000 ]; then
 	tour the_tour_runs_on_this_machines_lists --packages 300
