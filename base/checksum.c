@@ -13,7 +13,7 @@
 _Static_assert(sizeof(struct checksum_stream) >= sizeof(XXH3_state_t),
                "a stream holds the library's state");
 
-enum { AVX2_PAYS_FROM = 1024 };
+enum { AVX2_PAYS_FROM = 241 }; /* 400 bytes: 23 ns instead of 71; up to 240 it is the same */
 
 uint64_t checksum64(const void *data, size_t size, uint64_t seed)
 {
