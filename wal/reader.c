@@ -3,8 +3,8 @@
  *
  * Reads ahead in steps of 128 KB into a buffer that grows only for a record larger
  * than that, and only when its length fits into its segment. Or looks at a map:
- * then 1 MB more of the file is asked for at a time and the next 4 MB are announced;
- * what the disk cannot read is an error before anybody looks.
+ * then 1 MB more of the file is asked for at a time and 4 MB ahead of it are
+ * announced; what the disk cannot read is an error before anybody looks.
  */
 #include "wal/wal_private.h"
 
@@ -57,7 +57,7 @@ void wal_reader_use_map(struct wal_reader *reader, uint8_t *bytes)
 		heap_free(reader->heap, reader->bytes);
 	reader->mapped = true;
 	reader->bytes = bytes;
-	reader->filled = WAL_SEGMENT_AREA_AT;
+	reader->filled = reader->announced = WAL_SEGMENT_AREA_AT;
 }
 
 static int make_room(struct wal_reader *reader, uint64_t size, struct err *err)
@@ -87,13 +87,18 @@ static int fill_map(struct wal_reader *reader, uint64_t offset, uint64_t size,
 	uint64_t from = reader->filled, segment = reader->segment.size;
 	uint64_t to = (offset + size + MAP_STEP - 1) / MAP_STEP * MAP_STEP;
 	uint64_t ahead = to + MAP_AHEAD < segment ? to + MAP_AHEAD : segment;
+	uint64_t announced = reader->announced;
 	int rc;
 
 	if (to > segment)
 		to = segment;
-	if (ahead > to)
-		os->methods->advise(os, reader->bytes + to,
-		                    (size_t)(ahead - to), OS_ADVICE_WILL_NEED);
+	if (announced < to)
+		announced = to;
+	if (ahead > announced)
+		os->methods->advise(os, reader->bytes + announced,
+		                    (size_t)(ahead - announced),
+		                    OS_ADVICE_WILL_NEED);
+	reader->announced = (size_t)ahead;
 	rc = os->methods->fault_in(reader->file, from, reader->bytes + from,
 	                           (size_t)(to - from), err);
 	if (!rc)
@@ -120,20 +125,28 @@ static int fill(struct wal_reader *reader, uint64_t offset, uint64_t size,
 	return ERR_NONE;
 }
 
-int wal_reader_bytes(struct wal_reader *reader, uint64_t lsn, uint64_t size,
-                     const uint8_t **bytes, struct err *err)
+static __attribute__((noinline)) int
+move_window(struct wal_reader *reader, uint64_t offset, uint64_t size,
+            const uint8_t **bytes, struct err *err)
+{
+	int rc = reader->mapped ? fill_map(reader, offset, size, err)
+	                        : fill(reader, offset, size, err);
+
+	if (!rc)
+		*bytes = reader->bytes + (offset - reader->offset);
+	return rc;
+}
+
+/* Borrows `size` bytes at `lsn`, within the segment, until the next call. */
+static inline int look(struct wal_reader *reader, uint64_t lsn, uint64_t size,
+                       const uint8_t **bytes, struct err *err)
 {
 	uint64_t offset = wal_segment_offset(reader->segment.first, lsn);
-	int rc;
 
 	if (__builtin_expect(offset < reader->offset ||
 	                     offset - reader->offset + size > reader->filled,
-	                     0)) {
-		rc = reader->mapped ? fill_map(reader, offset, size, err)
-		                    : fill(reader, offset, size, err);
-		if (rc)
-			return rc;
-	}
+	                     0))
+		return move_window(reader, offset, size, bytes, err);
 	*bytes = reader->bytes + (offset - reader->offset);
 	return ERR_NONE;
 }
@@ -150,14 +163,14 @@ int wal_reader_record(struct wal_reader *reader, uint64_t lsn,
 	*holds = false;
 	if (room < WAL_RECORD_HEADER_SIZE)
 		return ERR_NONE;
-	rc = wal_reader_bytes(reader, lsn, WAL_RECORD_HEADER_SIZE, &bytes, err);
+	rc = look(reader, lsn, WAL_RECORD_HEADER_SIZE, &bytes, err);
 	if (rc)
 		return rc;
 	if (PLANTED(reader->options, PLANT_SALT_REPEATED))
 		wanted = load_le64(bytes + WAL_RECORD_LSN_AT);
 	if (!wal_record_parse(bytes, wanted, room, record))
 		return rc;
-	rc = wal_reader_bytes(reader, lsn, record->size, &bytes, err);
+	rc = look(reader, lsn, record->size, &bytes, err);
 	if (rc)
 		return rc;
 	if (!wal_record_holds(bytes, record, reader->segment.salt) &&
@@ -209,8 +222,7 @@ int wal_reader_search(struct wal_reader *reader, uint64_t *lsn,
 
 	*found = false;
 	while (reader->segment.end - at >= WAL_RECORD_HEADER_SIZE) {
-		rc = wal_reader_bytes(reader, at, WAL_RECORD_HEADER_SIZE,
-		                      &bytes, err);
+		rc = look(reader, at, WAL_RECORD_HEADER_SIZE, &bytes, err);
 		if (rc)
 			return rc;
 		at = skip_implausible(bytes, at, window_end(reader));

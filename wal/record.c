@@ -28,32 +28,6 @@ void wal_record_encode(uint8_t header[WAL_RECORD_HEADER_SIZE],
 	store_le64(header + WAL_RECORD_DURABLE_AT, record->durable);
 }
 
-bool wal_record_parse(const uint8_t header[WAL_RECORD_HEADER_SIZE],
-                      uint64_t lsn, uint64_t room, struct wal_record *record)
-{
-	uint32_t magic = load_le32(header + WAL_RECORD_MAGIC_AT);
-	uint32_t payload = load_le32(header + WAL_RECORD_PAYLOAD_SIZE_AT);
-	uint64_t durable = load_le64(header + WAL_RECORD_DURABLE_AT);
-
-	if (magic != WAL_RECORD_MAGIC &&
-	    (magic != WAL_RECORD_LAST || payload != 0))
-		return false;
-	if (load_le64(header + WAL_RECORD_LSN_AT) != lsn || durable > lsn)
-		return false;
-	if (payload > WAL_RECORD_PAYLOAD_MAX || wal_record_size(payload) > room)
-		return false;
-	*record = (struct wal_record){
-		.lsn = lsn,
-		.previous = load_le64(header + WAL_RECORD_PREVIOUS_AT),
-		.durable = durable,
-		.checksum = load_le64(header + WAL_RECORD_CHECKSUM_AT),
-		.size = wal_record_size(payload),
-		.payload_size = payload,
-		.magic = magic,
-	};
-	return true;
-}
-
 bool wal_record_holds(const uint8_t *bytes, const struct wal_record *record,
                       uint64_t salt)
 {

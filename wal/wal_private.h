@@ -60,8 +60,32 @@ void wal_record_encode(uint8_t header[WAL_RECORD_HEADER_SIZE],
 
 /* Whether a header could be that of a record at `lsn` with `room` bytes up to
  * the end of its segment; says nothing about its checksum. */
-bool wal_record_parse(const uint8_t header[WAL_RECORD_HEADER_SIZE],
-                      uint64_t lsn, uint64_t room, struct wal_record *record);
+static inline bool
+wal_record_parse(const uint8_t header[WAL_RECORD_HEADER_SIZE], uint64_t lsn,
+                 uint64_t room, struct wal_record *record)
+{
+	uint32_t magic = load_le32(header + WAL_RECORD_MAGIC_AT);
+	uint32_t payload = load_le32(header + WAL_RECORD_PAYLOAD_SIZE_AT);
+	uint64_t durable = load_le64(header + WAL_RECORD_DURABLE_AT);
+
+	if (magic != WAL_RECORD_MAGIC &&
+	    (magic != WAL_RECORD_LAST || payload != 0))
+		return false;
+	if (load_le64(header + WAL_RECORD_LSN_AT) != lsn || durable > lsn)
+		return false;
+	if (payload > WAL_RECORD_PAYLOAD_MAX || wal_record_size(payload) > room)
+		return false;
+	*record = (struct wal_record){
+		.lsn = lsn,
+		.previous = load_le64(header + WAL_RECORD_PREVIOUS_AT),
+		.durable = durable,
+		.checksum = load_le64(header + WAL_RECORD_CHECKSUM_AT),
+		.size = wal_record_size(payload),
+		.payload_size = payload,
+		.magic = magic,
+	};
+	return true;
+}
 
 /* Whether all record->size bytes are those the checksum was made of. */
 bool wal_record_holds(const uint8_t *bytes, const struct wal_record *record,
@@ -228,7 +252,8 @@ struct wal_reader {
 	size_t room;     /* of `bytes`                    */
 	uint64_t offset; /* in the file, of bytes[0]      */
 	size_t filled;
-	uint64_t spent;  /* bytes of records that did not hold, in a search */
+	size_t announced; /* mapped: the disk was asked for what is before  */
+	uint64_t spent;   /* bytes of records that did not hold, in a search */
 };
 
 void wal_reader_init(struct wal_reader *reader, struct heap *heap);
@@ -237,10 +262,6 @@ int wal_reader_open(struct wal *wal, struct wal_reader *reader,
 /* The open segment lies at `bytes` in a map. */
 void wal_reader_use_map(struct wal_reader *reader, uint8_t *bytes);
 void wal_reader_close(struct wal_reader *reader);
-
-/* Borrows `size` bytes at `lsn`, within the segment, until the next call. */
-int wal_reader_bytes(struct wal_reader *reader, uint64_t lsn, uint64_t size,
-                     const uint8_t **bytes, struct err *err);
 
 /* Reads the record at `lsn`; *holds tells whether there is one. `payload` is
  * borrowed until the next call. */
