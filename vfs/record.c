@@ -2,10 +2,9 @@
  * record.c - log records: built by a commit, read by a replay.
  *
  * Format: record_format.h. The builder appends to the view's buffer, which keeps
- * its room over transactions. The reader trusts no number.
+ * its room over transactions. The reader (record_read.h) trusts no number.
  */
-#include "vfs/record_format.h"
-#include "vfs/store_private.h"
+#include "vfs/record_read.h"
 
 int store_record_room(struct store_view *view, size_t more, struct err *err)
 {
@@ -100,66 +99,46 @@ int store_record_head(struct span payload, uint64_t *txid, uint32_t *items,
 	return ERR_NONE;
 }
 
-bool store_varint_get_slow(struct span payload, size_t *at, uint64_t *value)
+const uint8_t *record_read_varint_slow(const uint8_t *at, const uint8_t *end,
+                                       uint64_t *value)
 {
 	uint64_t result = 0;
 
-	for (unsigned shift = 0; shift < 64; shift += 7) {
-		uint8_t byte;
+	for (unsigned shift = 0; shift < 64 && at < end; shift += 7) {
+		uint8_t byte = *at++;
 
-		if (*at >= payload.size)
-			return false;
-		byte = payload.data[(*at)++];
 		result |= (uint64_t)(byte & 0x7f) << shift;
 		if (!(byte & 0x80)) {
 			*value = result;
-			return true;
+			return at;
 		}
 	}
-	return false;
+	return NULL;
 }
 
-static inline bool get_u32(struct span payload, size_t *at, uint32_t *value)
+const uint8_t *record_read_last_bytes(const uint8_t *at, const uint8_t *end,
+                                      uint32_t *skip, uint32_t *length)
 {
-	uint64_t wide;
+	struct record_range range;
 
-	if (!store_varint_get(payload, at, &wide) || wide > UINT32_MAX)
-		return false;
-	*value = (uint32_t)wide;
-	return true;
+	if (!record_read_range(at, end, &range) || !range.bytes ||
+	    range.skip > UINT32_MAX)
+		return NULL;
+	*skip = (uint32_t)range.skip;
+	*length = (uint32_t)range.length;
+	return range.bytes;
 }
 
 int store_record_next(struct span payload, size_t *at,
                       struct record_item *item, struct err *err)
 {
-	size_t from = *at;
+	const uint8_t *from = payload.data + *at, *next;
+	const char *fault;
 
 	memset(item, 0, sizeof *item);
-	if (*at >= payload.size)
-		return bad(err, "fewer items than stated", from);
-	item->kind = payload.data[(*at)++];
-	if (item->kind < RECORD_ENTRY || item->kind > RECORD_REMOVE)
-		return bad(err, "an unknown item", from);
-	if (!get_u32(payload, at, &item->file_id))
-		return bad(err, "no file id", from);
-	if (item->kind == RECORD_GONE)
-		return ERR_NONE;
-	if (item->kind == RECORD_ENTRY)
-		return store_ranges_skip(payload, at, item)
-		               ? ERR_NONE : bad(err, "bad ranges", from);
-	if (!get_u32(payload, at, &item->page_no))
-		return bad(err, "no page number", from);
-	if (item->kind == RECORD_REMOVE)
-		return ERR_NONE;
-	if (item->kind == RECORD_FREE)
-		return get_u32(payload, at, &item->next)
-		               ? ERR_NONE : bad(err, "no next page", from);
-	if (!get_u32(payload, at, &item->place) || payload.size - *at < 8)
-		return bad(err, "no place", from);
-	item->checksum = load_le64(payload.data + *at);
-	*at += 8;
-	if (item->kind == RECORD_PLACED)
-		return ERR_NONE;
-	return store_ranges_skip(payload, at, item)
-	               ? ERR_NONE : bad(err, "bad ranges", from);
+	next = record_read_item(from, payload.data + payload.size, item, &fault);
+	if (!next)
+		return bad(err, fault, *at);
+	*at = (size_t)(next - payload.data);
+	return ERR_NONE;
 }

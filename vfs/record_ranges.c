@@ -15,7 +15,7 @@
  * Safety        The reader trusts no number; moved bytes come from the unchanged
  *               version, never from the page under construction.
  */
-#include "vfs/store_private.h"
+#include "vfs/record_read.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -340,88 +340,21 @@ int store_record_ranges(struct store_view *view, const uint8_t *base,
 
 /* --- reading ------------------------------------------------------------------- */
 
-struct range {
-	uint64_t skip, length;
-	int64_t distance;     /* moved only */
-	const uint8_t *bytes; /* NULL: moved */
-};
-
-static inline bool next_range(struct span ranges, size_t *at, struct range *range)
-{
-	uint64_t length, zigzag;
-
-	if (!store_varint_get(ranges, at, &range->skip) ||
-	    !store_varint_get(ranges, at, &length))
-		return false;
-	range->length = length / 2;
-	range->distance = 0;
-	range->bytes = NULL;
-	if (length & 1) {
-		if (!store_varint_get(ranges, at, &zigzag))
-			return false;
-		range->distance = (int64_t)(zigzag >> 1) ^
-		                  -(int64_t)(zigzag & 1);
-		return true;
-	}
-	if (range->length > ranges.size - *at)
-		return false;
-	range->bytes = ranges.data + *at;
-	*at += range->length;
-	return true;
-}
-
-/* How far a range behind `position` reaches. */
-static uint64_t reach_of(const struct range *range, uint64_t position)
-{
-	int64_t from;
-
-	if (position > UINT32_MAX || range->length > UINT32_MAX ||
-	    range->distance > UINT32_MAX || range->distance < -(int64_t)UINT32_MAX)
-		return UINT64_MAX;
-	from = (int64_t)position - range->distance;
-	if (from < 0)
-		return UINT64_MAX;
-	return (range->distance < 0 ? (uint64_t)from : position) + range->length;
-}
-
 bool store_ranges_skip(struct span payload, size_t *at,
                        struct record_item *item)
 {
-	uint64_t count, position = 0, reach = 0;
-	size_t from = *at;
-	struct range range;
-	bool moves = false;
+	const uint8_t *end = record_read_ranges(payload.data + *at,
+	                                        payload.data + payload.size,
+	                                        item);
 
-	if (!store_varint_get(payload, at, &count))
+	if (!end)
 		return false;
-	for (; count; count--) {
-		uint64_t end;
-
-		if (!next_range(payload, at, &range))
-			return false;
-		if (range.skip > UINT32_MAX)
-			position = UINT64_C(1) << 32;
-		else
-			position += range.skip;
-		end = reach_of(&range, position);
-		reach = end > reach ? end : reach;
-		if (position <= UINT32_MAX && end != UINT64_MAX)
-			position += range.length;
-		moves |= !range.bytes;
-	}
-	item->ranges = span_of(payload.data + from, *at - from);
-	item->reach = reach;
-	item->moves = moves;
+	*at = (size_t)(end - payload.data);
 	return true;
 }
 
-static int bad(struct err *err, const char *what, size_t at)
-{
-	return err_set(err, ERR_CORRUPT, "read log record", "wal",
-	               "%s at byte %zu", what, at);
-}
-
-static bool fits(const struct range *range, uint64_t position, uint32_t size)
+static bool fits(const struct record_range *range, uint64_t position,
+                 uint32_t size)
 {
 	int64_t from;
 
@@ -436,21 +369,30 @@ static bool fits(const struct range *range, uint64_t position, uint32_t size)
 	return from >= 0 && from + (int64_t)range->length <= (int64_t)size;
 }
 
+static int bad(struct err *err, const char *what, const struct span *ranges,
+               const uint8_t *at)
+{
+	return err_set(err, ERR_CORRUPT, "read log record", "wal",
+	               "%s at byte %zu", what,
+	               at ? (size_t)(at - ranges->data) : ranges->size);
+}
+
 int store_ranges_apply(struct span ranges, const uint8_t *base, uint8_t *bytes,
                        uint32_t size, struct err *err)
 {
+	const uint8_t *at = ranges.data, *end = at + ranges.size;
 	uint64_t count = 0, position = 0;
-	struct range range;
-	size_t at = 0;
+	struct record_range range;
 
-	if (!store_varint_get(ranges, &at, &count))
-		return bad(err, "no ranges", 0);
+	at = record_read_range_count(at, end, &count);
+	if (!at)
+		return bad(err, "no ranges", &ranges, ranges.data);
 	for (; count; count--) {
 		const uint8_t *from;
 
-		if (!next_range(ranges, &at, &range) ||
-		    !fits(&range, position, size))
-			return bad(err, "a range beyond its page", at);
+		at = record_read_range(at, end, &range);
+		if (!at || !fits(&range, position, size))
+			return bad(err, "a range beyond its page", &ranges, at);
 		position += range.skip;
 		from = range.bytes ? range.bytes
 		                   : base + ((int64_t)position - range.distance);
@@ -465,16 +407,17 @@ int store_ranges_apply(struct span ranges, const uint8_t *base, uint8_t *bytes,
 static int save_moving(struct span ranges, const uint8_t *bytes, uint32_t size,
                        uint8_t *scratch, struct err *err)
 {
+	const uint8_t *at = ranges.data, *end = at + ranges.size;
 	uint64_t count = 0, position = 0, saved = 0;
-	struct range range;
-	size_t at = 0;
+	struct record_range range;
 
-	if (!store_varint_get(ranges, &at, &count))
-		return bad(err, "no ranges", 0);
+	at = record_read_range_count(at, end, &count);
+	if (!at)
+		return bad(err, "no ranges", &ranges, ranges.data);
 	for (; count; count--) {
-		if (!next_range(ranges, &at, &range) ||
-		    !fits(&range, position, size))
-			return bad(err, "a range beyond its page", at);
+		at = record_read_range(at, end, &range);
+		if (!at || !fits(&range, position, size))
+			return bad(err, "a range beyond its page", &ranges, at);
 		position += range.skip;
 		if (!range.bytes) {
 			memcpy(scratch + saved,
@@ -490,17 +433,20 @@ static int save_moving(struct span ranges, const uint8_t *bytes, uint32_t size,
 int store_ranges_apply_moving(struct span ranges, uint8_t *bytes, uint32_t size,
                               uint8_t *scratch, struct err *err)
 {
+	const uint8_t *at = ranges.data, *end = at + ranges.size;
 	uint64_t count = 0, position = 0, saved = 0;
-	struct range range;
-	size_t at = 0;
+	struct record_range range;
 	int rc = save_moving(ranges, bytes, size, scratch, err);
 
 	if (rc)
 		return rc;
-	for (store_varint_get(ranges, &at, &count); count; count--) {
+	at = record_read_range_count(at, end, &count);
+	for (; at && count; count--) {
 		const uint8_t *from;
 
-		next_range(ranges, &at, &range);
+		at = record_read_range(at, end, &range);
+		if (!at || !fits(&range, position, size))
+			return bad(err, "a range beyond its page", &ranges, at);
 		position += range.skip;
 		from = range.bytes ? range.bytes : scratch + saved;
 		saved += range.bytes ? 0 : range.length;

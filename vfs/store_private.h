@@ -470,7 +470,6 @@ int store_record_next(struct span payload, size_t *at,
 enum { VARINT_SIZE_MAX = 10 };
 /* Room for so many more bytes behind the record's end. */
 int store_record_room(struct store_view *view, size_t more, struct err *err);
-bool store_varint_get_slow(struct span payload, size_t *at, uint64_t *value);
 
 /* Returns what lies behind it; there is room for VARINT_SIZE_MAX bytes. */
 static inline uint8_t *store_varint_put(uint8_t *out, uint64_t value)
@@ -481,29 +480,6 @@ static inline uint8_t *store_varint_put(uint8_t *out, uint64_t value)
 	}
 	*out++ = (uint8_t)value;
 	return out;
-}
-
-/* One that ends within the next 8 bytes costs no loop and no guessed branch. */
-static inline bool store_varint_get(struct span payload, size_t *at,
-                                    uint64_t *value)
-{
-	uint64_t bytes, stops;
-
-	if (__builtin_expect(payload.size < 8 || *at > payload.size - 8, 0))
-		return store_varint_get_slow(payload, at, value);
-	bytes = load_le64(payload.data + *at);
-	stops = ~bytes & UINT64_C(0x8080808080808080);
-	if (__builtin_expect(!stops, 0))
-		return store_varint_get_slow(payload, at, value);
-	*at += (uint32_t)__builtin_ctzll(stops) / 8 + 1;
-	bytes &= (stops ^ (stops - 1)) & UINT64_C(0x7f7f7f7f7f7f7f7f);
-	bytes = (bytes & UINT64_C(0x007f007f007f007f)) |
-	        (bytes & UINT64_C(0x7f007f007f007f00)) >> 1;
-	bytes = (bytes & UINT64_C(0x00003fff00003fff)) |
-	        (bytes & UINT64_C(0x3fff00003fff0000)) >> 2;
-	*value = (bytes & UINT64_C(0x0fffffff)) |
-	         (bytes & UINT64_C(0x0fffffff00000000)) >> 4;
-	return true;
 }
 
 /* --- record_ranges.c ------------------------------------------------------------------------- */

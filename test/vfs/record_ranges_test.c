@@ -1,8 +1,10 @@
 /*
  * record_ranges_test.c - what a log record says of a page is what became of it.
  */
+#include <stdlib.h>
+
 #include "test/harness.h"
-#include "vfs/store_private.h"
+#include "vfs/record_read.h"
 
 struct bed {
 	struct heap heap;
@@ -167,6 +169,85 @@ static void any_change_comes_back(struct test *t)
 	}
 }
 
+/* An item of bed.base -> bed.now, in bed.view.record. */
+static int encode_item(uint64_t *seed, struct err *err)
+{
+	static const unsigned bits[] = { 1, 7, 8, 14, 21, 28, 32 };
+	struct record_item item = {
+		.kind = RECORD_DIFF,
+		.file_id = (uint32_t)(test_random(seed) % 130),
+		.page_no = (uint32_t)(test_random(seed) >>
+		                      (64 - bits[test_random(seed) % 7])),
+		.place = (uint32_t)(test_random(seed) >>
+		                    (64 - bits[test_random(seed) % 7])),
+		.checksum = test_random(seed),
+	};
+	int rc;
+
+	bed.view.record_size = 0;
+	rc = store_record_item(&bed.view, &item, err);
+	return rc ? rc : store_record_ranges(&bed.view, bed.base, bed.now,
+	                                     STORE_PAGE_SIZE, err);
+}
+
+/* What is read the short way is what the long way reads, and makes the same page. */
+static void compare_ways(struct test *t, const uint8_t *bytes, size_t size,
+                         uint32_t page_size)
+{
+	struct record_item item = { 0 }, expected = { 0 };
+	const uint8_t *next = record_read_usual(bytes, bytes + size, &item);
+	const char *fault;
+
+	if (!next)
+		return;
+	EXPECT(t, next == record_read_item(bytes, bytes + size, &expected,
+	                                   &fault));
+	EXPECT(t, item.kind == expected.kind && !expected.moves && !item.moves);
+	EXPECT_EQ(t, item.file_id, expected.file_id);
+	EXPECT_EQ(t, item.page_no, expected.page_no);
+	EXPECT_EQ(t, item.place, expected.place);
+	EXPECT_EQ(t, item.checksum, expected.checksum);
+	EXPECT_EQ(t, item.reach, expected.reach);
+	EXPECT(t, item.ranges.data == expected.ranges.data);
+	EXPECT_EQ(t, item.ranges.size, expected.ranges.size);
+	memcpy(bed.built, bed.base, STORE_PAGE_SIZE);
+	memcpy(bed.now, bed.base, STORE_PAGE_SIZE);
+	EXPECT(t, record_ranges_put(item.ranges, bed.now, page_size) ==
+	                  (item.reach <= page_size));
+	if (item.reach > page_size)
+		return;
+	EXPECT_OK(t, store_ranges_apply(item.ranges, bed.base, bed.built,
+	                                page_size, &t->err));
+	EXPECT(t, memcmp(bed.now, bed.built, STORE_PAGE_SIZE) == 0);
+}
+
+static void the_short_way_of_reading_agrees_with_the_long_one(struct test *t)
+{
+	uint64_t rounds = test_scaled(20000, 1000);
+
+	for (uint64_t round = 0; round < rounds && !t->failed; round++) {
+		uint64_t changes = 1 + test_random(&t->seed) % 4;
+		uint8_t *bytes; /* exactly as many as there are */
+		size_t size;
+
+		bed_open(t->seed + round);
+		while (changes--)
+			change_somehow(STORE_PAGE_SIZE, &t->seed);
+		EXPECT_OK(t, encode_item(&t->seed, &t->err));
+		size = bed.view.record_size;
+		if (test_random(&t->seed) % 4 == 0)
+			size = test_random(&t->seed) % size;
+		bytes = malloc(size + 1);
+		memcpy(bytes, bed.view.record, size);
+		for (uint64_t n = test_random(&t->seed) % 3; n && size; n--)
+			bytes[test_random(&t->seed) % (size < 40 ? size : 40)] ^=
+				(uint8_t)(1 << test_random(&t->seed) % 8);
+		compare_ways(t, bytes, size, 4096u << test_random(&t->seed) % 3);
+		free(bytes);
+		bed_close();
+	}
+}
+
 static void ranges_that_leave_their_page_are_refused(struct test *t)
 {
 	static const struct {
@@ -204,6 +285,7 @@ static const struct test_case cases[] = {
 	CASE(an_entry_taken_from_between_others_takes_few_bytes),
 	CASE(a_page_without_a_past_is_built_from_zeros),
 	CASE(any_change_comes_back),
+	CASE(the_short_way_of_reading_agrees_with_the_long_one),
 	CASE(ranges_that_leave_their_page_are_refused),
 };
 
