@@ -76,6 +76,12 @@ int replay_refuse(const struct replay *replay, struct err *err,
 	               replay->txid, what, file_id, page_no);
 }
 
+static void page_size_set(struct replay_file *file)
+{
+	file->page_size = load_le32(file->entry.bytes + CATALOG_PAGE_SIZE_AT);
+	file->units = store_units(file->page_size);
+}
+
 static int file_enter(struct replay *replay, uint32_t file_id,
                       struct replay_file **entered, struct err *err)
 {
@@ -91,8 +97,7 @@ static int file_enter(struct replay *replay, uint32_t file_id,
 	                        &file->entry, err);
 	file->exists = file->existed = !rc && store_entry_live(&file->entry);
 	if (file->exists) {
-		file->page_size = load_le32(file->entry.bytes +
-		                            CATALOG_PAGE_SIZE_AT);
+		page_size_set(file);
 		store_entry_table(&file->entry, &file->table);
 		if (file_id == STORE_CATALOG_FILE_ID)
 			file->file = store->catalog_file;
@@ -112,8 +117,9 @@ static int file_enter(struct replay *replay, uint32_t file_id,
 }
 
 /* Moves it to the front: records name few files, one after the other. */
-static int file_find(struct replay *replay, uint32_t file_id,
-                     struct replay_file **found, struct err *err)
+static __attribute__((noinline)) int
+file_fetch(struct replay *replay, uint32_t file_id, struct replay_file **found,
+           struct err *err)
 {
 	struct replay_file **at = &replay->files, *file;
 
@@ -127,6 +133,15 @@ static int file_find(struct replay *replay, uint32_t file_id,
 	replay->files = file;
 	*found = file;
 	return ERR_NONE;
+}
+
+static inline int file_find(struct replay *replay, uint32_t file_id,
+                            struct replay_file **found, struct err *err)
+{
+	*found = replay->files;
+	if (__builtin_expect(*found && (*found)->file_id == file_id, 1))
+		return ERR_NONE;
+	return file_fetch(replay, file_id, found, err);
 }
 
 /* A file whose creation or header had not reached the disk is going to be made again;
@@ -188,7 +203,7 @@ static int apply_entry(struct replay *replay, struct replay_file *file,
 		return rc;
 	file->entry_changed = true;
 	file->exists = true;
-	file->page_size = load_le32(file->entry.bytes + CATALOG_PAGE_SIZE_AT);
+	page_size_set(file);
 	if (file->file_id == STORE_CATALOG_FILE_ID)
 		return ERR_NONE;
 	return file_appear(replay, file, err);
@@ -196,20 +211,21 @@ static int apply_entry(struct replay *replay, struct replay_file *file,
 
 /* --- pages -------------------------------------------------------------------------- */
 
-static int place_check(const struct replay *replay,
-                       const struct replay_file *file,
-                       const struct record_item *item, uint32_t units,
-                       struct err *err)
+static inline int place_check(const struct replay *replay,
+                              const struct replay_file *file,
+                              const struct record_item *item,
+                              struct err *err)
 {
-	if (item->place < FILE_FIRST_PLACE || (item->place & (units - 1)) != 0 ||
-	    item->place > UINT32_MAX - units)
+	if (item->place < FILE_FIRST_PLACE ||
+	    (item->place & (file->units - 1)) != 0 ||
+	    item->place > UINT32_MAX - file->units)
 		return replay_refuse(replay, err, "a page at an impossible place",
 		           file->file_id, item->page_no);
 	return ERR_NONE;
 }
 
 /* (R4) Once a record says PLACED for a place, no other record names it. */
-static int place_claim(struct replay *replay, struct replay_file *file,
+static inline int place_claim(struct replay *replay, struct replay_file *file,
                        const struct record_item *item, struct err *err)
 {
 	bool placed = item->kind == RECORD_PLACED, already;
@@ -244,48 +260,43 @@ static int verify_placed(struct replay *replay, struct replay_file *file,
 	return page_file_verify(file->file, ref, item->page_no, &bytes, err);
 }
 
-static int apply_image(struct replay *replay, struct replay_file *file,
-                       const struct record_item *item, struct err *err)
+static int apply_placed(struct replay *replay, struct replay_file *file,
+                        const struct record_item *item, struct err *err)
 {
 	struct page_ref ref = { .place = item->place,
 	                        .length = file->page_size,
 	                        .birth = replay->txid,
 	                        .checksum = item->checksum };
-	uint32_t units = store_units(file->page_size);
-	int rc = place_check(replay, file, item, units, err);
+	int rc = verify_placed(replay, file, item, &ref, err);
+
+	if (!rc && !replay->alone)
+		rc = space_note(&replay->store->space, file->file_id,
+		                item->place, file->units, SPACE_PLACED, err);
+	return rc ? rc : replay_page_set(replay, file, item->page_no, &ref, err);
+}
+
+static inline int apply_image(struct replay *replay, struct replay_file *file,
+                              const struct record_item *item, struct err *err)
+{
+	int rc = place_check(replay, file, item, err);
 
 	if (!rc)
 		rc = place_claim(replay, file, item, err);
 	if (!rc && item->kind == RECORD_PLACED)
-		rc = verify_placed(replay, file, item, &ref, err);
+		return apply_placed(replay, file, item, err);
 	if (!rc && !replay->alone)
-		rc = space_note(&replay->store->space, file->file_id, ref.place,
-		                units,
-		                item->kind == RECORD_PLACED ? SPACE_PLACED
-		                                            : SPACE_LOGGED,
-		                err);
-	if (rc)
-		return rc;
-	if (item->kind == RECORD_PLACED)
-		return replay_page_set(replay, file, item->page_no, &ref, err);
-	return replay_page_change(replay, file, item, &ref, err);
+		rc = space_note(&replay->store->space, file->file_id,
+		                item->place, file->units, SPACE_LOGGED, err);
+	return rc ? rc : replay_page_change(replay, file, item, err);
 }
 
-static int apply_item(struct replay *replay, const struct record_item *item,
-                      struct err *err)
+/* An item that is no image. */
+static __attribute__((noinline)) int
+apply_other(struct replay *replay, struct replay_file *file,
+            const struct record_item *item, struct err *err)
 {
 	struct page_ref ref = { .length = 0 };
-	struct replay_file *file = NULL;
-	int rc = file_find(replay, item->file_id, &file, err);
 
-	if (rc)
-		return rc;
-	if (item->kind == RECORD_ENTRY)
-		return apply_entry(replay, file, item, err);
-	if (!file->exists || (!file->file && !file->unmade) ||
-	    item->file_id == STORE_CATALOG_FILE_ID)
-		return replay_refuse(replay, err, "a page of a file that is not there",
-		           item->file_id, item->page_no);
 	switch (item->kind) {
 	case RECORD_GONE:
 		file->gone = true;
@@ -296,22 +307,86 @@ static int apply_item(struct replay *replay, const struct record_item *item,
 		ref.place = item->next;
 		ref.birth = replay->txid;
 		return replay_page_set(replay, file, item->page_no, &ref, err);
-	case RECORD_REMOVE:
+	default: /* RECORD_REMOVE */
 		return replay_page_set(replay, file, item->page_no, &ref, err);
-	default:
-		return apply_image(replay, file, item, err);
 	}
+}
+
+static inline int apply_item(struct replay *replay,
+                             const struct record_item *item, struct err *err)
+{
+	struct replay_file *file;
+	int rc = file_find(replay, item->file_id, &file, err);
+
+	if (rc)
+		return rc;
+	if (item->kind == RECORD_ENTRY)
+		return apply_entry(replay, file, item, err);
+	if (!file->exists || (!file->file && !file->unmade) ||
+	    item->file_id == STORE_CATALOG_FILE_ID)
+		return replay_refuse(replay, err, "a page of a file that is not there",
+		           item->file_id,
+		           item->kind == RECORD_GONE ? 0 : item->page_no);
+	if (item->kind == RECORD_DIFF || item->kind == RECORD_FRESH ||
+	    item->kind == RECORD_PLACED)
+		return apply_image(replay, file, item, err);
+	return apply_other(replay, file, item, err);
+}
+
+static __attribute__((noinline)) const uint8_t *
+read_unusual(struct span payload, const uint8_t *at, struct record_item *item,
+             struct err *err)
+{
+	const uint8_t *end = payload.data + payload.size, *next;
+	const char *fault;
+
+	next = record_read_item(at, end, item, &fault);
+	if (!next)
+		err_set(err, ERR_CORRUPT, "read log record", "wal",
+		        "%s at byte %zu", fault, (size_t)(at - payload.data));
+	return next;
+}
+
+/* Where the item ends; NULL is ERR_CORRUPT. */
+static inline const uint8_t *read_item(struct span payload, const uint8_t *at,
+                                       struct record_item *item,
+                                       struct err *err)
+{
+	const uint8_t *next = record_read_usual(
+		at, payload.data + payload.size, item);
+
+	if (__builtin_expect(!next, 0))
+		next = read_unusual(payload, at, item, err);
+	return next;
+}
+
+static int apply_items(struct replay *replay, struct span payload,
+                       uint32_t items, struct err *err)
+{
+	const uint8_t *at = payload.data + RECORD_HEAD_SIZE;
+	struct record_item item;
+	int rc = ERR_NONE;
+
+	for (; !rc && items; items--) {
+		at = read_item(payload, at, &item, err);
+		if (__builtin_expect(!at, 0))
+			return ERR_CORRUPT;
+		rc = apply_item(replay, &item, err);
+	}
+	if (!rc && at != payload.data + payload.size)
+		rc = replay_refuse(replay, err, "bytes after the last item", 0, 0);
+	return rc;
 }
 
 static int each_record(void *context, uint64_t lsn, struct span payload,
                        struct err *err)
 {
 	struct replay *replay = context;
-	struct record_item item;
-	size_t at = RECORD_HEAD_SIZE;
 	uint64_t txid;
 	uint32_t items;
-	int rc = store_record_head(payload, &txid, &items, err);
+	int rc = record_read_head(payload, &txid, &items)
+	                 ? ERR_NONE
+	                 : store_record_head(payload, &txid, &items, err);
 
 	if (rc)
 		return rc;
@@ -322,43 +397,40 @@ static int each_record(void *context, uint64_t lsn, struct span payload,
 		               ", %" PRIu64 " was expected",
 		               lsn, txid, replay->txid + 1);
 	replay->txid = txid;
-	for (; !rc && items; items--) {
-		rc = store_record_next(payload, &at, &item, err);
-		if (!rc)
-			rc = apply_item(replay, &item, err);
-	}
-	if (!rc && at != payload.size)
-		rc = replay_refuse(replay, err, "bytes after the last item", 0, 0);
 	replay->records++;
-	return rc;
+	return apply_items(replay, payload, items, err);
 }
 
 int store_replay_follow(struct replay *replay, struct wal_history *history,
                         uint64_t *end, struct err *err)
 {
 	uint64_t bytes;
+	int rc;
 
 	replay->history = history;
 	replay->log = wal_history_start(history, &bytes);
 	replay_budget(replay, bytes);
-	return wal_history_read(history, each_record, replay, end, err);
+	rc = wal_history_read(history, each_record, replay, end, err);
+	return rc ? rc : replay_waiting_settle(replay, err);
 }
 
 static int gather_record(void *context, uint64_t lsn, struct span payload,
                          struct err *err)
 {
+	const uint8_t *at = payload.data + RECORD_HEAD_SIZE;
 	struct replay *replay = context;
 	struct replay_file *file;
 	struct record_item item;
-	size_t at = RECORD_HEAD_SIZE;
 	uint64_t txid;
 	uint32_t items;
 	int rc = store_record_head(payload, &txid, &items, err);
 
 	(void)lsn;
 	for (; !rc && items; items--) {
-		rc = store_record_next(payload, &at, &item, err);
-		if (rc || item.kind == RECORD_ENTRY || item.kind == RECORD_GONE)
+		at = read_item(payload, at, &item, err);
+		if (!at)
+			return ERR_CORRUPT;
+		if (item.kind == RECORD_ENTRY || item.kind == RECORD_GONE)
 			continue;
 		rc = file_find(replay, item.file_id, &file, err);
 		if (!rc)

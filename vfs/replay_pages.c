@@ -6,11 +6,14 @@
  *               changed, checked and written once, after all records were followed.
  * Structures    A page knows its newest version, the base it is made from (what the
  *               checkpoint has, zeros, or a PLACED image) and a list of where in the
- *               mapped log its changes are: 9 bytes a change. A page that changes
- *               often gets an image, and then changes are made as they come.
- * Performance   Lists and images stay within a budget (replay_budget()). When the lists
- *               do not fit, changes are only counted, and the log is followed again for
- *               as many pages at a time as fit (replay_pages_write()).
+ *               mapped log its changes are: 9 bytes a change.
+ * Performance   Changes are met 32 at a time, so that the waits for their pages and the
+ *               ends of their lists are waited for together. (Images of pages that change
+ *               often, changed at once, cost twice as much as reading the log again.)
+ *               Lists stay within a budget (replay_budget()). When they do not fit,
+ *               changes are only counted, and the log is followed again for as many
+ *               pages at a time as fit (replay_pages_write()); then a page gets an image
+ *               if its list would be longer.
  * Safety        (W1) A version's checksum covers all changes since its base; it is
  *               compared before the image is written.
  *               (W2) No base is ever written over, so neither the order of writing nor
@@ -22,15 +25,15 @@
 enum {
 	BLOCK_CHANGES = 1000,       /* a block of lists: 64 KB                         */
 	LOG_BYTES_A_KEPT_BYTE = 8,  /* lists are shorter, unless changes are very small */
-	IMAGE_AFTER = 256,          /* changes: the page will have more                */
-	IMAGES_MAX = 8 << 20,       /* what a processor's cache may hold               */
 	BUDGET_SMALL = 2048,
 };
 
 struct replay_block {
-	struct replay_block *next;
-	struct replay_changes changes[];
+	_Alignas(CACHE_LINE) struct replay_block *next;
+	void *memory; /* as the heap gave it */
+	_Alignas(CACHE_LINE) struct replay_changes changes[];
 };
+static_assert(sizeof(struct replay_changes) == CACHE_LINE, "one cache line");
 
 static int no_memory(const struct replay *replay, struct err *err)
 {
@@ -62,19 +65,14 @@ void replay_budget(struct replay *replay, uint64_t log_bytes)
 
 /* --- the table of pages --------------------------------------------------------- */
 
-static uint32_t first_slot(const struct replay_file *file, uint32_t page_no)
-{
-	return page_no * UINT32_C(2654435769) >> (32 - file->slot_bits);
-}
-
-/* Where the page's index is, or belongs. */
-static uint32_t *page_slot(const struct replay_file *file, uint32_t page_no)
+/* The page's, or a free one that it belongs into. */
+static inline struct replay_slot *page_slot(const struct replay_file *file,
+                                            uint32_t page_no)
 {
 	uint32_t mask = (UINT32_C(1) << file->slot_bits) - 1;
-	uint32_t i = first_slot(file, page_no);
+	uint32_t i = replay_first_slot(file, page_no);
 
-	while (file->slots[i] &&
-	       replay_page_at(file, file->slots[i] - 1)->page_no != page_no)
+	while (file->slots[i].taken && file->slots[i].page_no != page_no)
 		i = (i + 1) & mask;
 	return &file->slots[i];
 }
@@ -83,7 +81,7 @@ static int slots_grow(struct replay *replay, struct replay_file *file,
                       struct err *err)
 {
 	uint32_t bits = file->slot_bits ? file->slot_bits + 1 : 6;
-	uint32_t *old = file->slots;
+	struct replay_slot *old = file->slots;
 
 	if (bits > 31)
 		return no_memory(replay, err);
@@ -94,10 +92,24 @@ static int slots_grow(struct replay *replay, struct replay_file *file,
 		return no_memory(replay, err);
 	}
 	file->slot_bits = bits;
-	for (uint32_t i = 0; i < file->count; i++)
-		*page_slot(file, replay_page_at(file, i)->page_no) = i + 1;
+	file->slot_shift = 32 - bits;
+	for (uint32_t i = 0; i < file->count; i++) {
+		uint32_t page_no = replay_page_at(file, i)->page_no;
+
+		*page_slot(file, page_no) = (struct replay_slot){
+			.page_no = page_no, .taken = i + 1,
+		};
+	}
 	heap_free(replay->store->heap, old);
 	return ERR_NONE;
+}
+
+/* Memory that begins with a cache line; `memory` is what to free. */
+static void *allocate_lines(struct heap *heap, size_t size, void **memory)
+{
+	*memory = heap_allocate(heap, size + CACHE_LINE - 1);
+	return (void *)(((uintptr_t)*memory + CACHE_LINE - 1) &
+	                ~(uintptr_t)(CACHE_LINE - 1));
 }
 
 static int blocks_grow(struct replay *replay, struct replay_file *file,
@@ -106,7 +118,8 @@ static int blocks_grow(struct replay *replay, struct replay_file *file,
 	struct heap *heap = replay->store->heap;
 	uint32_t block = file->count / PAGES_A_BLOCK;
 	uint32_t room = file->block_room ? file->block_room * 2 : 16;
-	struct replay_page **blocks;
+	struct replay_page_block **blocks;
+	void *memory;
 
 	if (block == file->block_room) {
 		blocks = heap_resize(heap, file->blocks, room * sizeof *blocks);
@@ -116,16 +129,20 @@ static int blocks_grow(struct replay *replay, struct replay_file *file,
 		file->blocks = blocks;
 		file->block_room = room;
 	}
+	if (file->blocks[block])
+		return ERR_NONE;
+	file->blocks[block] = allocate_lines(heap, sizeof **file->blocks,
+	                                     &memory);
 	if (!file->blocks[block])
-		file->blocks[block] = heap_allocate(
-			heap, PAGES_A_BLOCK * sizeof **file->blocks);
-	return file->blocks[block] ? ERR_NONE : no_memory(replay, err);
+		return no_memory(replay, err);
+	file->blocks[block]->memory = memory;
+	return ERR_NONE;
 }
 
 /* A page that no record has named before: what the base has. */
-static int page_make(struct replay *replay, struct replay_file *file,
-                     uint32_t page_no, struct replay_page **made,
-                     struct err *err)
+static __attribute__((noinline)) int
+page_make(struct replay *replay, struct replay_file *file, uint32_t page_no,
+          struct replay_page **made, struct err *err)
 {
 	struct page_ref now = { .length = 0 };
 	int rc = ERR_NONE;
@@ -140,17 +157,23 @@ static int page_make(struct replay *replay, struct replay_file *file,
 	if (rc)
 		return rc;
 	*made = replay_page_at(file, file->count);
-	**made = (struct replay_page){ .page_no = page_no, .ref = now };
-	*page_slot(file, page_no) = ++file->count;
+	**made = (struct replay_page){ .page_no = page_no,
+	                               .index = file->count,
+	                               .last_used = CHANGES_A_NODE,
+	                               .ref = now };
+	*replay_origin_of(file, *made) = (struct replay_origin){ .first = NULL };
+	*page_slot(file, page_no) = (struct replay_slot){
+		.page_no = page_no, .taken = ++file->count,
+	};
 	return ERR_NONE;
 }
 
-static struct replay_page *page_find(const struct replay_file *file,
-                                     uint32_t page_no)
+static inline struct replay_page *page_find(const struct replay_file *file,
+                                            uint32_t page_no)
 {
-	uint32_t index = file->slot_bits ? *page_slot(file, page_no) : 0;
+	uint32_t taken = file->slots ? page_slot(file, page_no)->taken : 0;
 
-	return index ? replay_page_at(file, index - 1) : NULL;
+	return taken ? replay_page_at(file, taken - 1) : NULL;
 }
 
 void replay_pages_free(struct replay *replay, struct replay_file *file)
@@ -159,8 +182,8 @@ void replay_pages_free(struct replay *replay, struct replay_file *file)
 
 	for (uint32_t i = 0; i < file->count; i++)
 		heap_free(heap, replay_page_at(file, i)->image);
-	for (uint32_t i = 0; i < file->block_room; i++)
-		heap_free(heap, file->blocks[i]);
+	for (uint32_t i = 0; i < file->block_room && file->blocks[i]; i++)
+		heap_free(heap, file->blocks[i]->memory);
 	heap_free(heap, file->blocks);
 	heap_free(heap, file->slots);
 }
@@ -171,16 +194,18 @@ static bool block_make(struct replay *replay)
 {
 	size_t each = sizeof *replay->bump, count = BLOCK_CHANGES, size;
 	struct replay_block *block;
+	void *memory;
 
 	if (count > replay->budget / each)
 		count = replay->budget / each;
 	size = sizeof *block + count * each;
 	if (!replay->counting && replay->kept + size > replay->budget)
 		return false;
-	block = heap_allocate(replay->store->heap, size);
+	block = allocate_lines(replay->store->heap, size, &memory);
 	if (!block)
 		return false;
 	block->next = replay->blocks;
+	block->memory = memory;
 	replay->blocks = block;
 	replay->bump = block->changes;
 	replay->bump_end = block->changes + count;
@@ -201,53 +226,60 @@ static struct replay_changes *changes_take(struct replay *replay)
 	return taken;
 }
 
-static void list_drop(struct replay *replay, struct replay_page *page)
+static void list_forget(const struct replay_file *file, struct replay_page *page)
+{
+	page->last = NULL;
+	page->last_used = CHANGES_A_NODE;
+	replay_origin_of(file, page)->first = NULL;
+}
+
+static void list_drop(struct replay *replay, const struct replay_file *file,
+                      struct replay_page *page)
 {
 	if (page->last) {
 		page->last->next = replay->spare;
-		replay->spare = page->first;
+		replay->spare = replay_origin_of(file, page)->first;
 	}
-	page->first = page->last = NULL;
+	list_forget(file, page);
 }
 
-static bool list_append(struct replay *replay, struct replay_page *page,
-                        uint64_t at)
+static bool list_extend(struct replay *replay, const struct replay_file *file,
+                        struct replay_page *page)
 {
-	struct replay_changes *last = page->last;
-	uint32_t i = 0;
+	struct replay_changes *last = changes_take(replay);
 
-	while (last && i < 7 && last->at[i])
-		i++;
-	if (!last || i == 7) {
-		last = changes_take(replay);
-		if (!last)
-			return false;
-		if (page->last)
-			page->last->next = last;
-		else
-			page->first = last;
-		page->last = last;
-		i = 0;
-	}
-	last->at[i] = at;
+	if (!last)
+		return false;
+	if (page->last)
+		page->last->next = last;
+	else
+		replay_origin_of(file, page)->first = last;
+	page->last = last;
+	page->last_used = 0;
 	return true;
 }
 
-/* Only images stay. */
+static bool list_append(struct replay *replay, const struct replay_file *file,
+                        struct replay_page *page, uint64_t at)
+{
+	if (page->last_used == CHANGES_A_NODE &&
+	    !list_extend(replay, file, page))
+		return false;
+	page->last->at[page->last_used++] = at;
+	return true;
+}
+
 static void lists_forget(struct replay *replay)
 {
 	struct replay_file *file;
 
 	for (file = replay->files; file; file = file->next)
-		for (uint32_t i = 0; i < file->count; i++) {
-			struct replay_page *page = replay_page_at(file, i);
-
-			page->first = page->last = NULL;
-		}
+		for (uint32_t i = 0; i < file->count; i++)
+			list_forget(file, replay_page_at(file, i));
 	while (replay->blocks) {
 		struct replay_block *next = replay->blocks->next;
 
-		heap_free(replay->store->heap, replay->blocks);
+		heap_free(replay->store->heap, replay->blocks->memory);
 		replay->blocks = next;
 	}
 	replay->bump = replay->bump_end = replay->spare = NULL;
@@ -275,115 +307,6 @@ void replay_changes_forget(struct replay *replay)
 	lists_forget(replay);
 }
 
-/* --- images ------------------------------------------------------------------------ */
-
-static int base_copy(struct replay_file *file, const struct replay_page *page,
-                     uint8_t *image, struct err *err)
-{
-	const uint8_t *bytes = store_zeros;
-	int rc = ERR_NONE;
-
-	if (!page->from_zero)
-		rc = page_file_borrow(file->file, &page->base, page->page_no,
-		                      &bytes, err);
-	if (!rc)
-		memcpy(image, bytes, file->page_size);
-	return rc;
-}
-
-static int change_make(struct replay *replay, struct span ranges, bool moves,
-                       uint8_t *image, uint32_t size, struct err *err)
-{
-	if (moves)
-		return store_ranges_apply_moving(ranges, image, size,
-		                                 replay->scratch, err);
-	return store_ranges_apply(ranges, image, image, size, err);
-}
-
-static int changes_make(struct replay *replay,
-                        const struct replay_changes *changes, uint8_t *image,
-                        uint32_t size, struct err *err)
-{
-	int rc = ERR_NONE;
-
-	for (uint32_t i = 0; !rc && i < 7 && changes->at[i]; i++) {
-		uint64_t at = changes->at[i];
-		struct span ranges = span_of(replay->log + (at >> 16),
-		                             at & CHANGE_SIZE_MAX);
-
-		rc = change_make(replay, ranges, at & CHANGE_MOVES, image, size,
-		                 err);
-	}
-	return rc;
-}
-
-/* Inlined always: gcc takes a function that only prefetches for one without effects
- * and leaves its calls out. */
-static inline __attribute__((always_inline)) void
-changes_prefetch(const struct replay *replay,
-                 const struct replay_changes *changes)
-{
-	for (uint32_t i = 0; i < 7 && changes->at[i]; i++)
-		__builtin_prefetch(replay->log + (changes->at[i] >> 16));
-}
-
-void replay_page_prefetch(const struct replay *replay,
-                          const struct replay_file *file,
-                          const struct replay_page *page)
-{
-	if (page->image)
-		return;
-	if (page->first)
-		changes_prefetch(replay, page->first);
-	if (!page->from_zero)
-		page_file_prefetch(file->file, &page->base);
-}
-
-int replay_page_build(struct replay *replay, struct replay_file *file,
-                      const struct replay_page *page, uint8_t *image,
-                      struct err *err)
-{
-	const struct replay_changes *changes = page->first;
-	int rc = base_copy(file, page, image, err);
-
-	for (; !rc && changes; changes = changes->next) {
-		if (changes->next) {
-			changes_prefetch(replay, changes->next);
-			__builtin_prefetch(changes->next->next);
-		}
-		rc = changes_make(replay, changes, image, file->page_size, err);
-	}
-	return rc;
-}
-
-/* None when there is no room for it: then the list goes on. */
-static int image_make(struct replay *replay, struct replay_file *file,
-                      struct replay_page *page, struct err *err)
-{
-	size_t size = file->page_size, most = replay->budget / 2;
-	uint8_t *image;
-	int rc;
-
-	if (most > IMAGES_MAX)
-		most = IMAGES_MAX;
-	if (replay->image_bytes + size > most ||
-	    replay->kept + size > replay->budget)
-		return ERR_NONE;
-	image = heap_allocate(replay->store->heap, size);
-	if (!image)
-		return ERR_NONE;
-	rc = replay_page_build(replay, file, page, image, err);
-	if (rc) {
-		heap_free(replay->store->heap, image);
-		return rc;
-	}
-	page->image = image;
-	replay->image_bytes += size;
-	replay->kept += size;
-	list_drop(replay, page);
-	return ERR_NONE;
-}
-
 /* --- records ------------------------------------------------------------------------ */
 
 static bool is_there(const struct page_ref *ref)
@@ -391,9 +314,9 @@ static bool is_there(const struct page_ref *ref)
 	return ref->length != 0 && !(ref->flags & REF_FLAG_FREE);
 }
 
-static int page_enter(struct replay *replay, struct replay_file *file,
-                      uint32_t page_no, struct replay_page **page,
-                      struct err *err)
+static inline int page_enter(struct replay *replay,
+                             struct replay_file *file, uint32_t page_no,
+                             struct replay_page **page, struct err *err)
 {
 	*page = page_find(file, page_no);
 	return *page ? ERR_NONE : page_make(replay, file, page_no, page, err);
@@ -404,81 +327,106 @@ int replay_page_set(struct replay *replay, struct replay_file *file,
                     struct err *err)
 {
 	struct replay_page *page;
-	int rc = page_enter(replay, file, page_no, &page, err);
+	int rc = replay_waiting_settle(replay, err);
 
+	if (!rc)
+		rc = page_enter(replay, file, page_no, &page, err);
 	if (rc)
 		return rc;
-	list_drop(replay, page);
-	image_drop(replay, file, page);
+	list_drop(replay, file, page);
 	page->ref = *ref;
 	page->count = 0;
 	page->from_zero = false;
 	return ERR_NONE;
 }
 
-static uint64_t position_of(const struct replay *replay,
-                            const struct record_item *item)
+/* The list has no room for it, or there is none. */
+static __attribute__((noinline)) void
+keep_slowly(struct replay *replay, struct replay_file *file,
+            struct replay_page *page, uint64_t at)
 {
-	return (uint64_t)(item->ranges.data - replay->log) << 16 |
-	       (item->moves ? CHANGE_MOVES : 0) | item->ranges.size;
+	if (replay->counting || list_append(replay, file, page, at))
+		return;
+	replay->counting = true;
+	lists_forget(replay);
 }
 
-static int keep(struct replay *replay, struct replay_file *file,
-                struct replay_page *page, const struct record_item *item,
-                struct err *err)
+/* Writes to the list's end without looking at it: it may be in no cache. */
+static inline void keep(struct replay *replay, struct replay_file *file,
+                        struct replay_page *page, uint64_t at)
 {
-	if (page->image)
-		return change_make(replay, item->ranges, item->moves,
-		                   page->image, file->page_size, err);
-	if (replay->counting)
-		return ERR_NONE;
-	if (!list_append(replay, page, position_of(replay, item))) {
-		replay->counting = true;
-		lists_forget(replay);
-		return ERR_NONE;
-	}
-	if (page->count >= IMAGE_AFTER && page->count % 64 == 0 &&
-	    (page->from_zero || !file->unmade))
-		return image_make(replay, file, page, err);
-	return ERR_NONE;
+	if (__builtin_expect(page->last_used == CHANGES_A_NODE, 0))
+		keep_slowly(replay, file, page, at);
+	else
+		page->last->at[page->last_used++] = at;
 }
 
-static bool is_possible(const struct replay_file *file,
-                        const struct record_item *item)
+/* The first one since the page was set, or a page made anew. */
+static __attribute__((noinline)) int
+begin_changes(struct replay *replay, struct replay_page *page,
+              const struct replay_waiting *change, struct err *err)
 {
-	return item->reach <= file->page_size &&
-	       item->ranges.size <= CHANGE_SIZE_MAX;
-}
+	struct replay_file *file = change->file;
 
-int replay_page_change(struct replay *replay, struct replay_file *file,
-                       const struct record_item *item,
-                       const struct page_ref *ref, struct err *err)
-{
-	struct replay_page *page;
-	int rc;
-
-	if (!is_possible(file, item))
-		return replay_refuse(replay, err, "a range beyond its page",
-		                     file->file_id, item->page_no);
-	rc = page_enter(replay, file, item->page_no, &page, err);
-	if (rc)
-		return rc;
-	if (item->kind == RECORD_FRESH) {
-		list_drop(replay, page);
-		if (page->image)
-			memset(page->image, 0, file->page_size);
+	if (change->fresh) {
+		list_drop(replay, file, page);
 		page->from_zero = true;
 		page->count = 0;
 	} else if (!is_there(&page->ref)) {
+		replay->txid = change->birth;
 		return replay_refuse(replay, err,
 		                     "a change to a page that is not there",
-		                     file->file_id, item->page_no);
+		                     file->file_id, page->page_no);
 	} else if (page->count == 0) {
-		page->base = page->ref;
+		replay_origin_of(file, page)->base = page->ref;
 	}
-	page->ref = *ref;
+	return ERR_NONE;
+}
+
+static inline int change_settle(struct replay *replay, struct replay_page *page,
+                                const struct replay_waiting *change,
+                                struct err *err)
+{
+	struct replay_file *file = change->file;
+
+	if (page->count == 0 || change->fresh) {
+		int rc = begin_changes(replay, page, change, err);
+
+		if (rc)
+			return rc;
+	}
+	page->ref.place = change->place;
+	page->ref.length = file->page_size;
+	page->ref.birth = change->birth;
+	page->ref.checksum = change->checksum;
+	page->ref.flags = 0;
 	page->count += page->count != UINT32_MAX;
-	return keep(replay, file, page, item, err);
+	keep(replay, file, page, change->at);
+	return ERR_NONE;
+}
+
+/* Three waits for memory, each for all of them at once: the slots, which were asked
+ * for as the changes came, the pages, the ends of their lists. */
+int replay_waiting_settle(struct replay *replay, struct err *err)
+{
+	struct replay_page *pages[WAITING_MAX];
+	uint32_t count = replay->waiting_count;
+	int rc = ERR_NONE;
+
+	replay->waiting_count = 0;
+	for (uint32_t i = 0; !rc && i < count; i++) {
+		const struct replay_waiting *change = &replay->waiting[i];
+
+		rc = page_enter(replay, change->file, change->page_no,
+		                &pages[i], err);
+		if (!rc)
+			__builtin_prefetch(pages[i], 1);
+	}
+	for (uint32_t i = 0; !rc && i < count; i++)
+		__builtin_prefetch(pages[i]->last, 1);
+	for (uint32_t i = 0; !rc && i < count; i++)
+		rc = change_settle(replay, pages[i], &replay->waiting[i], err);
+	return rc;
 }
 
 /* --- gathering ---------------------------------------------------------------------- */
@@ -486,8 +434,8 @@ int replay_page_change(struct replay *replay, struct replay_file *file,
 size_t replay_page_cost(const struct replay_file *file,
                         const struct replay_page *page)
 {
-	size_t list = (page->count + (size_t)6) / 7 *
-	              sizeof(struct replay_changes);
+	size_t list = (page->count + (size_t)CHANGES_A_NODE - 1) /
+	              CHANGES_A_NODE * sizeof(struct replay_changes);
 
 	return page->image ? 0 : list < file->page_size ? list : file->page_size;
 }
@@ -505,7 +453,7 @@ int replay_page_want(struct replay *replay, struct replay_file *file,
 		return no_memory(replay, err);
 	replay->image_bytes += file->page_size;
 	replay->kept += file->page_size;
-	rc = base_copy(file, page, page->image, err);
+	rc = replay_base_copy(file, page, page->image, err);
 	return rc;
 }
 
@@ -521,16 +469,16 @@ int replay_page_gather(struct replay *replay, struct replay_file *file,
 	if (item->kind != RECORD_DIFF) {
 		int rc = ERR_NONE;
 
-		list_drop(replay, page);
+		list_drop(replay, file, page);
 		if (page->image)
-			rc = base_copy(file, page, page->image, err);
+			rc = replay_base_copy(file, page, page->image, err);
 		if (rc || item->kind != RECORD_FRESH)
 			return rc;
 	}
 	if (page->image)
-		return change_make(replay, item->ranges, item->moves,
-		                   page->image, file->page_size, err);
-	return list_append(replay, page, position_of(replay, item))
+		return replay_change_make(replay, replay_position_of(replay, item),
+		                          page->image, file->page_size, err);
+	return list_append(replay, file, page, replay_position_of(replay, item))
 	               ? ERR_NONE
 	               : no_memory(replay, err);
 }

@@ -6,11 +6,13 @@
  */
 #include "vfs/replay_private.h"
 
-enum { LEAF_BITS = 15, LEAF_WORDS = 1 << (LEAF_BITS - 6), ROOM_FIRST = 8 };
+enum { ROOM_FIRST = 8 };
 
-static int make_room(struct replay *replay, struct replay_places *places,
-                     uint32_t leaf, struct err *err)
+/* Makes the bitmap that the place belongs to. */
+int replay_places_grow(struct replay *replay, struct replay_places *places,
+                       uint32_t place, struct err *err)
 {
+	uint32_t leaf = place >> PLACES_LEAF_BITS;
 	struct heap *heap = replay->store->heap;
 	uint32_t room = places->room ? places->room : ROOM_FIRST;
 	uint64_t **leaves;
@@ -30,55 +32,36 @@ static int make_room(struct replay *replay, struct replay_places *places,
 		places->leaves = leaves;
 		places->room = room;
 	}
-	leaves[leaf] = heap_zeroed(heap, LEAF_WORDS * sizeof *leaves[leaf]);
+	leaves[leaf] = heap_zeroed(heap, PLACES_LEAF_WORDS * sizeof *leaves[leaf]);
 	if (!leaves[leaf])
 		return err_set(err, ERR_NOMEM, "replay log of",
 		               replay->store->path, "list of places");
 	return ERR_NONE;
 }
 
-int replay_places_add(struct replay *replay, struct replay_places *places,
-                      uint32_t place, bool *already, struct err *err)
-{
-	uint32_t leaf = place >> LEAF_BITS;
-	uint64_t *word, bit = UINT64_C(1) << (place & 63);
-
-	if (__builtin_expect(leaf >= places->room || !places->leaves[leaf], 0)) {
-		int rc = make_room(replay, places, leaf, err);
-
-		if (rc)
-			return rc;
-	}
-	word = &places->leaves[leaf][place >> 6 & (LEAF_WORDS - 1)];
-	*already = *word & bit;
-	places->count += !*already;
-	*word |= bit;
-	return ERR_NONE;
-}
-
 bool replay_places_has(const struct replay_places *places, uint32_t place)
 {
-	uint32_t leaf = place >> LEAF_BITS;
+	uint32_t leaf = place >> PLACES_LEAF_BITS;
 
 	if (leaf >= places->room || !places->leaves[leaf])
 		return false;
-	return places->leaves[leaf][place >> 6 & (LEAF_WORDS - 1)] >>
+	return places->leaves[leaf][place >> 6 & (PLACES_LEAF_WORDS - 1)] >>
 	       (place & 63) & 1;
 }
 
 uint32_t replay_places_next(const struct replay_places *places, uint32_t from)
 {
-	uint64_t end = (uint64_t)places->room << LEAF_BITS;
+	uint64_t end = (uint64_t)places->room << PLACES_LEAF_BITS;
 
 	for (uint64_t at = from; at < end;) {
-		const uint64_t *leaf = places->leaves[at >> LEAF_BITS];
+		const uint64_t *leaf = places->leaves[at >> PLACES_LEAF_BITS];
 		uint64_t word;
 
 		if (!leaf) {
-			at = ((at >> LEAF_BITS) + 1) << LEAF_BITS;
+			at = ((at >> PLACES_LEAF_BITS) + 1) << PLACES_LEAF_BITS;
 			continue;
 		}
-		word = leaf[at >> 6 & (LEAF_WORDS - 1)] >> (at & 63);
+		word = leaf[at >> 6 & (PLACES_LEAF_WORDS - 1)] >> (at & 63);
 		if (word)
 			return (uint32_t)at + (uint32_t)__builtin_ctzll(word);
 		at = (at | 63) + 1;

@@ -1,13 +1,12 @@
 /*
  * replay_private.h - what the files of a replay share: replay.c follows records,
- * replay_pages.c remembers what becomes of pages, replay_write.c makes and writes
- * their images, replay_places.c keeps sets of places.
+ * replay_pages.c remembers what becomes of pages, replay_build.c makes their images,
+ * replay_write.c writes them, replay_places.c keeps sets of places.
  */
 #ifndef TURDB_VFS_REPLAY_PRIVATE_H
 #define TURDB_VFS_REPLAY_PRIVATE_H
 
-#include "vfs/record_format.h"
-#include "vfs/store_private.h"
+#include "vfs/record_read.h"
 
 /* --- replay_places.c: a set of places of one file ----------------------------------- */
 
@@ -16,8 +15,32 @@ struct replay_places {
 	uint32_t room, count;
 };
 
-int replay_places_add(struct replay *replay, struct replay_places *places,
-                      uint32_t place, bool *already, struct err *err);
+enum { PLACES_LEAF_BITS = 15, PLACES_LEAF_WORDS = 1 << (PLACES_LEAF_BITS - 6) };
+
+int replay_places_grow(struct replay *replay, struct replay_places *places,
+                       uint32_t place, struct err *err);
+
+static inline int replay_places_add(struct replay *replay,
+                                    struct replay_places *places,
+                                    uint32_t place, bool *already,
+                                    struct err *err)
+{
+	uint32_t leaf = place >> PLACES_LEAF_BITS;
+	uint64_t *word, bit = UINT64_C(1) << (place & 63);
+
+	if (__builtin_expect(leaf >= places->room || !places->leaves[leaf], 0)) {
+		int rc = replay_places_grow(replay, places, place, err);
+
+		if (rc)
+			return rc;
+	}
+	word = &places->leaves[leaf][place >> 6 & (PLACES_LEAF_WORDS - 1)];
+	*already = *word & bit;
+	places->count += !*already;
+	*word |= bit;
+	return ERR_NONE;
+}
+
 bool replay_places_has(const struct replay_places *places, uint32_t place);
 /* The first one that is >= from, or 0. */
 uint32_t replay_places_next(const struct replay_places *places, uint32_t from);
@@ -31,36 +54,58 @@ struct replay_changes {
 	uint64_t at[7]; /* bytes from the log's start << 16 | moves << 15 | size */
 };
 
-enum { CHANGE_SIZE_MAX = 32767, CHANGE_MOVES = 32768 };
+enum { CHANGES_A_NODE = 7, CHANGE_SIZE_MAX = 32767, CHANGE_MOVES = 32768 };
 
-/* A page that a record named. Its newest version is its base with `count` changes;
- * they are in the list, or in the image already, or only counted (replay->counting). */
+enum { CACHE_LINE = 64 };
+
+/* A page that a record named, as records meet it: one cache line. Its newest version
+ * is its base with `count` changes; they are in the list, or only counted (replay->
+ * counting), until they are gathered in the list or in the image. */
 struct replay_page {
 	uint32_t page_no;
+	uint32_t index;
 	uint32_t count;
+	uint8_t last_used;   /* changes in `last`; all seven when it is NULL */
+	bool from_zero;      /* the base is a page of zeros    */
+	bool wanted;         /* its changes are being gathered */
 	struct page_ref ref; /* of the newest version          */
 	struct replay_changes *last;
 	uint8_t *image;
+};
+static_assert(sizeof(struct replay_page) == CACHE_LINE, "one cache line");
+
+/* What the page's building begins with. */
+struct replay_origin {
 	struct replay_changes *first;
 	struct page_ref base;
-	bool from_zero;      /* the base is a page of zeros    */
-	bool wanted;         /* its changes are being gathered */
 };
 
 enum { PAGES_A_BLOCK = 128 };
 
+struct replay_page_block {
+	_Alignas(CACHE_LINE) struct replay_page pages[PAGES_A_BLOCK];
+	struct replay_origin origins[PAGES_A_BLOCK];
+	void *memory; /* as the heap gave it */
+};
+
+struct replay_slot {
+	uint32_t page_no;
+	uint32_t taken; /* the page's index + 1; 0: free */
+};
+
 struct replay_file {
-	uint32_t file_id, page_size;
+	uint32_t file_id, page_size, units;
 	bool exists, existed, entry_changed, gone;
 	bool appears;          /* the base does not have it                    */
 	bool unmade, missing;  /* its header, its name are not there yet       */
 	struct catalog_entry entry;
 	struct page_table table;
 	struct page_file *file;
-	struct replay_page **blocks; /* of pages, in the order they came       */
+	struct replay_page_block **blocks; /* in the order the pages came      */
 	uint32_t count, block_room;
-	uint32_t *slots;       /* open addressing: index of a page + 1         */
+	struct replay_slot *slots; /* open addressing                          */
 	uint32_t slot_bits;    /* 0: none yet                                  */
+	uint32_t slot_shift;   /* 32 - slot_bits                               */
 	struct replay_places named; /* by any record                           */
 	struct replay_places placed; /* by one that says PLACED                */
 	struct replay_file *next;
@@ -69,8 +114,26 @@ struct replay_file {
 static inline struct replay_page *replay_page_at(const struct replay_file *file,
                                                  uint32_t i)
 {
-	return &file->blocks[i / PAGES_A_BLOCK][i % PAGES_A_BLOCK];
+	return &file->blocks[i / PAGES_A_BLOCK]->pages[i % PAGES_A_BLOCK];
 }
+
+static inline struct replay_origin *
+replay_origin_of(const struct replay_file *file, const struct replay_page *page)
+{
+	return &file->blocks[page->index / PAGES_A_BLOCK]
+	                ->origins[page->index % PAGES_A_BLOCK];
+}
+
+/* A change that waits until its page is in the processor's cache. */
+struct replay_waiting {
+	struct replay_file *file;
+	uint64_t at; /* as in struct replay_changes */
+	uint64_t birth, checksum;
+	uint32_t page_no, place;
+	bool fresh;
+};
+
+enum { WAITING_MAX = 32 };
 
 struct replay_block; /* memory for lists of changes */
 
@@ -85,6 +148,9 @@ struct replay {
 	struct wal_history *history;
 	const uint8_t *log;      /* where positions in `at` count from          */
 	uint8_t *scratch;        /* bytes that move within a page               */
+
+	struct replay_waiting waiting[WAITING_MAX];
+	uint32_t waiting_count;
 
 	size_t budget, kept;     /* bytes for lists and images: at most, in use */
 	size_t image_bytes;
@@ -105,21 +171,52 @@ void replay_budget(struct replay *replay, uint64_t log_bytes);
 int replay_page_set(struct replay *replay, struct replay_file *file,
                     uint32_t page_no, const struct page_ref *ref,
                     struct err *err);
-/* The record's version is a change: of what was there (DIFF), or of zeros. */
-int replay_page_change(struct replay *replay, struct replay_file *file,
-                       const struct record_item *item,
-                       const struct page_ref *ref, struct err *err);
+int replay_waiting_settle(struct replay *replay, struct err *err);
+
+static inline uint32_t replay_first_slot(const struct replay_file *file,
+                                         uint32_t page_no)
+{
+	return page_no * UINT32_C(2654435769) >> file->slot_shift;
+}
+
+static inline uint64_t replay_position_of(const struct replay *replay,
+                                          const struct record_item *item)
+{
+	return (uint64_t)(item->ranges.data - replay->log) << 16 |
+	       (item->moves ? CHANGE_MOVES : 0) | item->ranges.size;
+}
+
+/* The record's version is a change: of what was there (DIFF), or of zeros (FRESH).
+ * It waits until it is settled with others. */
+static inline int replay_page_change(struct replay *replay,
+                                     struct replay_file *file,
+                                     const struct record_item *item,
+                                     struct err *err)
+{
+	struct replay_waiting *change;
+
+	if (__builtin_expect(item->reach > file->page_size ||
+	                     item->ranges.size > CHANGE_SIZE_MAX, 0))
+		return replay_refuse(replay, err, "a range beyond its page",
+		                     file->file_id, item->page_no);
+	change = &replay->waiting[replay->waiting_count++];
+	change->file = file;
+	change->at = replay_position_of(replay, item);
+	change->birth = replay->txid;
+	change->checksum = item->checksum;
+	change->page_no = item->page_no;
+	change->place = item->place;
+	change->fresh = item->kind == RECORD_FRESH;
+	if (file->slots)
+		__builtin_prefetch(&file->slots[replay_first_slot(
+			file, item->page_no)]);
+	if (replay->waiting_count < WAITING_MAX)
+		return ERR_NONE;
+	return replay_waiting_settle(replay, err);
+}
 /* Records are followed again for the lists of the pages that are wanted. */
 int replay_page_gather(struct replay *replay, struct replay_file *file,
                        const struct record_item *item, struct err *err);
-/* The newest version, all its changes made, in `image`. */
-int replay_page_build(struct replay *replay, struct replay_file *file,
-                      const struct replay_page *page, uint8_t *image,
-                      struct err *err);
-/* Announces what building will read. */
-void replay_page_prefetch(const struct replay *replay,
-                          const struct replay_file *file,
-                          const struct replay_page *page);
 /* Its changes are to be gathered: in an image, if the list would be longer. */
 int replay_page_want(struct replay *replay, struct replay_file *file,
                      struct replay_page *page, struct err *err);
@@ -129,6 +226,37 @@ size_t replay_page_cost(const struct replay_file *file,
 /* Forgets all lists and images. */
 void replay_changes_forget(struct replay *replay);
 void replay_pages_free(struct replay *replay, struct replay_file *file);
+
+/* --- replay_build.c --------------------------------------------------------------------- */
+
+/* What a page is made from. */
+int replay_base_copy(struct replay_file *file, const struct replay_page *page,
+                     uint8_t *image, struct err *err);
+/* One change; `at` as in struct replay_changes. */
+int replay_change_make(struct replay *replay, uint64_t at, uint8_t *image,
+                       uint32_t size, struct err *err);
+
+/* Builds many pages in the order of `keys`, whose low halves are their indexes. The
+ * caller's storage; nothing to close. */
+enum { CHANGES_AHEAD = 12, RING_SIZE = 16 };
+struct replay_ahead {
+	struct replay *replay;
+	struct replay_file *file;
+	const uint64_t *keys;
+	size_t count;
+	size_t page;                          /* whose changes come next     */
+	const struct replay_changes *changes; /* of which so many were `used` */
+	uint32_t used;
+	uint32_t put, taken;
+	uint64_t ring[RING_SIZE];
+};
+void replay_ahead_begin(struct replay_ahead *ahead, struct replay *replay,
+                        struct replay_file *file, const uint64_t *keys,
+                        size_t count);
+/* The next one, in `image`, unless it has its own. */
+int replay_ahead_build(struct replay_ahead *ahead,
+                       const struct replay_page *page, uint8_t *image,
+                       struct err *err);
 
 /* --- replay_write.c --------------------------------------------------------------------- */
 

@@ -72,10 +72,9 @@ static uint32_t place_of_base(const struct replay *replay,
                               const struct replay_page *page)
 {
 	(void)replay;
-	if (!page->count || page->from_zero || page->image || file->gone ||
-	    file->unmade)
+	if (!page->count || page->from_zero || file->gone || file->unmade)
 		return 0;
-	return page->base.place;
+	return replay_origin_of(file, page)->base.place;
 }
 
 static int bases_verify(struct replay *replay, struct replay_file *file,
@@ -88,8 +87,9 @@ static int bases_verify(struct replay *replay, struct replay_file *file,
 		const struct replay_page *page = order_page(&order, file, i);
 		const uint8_t *bytes;
 
-		rc = page_file_borrow(file->file, &page->base, page->page_no,
-		                      &bytes, err);
+		rc = page_file_borrow(file->file,
+		                      &replay_origin_of(file, page)->base,
+		                      page->page_no, &bytes, err);
 	}
 	heap_free(replay->store->heap, order.keys);
 	return rc;
@@ -118,15 +118,15 @@ static int places_differ(struct replay *replay, const struct replay_file *file,
 
 	for (uint32_t i = 0; !rc && i < file->count; i++) {
 		const struct replay_page *page = replay_page_at(file, i);
+		const struct page_ref *base = &replay_origin_of(file, page)->base;
 
 		if (page->ref.length && !(page->ref.flags & REF_FLAG_FREE) &&
 		    page->ref.birth > replay->base.txid)
 			rc = claim(replay, file, &places, page, &page->ref,
 			           err);
 		if (!rc && page->count && !page->from_zero &&
-		    page->base.birth > replay->base.txid)
-			rc = claim(replay, file, &places, page, &page->base,
-			           err);
+		    base->birth > replay->base.txid)
+			rc = claim(replay, file, &places, page, base, err);
 	}
 	replay_places_free(replay, &places);
 	return rc;
@@ -155,6 +155,7 @@ struct writing {
 	struct page_ref refs[BATCH_PAGES];
 	const void *bytes[BATCH_PAGES];
 	size_t count;
+	struct replay_ahead ahead;
 	uint32_t started; /* the disk was told of what lies before this place */
 };
 
@@ -231,13 +232,11 @@ static int page_write(struct writing *writing, const struct replay_page *page,
                       struct err *err)
 {
 	uint8_t *image = page->image;
-	int rc = ERR_NONE;
+	int rc;
 
-	if (!image) {
+	if (!image)
 		image = writing->images + writing->used++ * STORE_PAGE_SIZE;
-		rc = replay_page_build(writing->replay, writing->file, page,
-		                       image, err);
-	}
+	rc = replay_ahead_build(&writing->ahead, page, image, err);
 	if (!rc)
 		rc = check(writing, page, image, err);
 	if (rc)
@@ -263,12 +262,10 @@ static int order_write(struct writing *writing, const struct order *order,
 	                               store_units(file->page_size),
 	                       &capacity, err);
 	writing->started = (uint32_t)(order->keys[0] >> 32);
-	for (size_t i = 0; !rc && i < order->count; i++) {
-		if (i + 1 < order->count)
-			replay_page_prefetch(writing->replay, file,
-			                     order_page(order, file, i + 1));
+	replay_ahead_begin(&writing->ahead, writing->replay, file, order->keys,
+	                   order->count);
+	for (size_t i = 0; !rc && i < order->count; i++)
 		rc = page_write(writing, order_page(order, file, i), err);
-	}
 	if (!rc)
 		rc = flush(writing, err);
 	for (size_t i = 0; !rc && i < order->count; i++)
