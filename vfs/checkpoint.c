@@ -59,13 +59,14 @@ static bool has_background(const struct store *store)
 	return store->os->methods->thread_start != NULL;
 }
 
-static void wait_for_end(struct store *store, uint64_t timeout_us)
+void store_checkpoint_await(struct store *store, uint64_t timeout_us)
 {
 	struct shm_lock *lock = &store->shm.head->checkpointer;
 	struct err ignored;
 	bool died;
 
-	if (!store_lock_take(store, lock, "checkpoint", timeout_us, NULL, &died,
+	if (has_background(store) &&
+	    !store_lock_take(store, lock, "checkpoint", timeout_us, NULL, &died,
 	                     &ignored))
 		store_lock_release(store, lock);
 }
@@ -77,7 +78,7 @@ void store_checkpoint_help(struct store *store)
 	if (wal_bytes(store->wal) > HELP_FACTOR * limit + 2 * store->segment_size &&
 	    has_background(store) &&
 	    !atomic_load(&store->shm.head->poisoned))
-		wait_for_end(store, HELP_WAIT_US);
+		store_checkpoint_await(store, HELP_WAIT_US);
 }
 
 /* The caller holds the writer lock; root is the newest snapshot. */
@@ -250,6 +251,7 @@ static int step(struct store *store, struct err *err)
 		root = store->shm.head->durable;
 		rc = wal_drop_before(store->wal, root.lsn, err);
 		store_release_checkpointed(store, &root);
+		store_reserve_keep(store);
 		break;
 	case CHECKPOINT_NONE:
 		return ERR_NONE;
@@ -337,7 +339,7 @@ int store_checkpoint_within(struct store *store, uint64_t wait_us, bool *done,
 	*done = false;
 	for (int i = 0; i < TRIES_MAX && !rc && !begun && !*done; i++) {
 		if (has_background(store))
-			wait_for_end(store, wait_us / TRIES_MAX);
+			store_checkpoint_await(store, wait_us / TRIES_MAX);
 		else if (i)
 			break;
 		now = os->monotonic_us(store->os);

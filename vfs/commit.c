@@ -351,15 +351,17 @@ static int append_record(struct commit *commit, struct store_root *root,
 }
 
 /* Everything up to the appended record. */
-static int prepare(struct commit *commit, struct store_root *root,
-                   bool *nothing, struct err *err)
+static int prepare(struct store_view *view, bool late, struct commit *commit,
+                   struct store_root *root, bool *nothing, struct err *err)
 {
-	struct store_view *view = commit->view;
 	struct entries entries;
 	uint32_t count;
 	int rc = sort_edits(view, &count, err);
 
+	*commit = (struct commit){ .view = view, .txid = view->root.txid + 1 };
+	*root = view->root;
 	*nothing = false;
+	store_late_begin(view, late);
 	if (rc)
 		return rc;
 	rc = entries_open(view, count, &entries, err);
@@ -465,7 +467,8 @@ static void finish(const struct commit *commit, const struct store_root *root,
 		store_release_note(store, root->txid,
 		                   (view->drops ? RELEASE_FILES : 0) |
 		                   (commit->releases ? RELEASE_PLACES : 0));
-	if (view->drops || commit->releases_now || store_checkpoint_due(store))
+	if (view->drops || commit->releases_now || store_checkpoint_due(store) ||
+	    store_reserve_short(store))
 		store_checkpoint_enter(store, root, checkpoint, &ignored);
 }
 
@@ -499,8 +502,8 @@ int store_view_commit(struct store_view *view,
                       enum store_durability durability, struct err *err)
 {
 	struct store *store = view->store;
-	struct commit commit = { .view = view, .txid = view->root.txid + 1 };
-	struct store_root root = view->root;
+	struct commit commit;
+	struct store_root root;
 	bool nothing, checkpoint, replayed, drops = view->drops;
 	bool now = durability == STORE_DURABLE_NOW &&
 	           !PLANTED(store->environment, PLANT_ACK_WITHOUT_SYNC);
@@ -515,8 +518,16 @@ int store_view_commit(struct store_view *view,
 		rc = store_poisoned(store, err);
 	if (!rc) {
 		store_sqlite_forget_freed(view);
-		store_late_begin(view, now && wal_sync_is_lone(store->wal));
-		rc = prepare(&commit, &root, &nothing, err);
+		rc = store_commit_allowed(view, err);
+	}
+	if (rc)
+		return rc;
+	rc = prepare(view, now && wal_sync_is_lone(store->wal), &commit, &root,
+	             &nothing, err);
+	if (rc == ERR_FULL) {
+		give_taken_back(view);
+		store_commit_make_room(view);
+		rc = prepare(view, false, &commit, &root, &nothing, err);
 	}
 	if (rc) {
 		give_taken_back(view);
@@ -544,7 +555,8 @@ int store_view_commit(struct store_view *view,
 	}
 	/* What follows is care: a failure shows at the next who needs it. What was
 	 * dropped is to be gone when the caller looks. */
-	if (checkpoint && (drops || commit.releases_now)) {
+	if (checkpoint && (drops || commit.releases_now ||
+	                   store_reserve_short(store))) {
 		store_checkpoint_run(store, &ignored);
 		checkpoint = false;
 	}

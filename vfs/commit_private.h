@@ -33,6 +33,11 @@ int store_commit_page(struct commit *commit, struct edit *edit,
 int store_commit_entry(struct commit *commit, const struct edit *edit,
                        bool *gone, struct err *err);
 
+/* commit_full.c: after a full disk, by the writer: gets what there is to get. */
+void store_commit_make_room(struct store_view *view);
+/* ERR_FULL when the reserve is short and the transaction adds pages. */
+int store_commit_allowed(struct store_view *view, struct err *err);
+
 /* Whether the page has no committed version that a difference could start from. */
 bool store_commit_is_fresh(const struct edit *edit);
 /* Whether more than half of the page became something else: SQLite's own free

@@ -36,7 +36,8 @@ static const char readme[] =
 	"This directory is one TurDB database: a file per table under root/, a write-ahead\n"
 	"log under wal/, and turdb.meta, which ties them together. Open it with SQLite and\n"
 	"the TurDB extension as file:NAME?vfs=turdb. Copy or move it only as a whole, while\n"
-	"nobody has it open; turdb.shm alone is worthless and may be left behind.\n";
+	"nobody has it open; turdb.shm and turdb.reserve, which keeps room for a full disk, are\n"
+	"worthless alone and may be left behind.\n";
 
 static int write_readme(struct store *store, uint32_t mode, struct err *err)
 {
@@ -303,7 +304,7 @@ static int explain_segment(struct store *store, const struct superblock *super,
 
 	if (!err || super->other_damaged)
 		return explain(store, super, rc, err);
-	if (rc != ERR_CORRUPT && rc != ERR_CANTOPEN)
+	if (rc != ERR_CORRUPT)
 		return rc;
 	reason = *err;
 	store->advised = true;

@@ -183,6 +183,19 @@ int store_release(struct store *store, uint64_t *bytes, struct err *err)
 	return ERR_NONE;
 }
 
+void store_release_held(struct store *store)
+{
+	struct window window = { .store = store };
+	struct store_root newest;
+	struct err ignored;
+
+	store_newest_root(store, &newest);
+	do
+		if (punch_next(&window, &newest, &ignored))
+			return;
+	while (window.done);
+}
+
 void store_release_checkpointed(struct store *store,
                                 const struct store_root *durable)
 {

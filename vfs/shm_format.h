@@ -102,7 +102,7 @@ struct shm_head {
 	_Atomic uint32_t release_pending; /* RELEASE_ bits: see release.c       */
 	_Atomic uint32_t generation_end_pending;
 	_Atomic uint32_t takeover;      /* the last writer died: finish first   */
-	uint32_t zero;
+	_Atomic uint32_t reserve_short; /* reserve.c: the disk is full          */
 
 	_Atomic uint64_t published;     /* newest txid                          */
 	struct store_root ring[SHM_RING];

@@ -320,6 +320,7 @@ static int enter_first(struct store *store, struct err *err)
 		rc = store_recover(store, suspect, err);
 	if (rc)
 		return rc;
+	store_reserve_look(store);
 	atomic_store(poisoned, 0);
 	atomic_store(&store->shm.head->built, SHM_BUILT);
 	return ERR_NONE;

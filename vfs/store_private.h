@@ -519,6 +519,16 @@ uint64_t store_replay_txid(const struct replay *replay);
 int store_replay_sync(struct replay *replay, struct err *err);
 void store_replay_close(struct replay *replay);
 
+/* --- reserve.c: room for a full disk --------------------------------------------------- */
+
+/* Makes it, or makes it whole; when the disk is too full for that it is short. */
+void store_reserve_keep(struct store *store);
+/* Gives its blocks up; false when there were none. */
+bool store_reserve_give(struct store *store);
+/* Whether an earlier process gave it up; for the first one in. */
+void store_reserve_look(struct store *store);
+bool store_reserve_short(const struct store *store);
+
 /* --- sqlite_free.c: SQLite's freelist ------------------------------------------------ */
 
 /* Pages that this transaction has put on the freelist lose their bytes; as many as
@@ -560,6 +570,8 @@ void store_release_note(struct store *store, uint64_t txid, uint32_t what);
 /* After a checkpoint, without the writer lock: does what can be done. */
 void store_release_checkpointed(struct store *store,
                                 const struct store_root *durable);
+/* With the writer lock, whoever waits: gives back all that is free in all files. */
+void store_release_held(struct store *store);
 /* A reader of an older snapshot has left while something was pending. */
 void store_release_after_reader(struct store *store);
 
@@ -602,6 +614,8 @@ int store_checkpoint_enter(struct store *store, const struct store_root *root,
 int store_checkpoint_run(struct store *store, struct err *err);
 /* For a commit that has let go of all locks: waits while the log is far too long. */
 void store_checkpoint_help(struct store *store);
+/* Waits for the end of one that is under way. */
+void store_checkpoint_await(struct store *store, uint64_t timeout_us);
 
 /* --- background.c ----------------------------------------------------------------- */
 

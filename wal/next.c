@@ -17,6 +17,7 @@
 
 enum {
 	SEGMENT_SIZE_FIRST = 1 << 20,
+	SEGMENT_SIZE_FULL = 256 << 10, /* what is asked for on a full disk */
 	CLAIM_LOOK_US = 50 * 1000, /* how long before a silent owner is looked up */
 	NAMES_TRIED_MAX = 1000,
 };
@@ -139,6 +140,21 @@ static int make_new(struct wal *wal, struct wal_segment *segment,
 	return rc;
 }
 
+/* The one that could not be made is gone, and its blocks, if it had any, are free. */
+static int make_small(struct wal *wal, struct wal_segment *segment,
+                      uint64_t room, struct err *err)
+{
+	uint64_t least = round_up(room + WAL_SEGMENT_AREA_AT,
+	                          WAL_SEGMENT_ALIGNMENT);
+
+	if (least < SEGMENT_SIZE_FULL)
+		least = SEGMENT_SIZE_FULL;
+	if (least >= segment->size)
+		return ERR_FULL; /* which is told already */
+	segment->size = least;
+	return make_new(wal, segment, least, err);
+}
+
 static void announce(struct wal_shared *shared,
                      const struct wal_segment *segment)
 {
@@ -177,6 +193,8 @@ static int make_next(struct wal *wal, const struct wal_position *position,
 		0 : segment.size; /* one large record will fill it */
 	rc = chosen ? wal_segment_make(wal, &segment, zero_size, err) :
 	              make_new(wal, &segment, zero_size, err);
+	if (rc == ERR_FULL)
+		rc = make_small(wal, &segment, room, err);
 	if (rc)
 		return rc;
 	assert(segment.first == position->segment_end); /* (N2) */

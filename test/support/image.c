@@ -209,6 +209,7 @@ void image_take(struct image *image, struct sim_disk *disk)
 		struct image_file *file = &image->files[image->count];
 
 		if (strstr(path, "turdb.shm") || strstr(path, "README") ||
+		    strstr(path, "turdb.reserve") ||
 		    size > IMAGE_FILE_SIZE_MAX ||
 		    image->count == IMAGE_FILES_MAX)
 			continue;

@@ -38,7 +38,7 @@ con.close()
 
 def files(path='app'):
     return sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names
-                  if name not in ('turdb.shm', 'README.txt'))
+                  if name not in ('turdb.shm', 'turdb.reserve', 'README.txt'))
 
 
 def picture(path='app'):

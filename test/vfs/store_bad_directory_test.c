@@ -47,7 +47,7 @@ static const char *path_at(const struct database *database, size_t n,
 	uint64_t bytes;
 
 	for (size_t i = 0; (path = sim_file_at(database->disk, i, &bytes)); i++) {
-		if (strstr(path, "turdb.shm"))
+		if (strstr(path, "turdb.shm") || strstr(path, "turdb.reserve"))
 			continue;
 		if (n-- == 0) {
 			*size = bytes;
