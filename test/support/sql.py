@@ -136,6 +136,7 @@ def main(names):
             word, why = 'skip', ': %s' % reason
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
+                shutil.rmtree(scratch, ignore_errors=True)
                 raise
             frame = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == sys.argv[0]]
             where = 'line %d: ' % frame[-1].lineno if frame else ''
