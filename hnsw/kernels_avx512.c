@@ -247,13 +247,6 @@ static float l1_int8(const void *a, const void *b, size_t n)
 	return (float)byte_gaps(a, b, n);
 }
 
-static void cosine_int8(const void *a, const void *b, size_t n, float sums[3])
-{
-	sums[0] = ip_int8(a, b, n);
-	sums[1] = ip_int8(a, a, n);
-	sums[2] = ip_int8(b, b, n);
-}
-
 static uint64_t hamming(const void *a, const void *b, size_t bytes)
 {
 	const uint8_t *x = a, *y = b;
@@ -384,28 +377,8 @@ static void code_dots(const int16_t *weights, const uint8_t *const *codes,
 		dots_long(weights, codes + j, 1, n, dots + j);
 }
 
-static void code_gaps(const uint8_t *code, const uint8_t *const *codes,
-                      size_t count, size_t n, float *gaps)
-{
-	size_t j;
+#include "hnsw/kernels_table.h"
 
-	for (j = 0; j < count; j++)
-		gaps[j] = (float)byte_gaps(code, codes[j], n);
-}
-
-const struct hnsw_kernels hnsw_kernels_avx512 = {
-	.level = CPU_AVX512,
-	.l2 = { [HNSW_F32] = l2_f32, [HNSW_F16] = l2_f16, [HNSW_INT8] = l2_int8 },
-	.ip = { [HNSW_F32] = ip_f32, [HNSW_F16] = ip_f16, [HNSW_INT8] = ip_int8 },
-	.l1 = { [HNSW_F32] = l1_f32, [HNSW_F16] = l1_f16, [HNSW_INT8] = l1_int8 },
-	.cosine = { [HNSW_F32] = cosine_f32, [HNSW_F16] = cosine_f16,
-	            [HNSW_INT8] = cosine_int8 },
-	.hamming = hamming,
-	.l2_f32_many = l2_f32_many,
-	.ip_f32_many = ip_f32_many,
-	.code_weigh = code_weigh,
-	.code_dots = code_dots,
-	.code_gaps = code_gaps,
-};
+KERNELS_TABLE(hnsw_kernels_avx512, CPU_AVX512)
 
 #endif

@@ -107,13 +107,6 @@ static void cosine_f16(const void *a, const void *b, size_t n, float sums[3])
 	sums[2] = ip_f16(b, b, n);
 }
 
-static void cosine_int8(const void *a, const void *b, size_t n, float sums[3])
-{
-	sums[0] = ip_int8(a, b, n);
-	sums[1] = ip_int8(a, a, n);
-	sums[2] = ip_int8(b, b, n);
-}
-
 static uint64_t hamming(const void *a, const void *b, size_t bytes)
 {
 	const uint8_t *x = a, *y = b;
@@ -126,24 +119,6 @@ static uint64_t hamming(const void *a, const void *b, size_t bytes)
 	for (; i < bytes; i++)
 		bits += (uint64_t)__builtin_popcount(x[i] ^ y[i]);
 	return bits;
-}
-
-static void l2_f32_many(const void *query, const uint8_t *const *vectors,
-                        size_t count, size_t n, float *sums)
-{
-	size_t j;
-
-	for (j = 0; j < count; j++)
-		sums[j] = l2_f32(query, vectors[j], n);
-}
-
-static void ip_f32_many(const void *query, const uint8_t *const *vectors,
-                        size_t count, size_t n, float *sums)
-{
-	size_t j;
-
-	for (j = 0; j < count; j++)
-		sums[j] = ip_f32(query, vectors[j], n);
 }
 
 static void code_weigh(const uint8_t *code, const float *steps, size_t n,
@@ -175,35 +150,7 @@ static int64_t code_dot(const int16_t *weights, const uint8_t *code, size_t n)
 	return sum;
 }
 
-static void code_dots(const int16_t *weights, const uint8_t *const *codes,
-                      size_t count, size_t n, float *dots)
-{
-	size_t j;
+#define KERNELS_ONE_BY_ONE
+#include "hnsw/kernels_table.h"
 
-	for (j = 0; j < count; j++)
-		dots[j] = (float)code_dot(weights, codes[j], n);
-}
-
-static void code_gaps(const uint8_t *code, const uint8_t *const *codes,
-                      size_t count, size_t n, float *gaps)
-{
-	size_t j;
-
-	for (j = 0; j < count; j++)
-		gaps[j] = l1_int8(code, codes[j], n);
-}
-
-const struct hnsw_kernels hnsw_kernels_c = {
-	.level = CPU_C,
-	.l2 = { [HNSW_F32] = l2_f32, [HNSW_F16] = l2_f16, [HNSW_INT8] = l2_int8 },
-	.ip = { [HNSW_F32] = ip_f32, [HNSW_F16] = ip_f16, [HNSW_INT8] = ip_int8 },
-	.l1 = { [HNSW_F32] = l1_f32, [HNSW_F16] = l1_f16, [HNSW_INT8] = l1_int8 },
-	.cosine = { [HNSW_F32] = cosine_f32, [HNSW_F16] = cosine_f16,
-	            [HNSW_INT8] = cosine_int8 },
-	.hamming = hamming,
-	.l2_f32_many = l2_f32_many,
-	.ip_f32_many = ip_f32_many,
-	.code_weigh = code_weigh,
-	.code_dots = code_dots,
-	.code_gaps = code_gaps,
-};
+KERNELS_TABLE(hnsw_kernels_c, CPU_C)

@@ -111,24 +111,6 @@ SUM_KERNEL(l1_f16, f16_load, add_gap)
 COSINE_KERNEL(cosine_f32, f32_load)
 COSINE_KERNEL(cosine_f16, f16_load)
 
-static void l2_f32_many(const void *query, const uint8_t *const *vectors,
-                        size_t count, size_t n, float *sums)
-{
-	size_t j;
-
-	for (j = 0; j < count; j++)
-		sums[j] = l2_f32(query, vectors[j], n);
-}
-
-static void ip_f32_many(const void *query, const uint8_t *const *vectors,
-                        size_t count, size_t n, float *sums)
-{
-	size_t j;
-
-	for (j = 0; j < count; j++)
-		sums[j] = ip_f32(query, vectors[j], n);
-}
-
 /* --- bytes: int8 elements and codes -------------------------------------------- */
 
 static inline int8x16_t int8_load(const void *v, size_t i)
@@ -187,13 +169,6 @@ static inline int32x4_t add_byte_gap(int32x4_t sum, int8x16_t a, int8x16_t b)
 BYTE_KERNEL(l2_int8, add_byte_square_gap)
 BYTE_KERNEL(ip_int8, add_byte_product)
 BYTE_KERNEL(l1_int8, add_byte_gap)
-
-static void cosine_int8(const void *a, const void *b, size_t n, float sums[3])
-{
-	sums[0] = ip_int8(a, b, n);
-	sums[1] = ip_int8(a, a, n);
-	sums[2] = ip_int8(b, b, n);
-}
 
 static uint64_t hamming(const void *a, const void *b, size_t bytes)
 {
@@ -266,37 +241,9 @@ static int64_t code_dot(const int16_t *weights, const uint8_t *code, size_t n)
 	return total;
 }
 
-static void code_dots(const int16_t *weights, const uint8_t *const *codes,
-                      size_t count, size_t n, float *dots)
-{
-	size_t j;
+#define KERNELS_ONE_BY_ONE
+#include "hnsw/kernels_table.h"
 
-	for (j = 0; j < count; j++)
-		dots[j] = (float)code_dot(weights, codes[j], n);
-}
-
-static void code_gaps(const uint8_t *code, const uint8_t *const *codes,
-                      size_t count, size_t n, float *gaps)
-{
-	size_t j;
-
-	for (j = 0; j < count; j++)
-		gaps[j] = l1_int8(code, codes[j], n);
-}
-
-const struct hnsw_kernels hnsw_kernels_neon = {
-	.level = CPU_NEON,
-	.l2 = { [HNSW_F32] = l2_f32, [HNSW_F16] = l2_f16, [HNSW_INT8] = l2_int8 },
-	.ip = { [HNSW_F32] = ip_f32, [HNSW_F16] = ip_f16, [HNSW_INT8] = ip_int8 },
-	.l1 = { [HNSW_F32] = l1_f32, [HNSW_F16] = l1_f16, [HNSW_INT8] = l1_int8 },
-	.cosine = { [HNSW_F32] = cosine_f32, [HNSW_F16] = cosine_f16,
-	            [HNSW_INT8] = cosine_int8 },
-	.hamming = hamming,
-	.l2_f32_many = l2_f32_many,
-	.ip_f32_many = ip_f32_many,
-	.code_weigh = code_weigh,
-	.code_dots = code_dots,
-	.code_gaps = code_gaps,
-};
+KERNELS_TABLE(hnsw_kernels_neon, CPU_NEON)
 
 #endif
