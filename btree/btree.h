@@ -183,6 +183,14 @@ bool btree_cursor_step(struct btree_cursor *cursor, int64_t *rowid,
 int btree_cursor_read(struct btree_cursor *cursor, struct span *key,
                       struct span *value, bool *deleted, struct err *err);
 
+/* Calls `each` with every entry in order, lent as by btree_cursor_read(); with a
+ * breath behind each. Stops on non-zero and returns that. `each` may end the
+ * operation, and change the entry that it is given. */
+int btree_each(struct btree *tree,
+               int (*each)(void *context, struct span key, struct span value,
+                           struct err *err),
+               void *context, struct breath *breath, struct err *err);
+
 /* Checks the whole tree: order, bounds, depth, sibling links, counts, overflow
  * chains, every page reached once. Calls `problem` per thing wrong (may be
  * NULL); ERR_CORRUPT with the first one. `visit` (may be NULL) is called for

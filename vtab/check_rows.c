@@ -16,7 +16,8 @@ struct checking {
 	struct table *table;
 	void (*problem)(void *context, const char *sentence);
 	void *context;
-	const struct table_index *index; /* whose nodes are visited */
+	uint64_t *vectors, rows;         /* by index; so far        */
+	struct table_index *index;       /* whose nodes or entries are visited */
 	struct err *err;
 	int rc;
 };
@@ -80,7 +81,7 @@ static int check_entry(struct checking *checking, struct table_index *index,
 }
 
 static int check_node(struct checking *checking, struct table_index *index,
-                      int64_t rowid, uint64_t *vectors, struct err *err)
+                      int64_t rowid, struct err *err)
 {
 	const struct value *value =
 		&checking->table->values[index->definition->columns[0].column];
@@ -96,7 +97,7 @@ static int check_node(struct checking *checking, struct table_index *index,
 		         (long long)rowid);
 		return ERR_NONE;
 	}
-	++*vectors;
+	checking->vectors[index - checking->table->indexes]++;
 	rc = hnsw_vector(index->graph, (uint32_t)value->integer, &vector,
 	                 &owner, err);
 	if (rc == ERR_CORRUPT)
@@ -110,25 +111,22 @@ static int check_node(struct checking *checking, struct table_index *index,
 	return only_damage(rc);
 }
 
-static int check_row(struct checking *checking, struct btree_cursor *walk,
-                     uint64_t *vectors, struct err *err)
+static int check_row(void *context, struct span key, struct span row,
+                     struct err *err)
 {
+	struct checking *checking = context;
 	struct table *table = checking->table;
-	struct span key, row;
-	bool deleted;
-	int rc = btree_cursor_read(walk, &key, &row, &deleted, err);
+	int64_t rowid = btree_rowid_of(key.data);
+	int rc = row_columns(row, table->values, table->definition.column_count,
+	                     err);
 
-	if (!rc)
-		rc = row_columns(row, table->values,
-		                 table->definition.column_count, err);
+	checking->rows++;
 	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++) {
 		struct table_index *index = &table->indexes[i];
-		int64_t rowid = btree_rowid_of(key.data);
 
 		rc = index->definition->kind == INDEX_TREE
 		             ? check_entry(checking, index, rowid, err)
-		             : check_node(checking, index, rowid, &vectors[i],
-		                          err);
+		             : check_node(checking, index, rowid, err);
 	}
 	return rc;
 }
@@ -136,26 +134,6 @@ static int check_row(struct checking *checking, struct btree_cursor *walk,
 static struct breath *breath_of(const struct checking *checking)
 {
 	return &checking->table->connection->breath.base;
-}
-
-static int check_rows(struct checking *checking, uint64_t *vectors,
-                      uint64_t *rows, struct err *err)
-{
-	struct btree_cursor walk;
-	bool on;
-	int rc;
-
-	btree_cursor_init(&walk, &checking->table->tree);
-	rc = btree_cursor_first(&walk, &on, err);
-	for (*rows = 0; !rc && on; ++*rows) {
-		rc = check_row(checking, &walk, vectors, err);
-		if (!rc)
-			rc = breathe(breath_of(checking), err);
-		if (!rc)
-			rc = btree_cursor_next(&walk, &on, err);
-	}
-	btree_cursor_close(&walk);
-	return rc;
 }
 
 /* --- indexes against rows ------------------------------------------------------- */
@@ -197,28 +175,21 @@ static int check_owner(struct checking *checking, struct table_index *index,
 	return rc;
 }
 
+static int visit_entry(void *context, struct span key, struct span value,
+                       struct err *err)
+{
+	struct checking *checking = context;
+
+	return check_owner(checking, checking->index, key,
+	                   index_rowid(key, value), err);
+}
+
 static int check_entries(struct checking *checking, struct table_index *index,
                          struct err *err)
 {
-	struct btree_cursor walk;
-	struct span key, value;
-	bool on, deleted;
-	int rc;
-
-	btree_cursor_init(&walk, &index->tree);
-	rc = btree_cursor_first(&walk, &on, err);
-	while (!rc && on) {
-		rc = btree_cursor_read(&walk, &key, &value, &deleted, err);
-		if (!rc)
-			rc = check_owner(checking, index, key,
-			                 index_rowid(key, value), err);
-		if (!rc)
-			rc = breathe(breath_of(checking), err);
-		if (!rc)
-			rc = btree_cursor_next(&walk, &on, err);
-	}
-	btree_cursor_close(&walk);
-	return rc;
+	checking->index = index;
+	return btree_each(&index->tree, visit_entry, checking,
+	                  breath_of(checking), err);
 }
 
 static void visit_node(void *context, uint32_t node, int64_t rowid)
@@ -258,10 +229,10 @@ static int check_nodes(struct checking *checking, struct table_index *index,
 }
 
 static int check_count(struct checking *checking, struct table_index *index,
-                       uint64_t rows, uint64_t vectors, struct err *err)
+                       uint64_t vectors, struct err *err)
 {
 	bool tree = index->definition->kind == INDEX_TREE;
-	uint64_t wanted = tree ? rows : vectors, count;
+	uint64_t wanted = tree ? checking->rows : vectors, count;
 	int rc = index_count(index, &count, err);
 
 	if (rc || count == wanted)
@@ -278,19 +249,20 @@ int check_agreement(struct table *table,
 {
 	struct checking checking = { .table = table, .problem = problem,
 		                     .context = context };
+	struct heap *heap = table->connection->heap;
 	uint32_t count = table->definition.index_count;
-	uint64_t *vectors, rows = 0;
 	int rc;
 
-	vectors = heap_zeroed(table->connection->heap,
-	                      (count + 1) * sizeof *vectors);
-	if (!vectors)
+	checking.vectors = heap_zeroed(heap, (count + 1) *
+	                                             sizeof *checking.vectors);
+	if (!checking.vectors)
 		return err_set(err, ERR_NOMEM, "check table",
 		               name_shorten(table->name).text, "no memory");
-	rc = check_rows(&checking, vectors, &rows, err);
+	rc = btree_each(&table->tree, check_row, &checking,
+	                breath_of(&checking), err);
 	for (uint32_t i = 0; !rc && i < count; i++)
-		rc = check_count(&checking, &table->indexes[i], rows, vectors[i],
-		                 err);
-	heap_free(table->connection->heap, vectors);
+		rc = check_count(&checking, &table->indexes[i],
+		                 checking.vectors[i], err);
+	heap_free(heap, checking.vectors);
 	return rc;
 }

@@ -55,56 +55,55 @@ void cursor_neighbours_settle(struct table_cursor *cursor)
 		cursor->neighbour_count = (size_t)cursor->k;
 }
 
-/* The distance of the row on which the walk stands, if it passes. */
-static int row_measure(struct table_cursor *cursor, struct btree_cursor *walk,
-                       uint32_t column, struct span query, struct err *err)
+struct measuring {
+	struct table_cursor *cursor;
+	uint32_t column;
+	struct span query;
+};
+
+/* The distance of one row, if it passes. */
+static int row_measure(void *context, struct span key, struct span row,
+                       struct err *err)
 {
+	const struct measuring *measuring = context;
+	struct table_cursor *cursor = measuring->cursor;
 	struct table *table = table_of(cursor);
 	const struct column_definition *definition =
-		&table->definition.columns[column];
-	bool deleted, present, passes = true;
-	struct value value;
-	struct span key, row;
-	int rc = btree_cursor_read(walk, &key, &row, &deleted, err);
+		&table->definition.columns[measuring->column];
+	enum hnsw_metric metric = definition->element == HNSW_BIT ? HNSW_HAMMING
+	                                                          : HNSW_L2;
+	int64_t rowid = btree_rowid_of(key.data);
+	bool present = false, passes = true;
+	struct value value = { .type = VALUE_NULL };
+	int rc = ERR_NONE;
 
-	if (!rc && cursor->filter)
-		rc = vector_filter_test(cursor->filter, btree_rowid_of(key.data),
-		                        row, &passes, err);
+	if (cursor->filter)
+		rc = vector_filter_test(cursor->filter, rowid, row, &passes,
+		                        err);
 	if (!rc)
-		rc = row_column(row, column, &value, &present, err);
+		rc = row_column(row, measuring->column, &value, &present, err);
 	if (rc || !passes || !present || value.type != VALUE_BLOB ||
-	    value.bytes.size != query.size)
+	    value.bytes.size != measuring->query.size)
 		return rc;
 	return cursor_neighbour_add(
 		cursor,
-		hnsw_distance(table->connection->kernels,
-	                      definition->element == HNSW_BIT ? HNSW_HAMMING
-	                                                      : HNSW_L2,
-	                      definition->element, definition->dimensions,
-	                      query.data, value.bytes.data),
-		btree_rowid_of(key.data), err);
+		hnsw_distance(table->connection->kernels, metric,
+		              definition->element, definition->dimensions,
+		              measuring->query.data, value.bytes.data),
+		rowid, err);
 }
 
 /* A vector column without a graph: every row's distance, sorted. */
 static int measure_all(struct table_cursor *cursor, uint32_t column,
                        struct span query, struct err *err)
 {
+	struct measuring measuring = { cursor, column, query };
 	struct table *table = table_of(cursor);
-	struct btree_cursor walk;
-	bool on;
 	int rc;
 
 	cursor->neighbour_count = cursor->neighbour_at = 0;
-	btree_cursor_init(&walk, &table->tree);
-	rc = btree_cursor_first(&walk, &on, err);
-	while (!rc && on) {
-		rc = row_measure(cursor, &walk, column, query, err);
-		if (!rc)
-			rc = breathe(&table->connection->breath.base, err);
-		if (!rc)
-			rc = btree_cursor_next(&walk, &on, err);
-	}
-	btree_cursor_close(&walk);
+	rc = btree_each(&table->tree, row_measure, &measuring,
+	                &table->connection->breath.base, err);
 	if (!rc)
 		cursor_neighbours_settle(cursor);
 	return rc;

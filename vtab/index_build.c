@@ -46,6 +46,7 @@ struct build {
 	size_t chunk_left;
 	bool any;                /* a run has been put */
 	struct hnsw *from;       /* where vectors come from, if not from rows */
+	int (*each)(struct build *build, int64_t rowid); /* see each_row()    */
 	struct err *err;
 };
 
@@ -73,34 +74,26 @@ static int operation_end(struct build *build)
 	return home->methods->operation_end(home, build->err);
 }
 
+static int row_met(void *context, struct span key, struct span row,
+                   struct err *err)
+{
+	struct build *build = context;
+	struct table *table = build->table;
+	int rc = row_columns(row, table->values, table->definition.column_count,
+	                     err);
+
+	if (!rc)
+		rc = build->each(build, btree_rowid_of(key.data));
+	return rc ? rc : breathe_deeply(breath_of(build), err);
+}
+
 /* Calls `each` with every row, its values in table->values, borrowed until the
  * operation ends. `each` may change the row it is given. */
 static int each_row(struct build *build,
                     int (*each)(struct build *build, int64_t rowid))
 {
-	struct table *table = build->table;
-	struct btree_cursor walk;
-	struct span key, row;
-	bool on, deleted;
-	int rc;
-
-	btree_cursor_init(&walk, &table->tree);
-	rc = btree_cursor_first(&walk, &on, build->err);
-	while (!rc && on) {
-		rc = btree_cursor_read(&walk, &key, &row, &deleted, build->err);
-		if (!rc)
-			rc = row_columns(row, table->values,
-			                 table->definition.column_count,
-			                 build->err);
-		if (!rc)
-			rc = each(build, btree_rowid_of(key.data));
-		if (!rc)
-			rc = breathe_deeply(breath_of(build), build->err);
-		if (!rc)
-			rc = btree_cursor_next(&walk, &on, build->err);
-	}
-	btree_cursor_close(&walk);
-	return rc;
+	build->each = each;
+	return btree_each(&build->table->tree, row_met, build, NULL, build->err);
 }
 
 /* --- runs of a tree ------------------------------------------------------------------- */
