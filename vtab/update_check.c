@@ -7,8 +7,6 @@
  */
 #include "vtab/update.h"
 
-#include <string.h>
-
 enum { VERDICT_IGNORE, VERDICT_REPLACE, VERDICT_FAIL };
 
 /* What becomes of a violation: the statement's OR clause, else the constraint's. */
