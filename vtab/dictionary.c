@@ -183,6 +183,53 @@ int dictionary_put(struct home *home, const char *table,
 	                 err);
 }
 
+/* --- layouts ----------------------------------------------------------------------- */
+
+enum { LAYOUT_KEY = 'C', LAYOUT_KEY_SIZE = 9 };
+
+static struct span layout_key(uint8_t bytes[LAYOUT_KEY_SIZE], uint64_t table_id)
+{
+	bytes[0] = LAYOUT_KEY;
+	for (int i = 0; i < 8; i++)
+		bytes[1 + i] = (uint8_t)(table_id >> (56 - 8 * i));
+	return span_of(bytes, LAYOUT_KEY_SIZE);
+}
+
+int dictionary_layout_put(struct home *home, uint64_t table_id,
+                          struct span layout, struct err *err)
+{
+	uint8_t key[LAYOUT_KEY_SIZE];
+	struct btree tree;
+	int rc = tree_for_writing(home, &tree, err);
+
+	return rc ? rc : btree_put(&tree, layout_key(key, table_id), layout,
+	                           BTREE_PUT_REPLACE, err);
+}
+
+int dictionary_layout_find(struct home *home, uint64_t table_id,
+                           struct btree_scratch *scratch, struct span *layout,
+                           bool *found, struct err *err)
+{
+	uint8_t key[LAYOUT_KEY_SIZE];
+	struct btree tree;
+	int rc = open_tree(home, &tree, err);
+
+	return rc ? rc : btree_get(&tree, layout_key(key, table_id), scratch,
+	                           layout, found, err);
+}
+
+int dictionary_layout_remove(struct home *home, uint64_t table_id,
+                             struct err *err)
+{
+	uint8_t key[LAYOUT_KEY_SIZE];
+	struct btree tree;
+	bool found;
+	int rc = open_tree(home, &tree, err);
+
+	return rc ? rc : btree_delete(&tree, layout_key(key, table_id), &found,
+	                              err);
+}
+
 int dictionary_remove(struct home *home, const char *table,
                       struct arena *arena, struct err *err)
 {

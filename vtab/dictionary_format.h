@@ -15,6 +15,11 @@
  *
  * Valid when the size is that of so many indexes; a version above DICTIONARY_VERSION is
  * refused, 0 is damage. Key 'N' alone holds the next table id (8 bytes).
+ *
+ * Key 'C' and a table id (8 bytes, big-endian): the columns that the table's rows were
+ * stored with. Value: one byte LAYOUT_VERSION, then a text (layout.c), which is compared
+ * byte for byte. A version above that is refused, 0 is damage. A table without such a
+ * key was made by a library that did not write it, and is not compared.
  */
 #ifndef TURDB_VTAB_DICTIONARY_FORMAT_H
 #define TURDB_VTAB_DICTIONARY_FORMAT_H
@@ -27,6 +32,10 @@ enum {
 	DICTIONARY_TABLE_ID_AT = 8,
 	DICTIONARY_SEQUENCE_AT = 16,
 	DICTIONARY_INDEX_FILES_AT = 24,
+
+	LAYOUT_VERSION = 1,
+	LAYOUT_VERSION_AT = 0,
+	LAYOUT_TEXT_AT = 1,
 };
 
 #endif

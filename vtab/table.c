@@ -198,6 +198,9 @@ int table_attach(struct table *table, const struct dictionary_entry *entry,
 {
 	int rc;
 
+	rc = layout_check(table, entry->table_id, err);
+	if (rc)
+		return rc;
 	if (entry->index_count != table->definition.index_count)
 		return err_set(err, ERR_CORRUPT, "open table",
 		               name_shorten(table->name).text,
@@ -261,6 +264,8 @@ int table_create_files(struct table *table, struct err *err)
 		rc = index_create_file(table, &table->definition.indexes[i],
 		                       &entry.index_files[i], err);
 	if (!rc)
+		rc = layout_put(table, entry.table_id, err);
+	if (!rc)
 		rc = dictionary_put(home, table->name, &entry, &table->arena,
 		                    err);
 	return rc ? rc : table_attach(table, &entry, err);
@@ -274,6 +279,8 @@ int table_drop_files(struct table *table, struct err *err)
 	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++)
 		rc = home->methods->file_drop(home, table->indexes[i].file_id,
 		                              err);
+	if (!rc)
+		rc = dictionary_layout_remove(home, table->table_id, err);
 	if (!rc)
 		rc = dictionary_remove(home, table->name, &table->arena, err);
 	return rc;

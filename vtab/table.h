@@ -100,6 +100,18 @@ int dictionary_put(struct home *home, const char *table,
 int dictionary_remove(struct home *home, const char *table,
                       struct arena *arena, struct err *err);
 int dictionary_next_id(struct home *home, uint64_t *id, struct err *err);
+/* The columns of a table's rows; found ones are lent as btree_get() lends. */
+int dictionary_layout_put(struct home *home, uint64_t table_id,
+                          struct span layout, struct err *err);
+int dictionary_layout_find(struct home *home, uint64_t table_id,
+                           struct btree_scratch *scratch, struct span *layout,
+                           bool *found, struct err *err);
+int dictionary_layout_remove(struct home *home, uint64_t table_id,
+                             struct err *err);
+
+/* layout.c: what rows were stored with, and whether the statement still says so. */
+int layout_put(const struct table *table, uint64_t table_id, struct err *err);
+int layout_check(const struct table *table, uint64_t table_id, struct err *err);
 
 /* table.c */
 int table_result(struct table *table, int rc, const struct err *err);
