@@ -1,4 +1,5 @@
 """Paths, owners, copies and full disks: what people do to a directory of files."""
+import contextlib
 import os
 import pathlib
 import re
@@ -238,32 +239,54 @@ def a_copy_of_a_live_database_is_whole_or_an_error(scratch):
     expect(found[0] == found[1] and found[2:] == ['ok', 'ok'], found)
 
 
+@contextlib.contextmanager
+def small_disk(megabytes):
+    """A disk of its own in `small`; gives a function that connects to small/app, and closes what that has opened."""
+    os.mkdir('small')
+    if os.geteuid() != 0 or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=%dm' % megabytes, 'tmpfs', 'small'],
+                                           capture_output=True).returncode:
+        skip('needs mount')
+    opened = []
+    try:
+        yield lambda: opened.append(connect('small/app')) or opened[-1]
+    finally:
+        for con in opened:
+            con.close()
+        subprocess.run(['umount', '-l', 'small'])
+
+
+def make_tables(con):
+    con.execute('CREATE TABLE t(a INTEGER PRIMARY KEY, b)')
+    con.execute('CREATE VIRTUAL TABLE v USING turdb(a INTEGER PRIMARY KEY, b BLOB, INDEX v_b(b))')
+
+
+def fill_disk(con, refusals, most):
+    """Inserts into both tables until it was refused so often; answers how many times it was not."""
+    done = refused = 0
+    while refused < refusals and done < most:
+        try:
+            con.execute('BEGIN')
+            for table in 'tv':
+                con.execute('INSERT INTO %s VALUES(NULL, randomblob(3000))' % table)
+            con.execute('COMMIT')
+            done += 1
+        except sqlite3.OperationalError as error:
+            expect('full' in str(error), error)
+            refused += 1
+            if con.in_transaction:
+                con.execute('ROLLBACK')
+    return done
+
+
 # A commit that wrote its pages behind its record found holes, and the disk full: neither finished nor taken
 # back, and the database could not be opened again.
 def a_full_disk_is_an_error_and_loses_nothing(scratch):
-    os.mkdir('small')
-    if os.geteuid() != 0 or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', 'small'], capture_output=True).returncode:
-        skip('needs mount')
-    con = None
-    try:
+    with small_disk(12) as open_app:
         with open('small/ballast', 'wb') as ballast:
             ballast.write(bytes(1 << 20))
-        con = connect('small/app')
-        con.execute('CREATE TABLE t(a INTEGER PRIMARY KEY, b)')
-        con.execute('CREATE VIRTUAL TABLE v USING turdb(a INTEGER PRIMARY KEY, b BLOB, INDEX v_b(b))')
-        done, refused = 0, 0
-        while refused < 5 and done < 3000:
-            try:
-                con.execute('BEGIN')
-                for table in 'tv':
-                    con.execute('INSERT INTO %s VALUES(NULL, randomblob(3000))' % table)
-                con.execute('COMMIT')
-                done += 1
-            except sqlite3.OperationalError as error:
-                expect('full' in str(error), error)
-                refused += 1
-                if con.in_transaction:
-                    con.execute('ROLLBACK')
+        con = open_app()
+        make_tables(con)
+        done = fill_disk(con, 5, 3000)
         expect(done > 50)
         for sql in ('CREATE VIRTUAL TABLE w USING turdb(a)', "SELECT turdb_create_index('i', 'v', 'a, b')", 'SELECT turdb_checkpoint()',
                     'SELECT turdb_vacuum()', 'VACUUM', 'DELETE FROM v WHERE a%3=0', 'DROP TABLE v'):
@@ -273,42 +296,21 @@ def a_full_disk_is_an_error_and_loses_nothing(scratch):
                 expect('full' in str(error) or 'No space left' in str(error), '%s: %s' % (sql, error))
             expect_equal(con.execute('SELECT count(*), turdb_check() FROM t').fetchone(), (done, 'ok'))
         con.close()
-        con = connect('small/app')
+        con = open_app()
         expect_equal(con.execute('SELECT count(*), turdb_check() FROM t').fetchone(), (done, 'ok'))
         os.remove('small/ballast')
         con.execute('DROP TABLE IF EXISTS v')
         con.execute('INSERT INTO t VALUES(NULL, randomblob(3000))')
-    finally:
-        if con:
-            con.close()
-        subprocess.run(['umount', '-l', 'small'])
 
 
 # Whoever had filled the disk could not delete: that writes pages and log, too.
 def a_full_disk_is_emptied_by_deleting(scratch):
-    os.mkdir('small')
-    if os.geteuid() != 0 or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=20m', 'tmpfs', 'small'], capture_output=True).returncode:
-        skip('needs mount')
-    con = None
-    try:
-        con = connect('small/app')
-        con.execute('CREATE TABLE t(a INTEGER PRIMARY KEY, b)')
-        con.execute('CREATE VIRTUAL TABLE v USING turdb(a INTEGER PRIMARY KEY, b BLOB, INDEX v_b(b))')
+    with small_disk(20) as open_app:
+        con = open_app()
+        make_tables(con)
         con.execute('INSERT INTO v VALUES(1, randomblob(3000))')
         con.execute('SELECT turdb_checkpoint()')
-        done, refused = 0, 0
-        while refused < 20 and done < 4000:
-            try:
-                con.execute('BEGIN')
-                for table in 'tv':
-                    con.execute('INSERT INTO %s VALUES(NULL, randomblob(3000))' % table)
-                con.execute('COMMIT')
-                done += 1
-            except sqlite3.OperationalError as error:
-                expect('full' in str(error), error)
-                refused += 1
-                if con.in_transaction:
-                    con.execute('ROLLBACK')
+        done = fill_disk(con, 20, 4000)
         expect(done > 100)
         for i in range(20):
             con.execute('DELETE FROM t WHERE a = ?', (3 * i + 1,))
@@ -322,12 +324,8 @@ def a_full_disk_is_emptied_by_deleting(scratch):
             con.execute('INSERT INTO t VALUES(NULL, randomblob(3000))')
         expect_equal(con.execute("SELECT value, turdb_check() FROM turdb_status WHERE name = 'reserve_short'").fetchone(), (0, 'ok'))
         con.close()
-        con = connect('small/app')
+        con = open_app()
         expect_equal(con.execute('SELECT turdb_check(), count(*) FROM t').fetchone(), ('ok', done - 20 + 100))
-    finally:
-        if con:
-            con.close()
-        subprocess.run(['umount', '-l', 'small'])
 
 
 main(globals())

@@ -279,9 +279,12 @@ static void run_processes(struct test *t, struct scene *scene, uint64_t seed,
 
 /* --- cases ------------------------------------------------------------------------------------ */
 
-static void killed_processes_are_isolated(struct test *t)
+/* So many transactions, in rounds that one judgement can hold. */
+static void run_rounds(struct test *t, uint64_t left,
+                       void (*run)(struct test *t, struct scene *scene,
+                                   uint64_t seed))
 {
-	uint64_t left = test_scaled(75000, 3000), seed = t->seed;
+	uint64_t seed = t->seed;
 
 	while (left && !t->failed) {
 		double began = seconds_now();
@@ -290,32 +293,34 @@ static void killed_processes_are_isolated(struct test *t)
 		EXPECT_OK(t, set_up(t, &scene));
 		scene.board->goal = left < ROUND * 3 / 2 ? left : ROUND;
 		left -= scene.board->goal;
-		run_processes(t, &scene, test_random(&seed), true);
+		run(t, &scene, test_random(&seed));
 		if (!t->failed)
 			expect_isolated(t, &scene, began);
-		if (scene.kills < 2)
-			test_fail(t, __FILE__, __LINE__, "%u kills",
-			          scene.kills);
 		tear_down(&scene);
 	}
 }
 
+static void run_killed(struct test *t, struct scene *scene, uint64_t seed)
+{
+	run_processes(t, scene, seed, true);
+	if (scene->kills < 2)
+		test_fail(t, __FILE__, __LINE__, "%u kills", scene->kills);
+}
+
+static void run_threads(struct test *t, struct scene *scene, uint64_t seed)
+{
+	(void)t;
+	isolation_sessions(scene->board, scene->directory, 6, seed);
+}
+
+static void killed_processes_are_isolated(struct test *t)
+{
+	run_rounds(t, test_scaled(75000, 3000), run_killed);
+}
+
 static void threads_are_isolated(struct test *t)
 {
-	uint64_t left = test_scaled(25000, 1000), seed = t->seed;
-
-	while (left && !t->failed) {
-		double began = seconds_now();
-		struct scene scene;
-
-		EXPECT_OK(t, set_up(t, &scene));
-		scene.board->goal = left < ROUND * 3 / 2 ? left : ROUND;
-		left -= scene.board->goal;
-		isolation_sessions(scene.board, scene.directory, 6,
-		                   test_random(&seed));
-		expect_isolated(t, &scene, began);
-		tear_down(&scene);
-	}
+	run_rounds(t, test_scaled(25000, 1000), run_threads);
 }
 
 static void print_finding(const struct isolation_report *report,

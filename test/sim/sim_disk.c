@@ -511,34 +511,38 @@ static struct sim_inode *file_by_path(struct sim_disk *disk, const char *path)
 	return NULL;
 }
 
-bool sim_file_peek(struct sim_disk *disk, const char *path, uint64_t offset,
-                   void *bytes, size_t size)
+/* Locks the disk; the file, when it has these bytes. */
+static struct sim_inode *enter_file(struct sim_disk *disk, const char *path,
+                                    uint64_t offset, size_t size)
 {
 	struct sim_inode *inode;
-	bool there;
 
 	pthread_mutex_lock(&disk->mutex);
 	inode = file_by_path(disk, path);
-	there = inode && offset <= inode->size && size <= inode->size - offset;
-	if (there)
+	return inode && offset <= inode->size && size <= inode->size - offset ?
+		inode : NULL;
+}
+
+bool sim_file_peek(struct sim_disk *disk, const char *path, uint64_t offset,
+                   void *bytes, size_t size)
+{
+	struct sim_inode *inode = enter_file(disk, path, offset, size);
+
+	if (inode)
 		sim_inode_read(inode, offset, bytes, size);
 	pthread_mutex_unlock(&disk->mutex);
-	return there;
+	return inode != NULL;
 }
 
 bool sim_file_poke(struct sim_disk *disk, const char *path, uint64_t offset,
                    const void *bytes, size_t size)
 {
-	struct sim_inode *inode;
-	bool there;
+	struct sim_inode *inode = enter_file(disk, path, offset, size);
 
-	pthread_mutex_lock(&disk->mutex);
-	inode = file_by_path(disk, path);
-	there = inode && offset <= inode->size && size <= inode->size - offset;
-	if (there)
+	if (inode)
 		sim_inode_write(inode, offset, bytes, size);
 	pthread_mutex_unlock(&disk->mutex);
-	return there;
+	return inode != NULL;
 }
 
 const char *sim_file_at(struct sim_disk *disk, size_t n, uint64_t *size)
