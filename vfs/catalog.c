@@ -105,6 +105,12 @@ int store_entry_check(const struct catalog_entry *entry, uint32_t file_id,
 	            (uint64_t)ENTRY_PAGE * STORE_PAGE_SIZE)
 		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
 		               "file %u is longer than a file can be", file_id);
+	if (kind == STORE_FILE_SQLITE &&
+	    load_le32(entry->bytes + CATALOG_STATE_AT +
+	              SQLITE_STATE_HAS_COUNTER_AT) > 1)
+		return err_set(err, ERR_CORRUPT, "read catalog", "turdb.meta",
+		               "file %u does not say where its change counter is",
+		               file_id);
 	for (uint32_t i = 0; i < CATALOG_HINT_SIZE; i++) {
 		uint8_t c = entry->bytes[CATALOG_HINT_AT + i];
 

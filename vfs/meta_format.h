@@ -80,6 +80,8 @@ enum {
 
 	/* In the state of file STORE_SQLITE_FILE_ID. */
 	SQLITE_STATE_SIZE_AT = 0,  /* u64 length in bytes of SQLite's file, at most 2^32 - 1 pages */
+	SQLITE_STATE_COUNTER_AT = 8, /* u8[4] bytes 24..27 and 92..95 of it ... */
+	SQLITE_STATE_HAS_COUNTER_AT = 12, /* u32 ... while this is 1; else 0    */
 };
 
 #define SUPER_MAGIC UINT64_C(0x3152455055534454)     /* 'TDSUPER1' */

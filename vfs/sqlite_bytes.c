@@ -1,6 +1,8 @@
 /*
  * sqlite_bytes.c - SQLite's own file as flat bytes over pages of 16 KB.
  *
+ * Where the change counter in the first page really is: sqlite_head.c.
+ *
  * Logical page p holds bytes [p * 16384, (p + 1) * 16384); the length in bytes is
  * in the file's state. The file is made by the first write.
  */
@@ -77,8 +79,13 @@ int store_sqlite_read(struct store_view *view, uint64_t offset, void *bytes,
 	int rc = sqlite_file(view, &file, err);
 
 	*got = 0;
-	return rc ? rc : read_range(file, store_view_file_read, size_of(file),
-	                            offset, bytes, size, got, err);
+	if (!rc)
+		rc = read_range(file, store_view_file_read, size_of(file),
+		                offset, bytes, size, got, err);
+	if (!rc && *got)
+		store_sqlite_head_read(store_view_file_entry(file), offset,
+		                       bytes, *got);
+	return rc;
 }
 
 int store_sqlite_read_committed(struct store_view *view, uint64_t offset,
@@ -94,8 +101,11 @@ int store_sqlite_read_committed(struct store_view *view, uint64_t offset,
 		return rc;
 	end = load_le64(file->entry.bytes + CATALOG_STATE_AT +
 	                SQLITE_STATE_SIZE_AT);
-	return read_range(file, store_view_file_read_committed, end, offset,
-	                  bytes, size, got, err);
+	rc = read_range(file, store_view_file_read_committed, end, offset,
+	                bytes, size, got, err);
+	if (!rc)
+		store_sqlite_head_read(&file->entry, offset, bytes, *got);
+	return rc;
 }
 
 int store_sqlite_fetch(struct store_view *view, uint64_t offset, size_t size,
@@ -107,7 +117,8 @@ int store_sqlite_fetch(struct store_view *view, uint64_t offset, size_t size,
 
 	*bytes = NULL;
 	if (rc || offset + size > size_of(file) ||
-	    inside + size > STORE_PAGE_SIZE)
+	    inside + size > STORE_PAGE_SIZE ||
+	    store_sqlite_head_apart(store_view_file_entry(file), offset))
 		return rc;
 	rc = store_view_file_read(file, (uint32_t)(offset / STORE_PAGE_SIZE),
 	                          bytes, err);
@@ -151,16 +162,33 @@ static int write_part(struct view_file *file, uint64_t at, const uint8_t *bytes,
                       size_t part, struct err *err)
 {
 	uint32_t page_no = (uint32_t)(at / STORE_PAGE_SIZE);
+	struct catalog_entry *apart = NULL;
 	struct edit *edit;
-	int rc = store_edit_begin(file, page_no, &edit, err);
+	bool counted = false;
+	int rc = ERR_NONE;
 
-	if (!rc && part == STORE_PAGE_SIZE && store_spill_at_once(edit))
-		return store_spill_bytes(edit, bytes, err);
+	if (at == 0)
+		rc = store_sqlite_head_write(file, bytes, part, &counted, err);
+	if (rc || counted)
+		return rc;
+	if (store_sqlite_head_apart(store_view_file_entry(file), at))
+		rc = store_view_file_entry_edit(file, &apart, err);
 	if (!rc)
-		rc = part == STORE_PAGE_SIZE ? store_edit_replace(edit, err)
-		                             : store_edit_image(edit, err);
+		rc = store_edit_begin(file, page_no, &edit, err);
 	if (rc)
 		return rc;
+	if (part == STORE_PAGE_SIZE && store_spill_at_once(edit)) {
+		rc = store_spill_bytes(edit, bytes, err);
+		if (!rc && apart)
+			store_sqlite_head_rejoin(apart, NULL);
+		return rc;
+	}
+	rc = part == STORE_PAGE_SIZE ? store_edit_replace(edit, err)
+	                             : store_edit_image(edit, err);
+	if (rc)
+		return rc;
+	if (apart)
+		store_sqlite_head_rejoin(apart, edit->now.image);
 	memcpy(edit->now.image + at % STORE_PAGE_SIZE, bytes, part);
 	return ERR_NONE;
 }
@@ -254,9 +282,16 @@ static int pages_remove(struct view_file *file, uint64_t pages, struct err *err)
 int store_sqlite_truncate(struct store_view *view, uint64_t bytes,
                           struct err *err)
 {
+	struct catalog_entry *entry;
 	struct view_file *file;
 	int rc = ready_to_write(view, &file, err);
 
+	if (!rc && bytes == 0 &&
+	    store_sqlite_head_apart(store_view_file_entry(file), 0)) {
+		rc = store_view_file_entry_edit(file, &entry, err);
+		if (!rc)
+			store_sqlite_head_rejoin(entry, NULL);
+	}
 	if (!rc)
 		rc = pages_remove(file, (bytes + STORE_PAGE_SIZE - 1) /
 		                        STORE_PAGE_SIZE, err);

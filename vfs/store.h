@@ -211,7 +211,8 @@ int store_pager(struct store_view *view, uint32_t file_id,
 /* The bytes of sqlite.tbd as one flat file; any offset, any length. Reading past
  * the end gives fewer bytes (*got). fetch lends zero-copy bytes when the range
  * lies inside one page, else *bytes is NULL; they stay valid until the view moves
- * (fetched bytes of an edited page are the edit's). */
+ * (fetched bytes of an edited page are the edit's). The first bytes are not lent where
+ * SQLite's change counter lies apart. */
 int store_sqlite_size(struct store_view *view, uint64_t *bytes,
                       struct err *err);
 int store_sqlite_read(struct store_view *view, uint64_t offset, void *bytes,

@@ -529,6 +529,20 @@ bool store_reserve_give(struct store *store);
 void store_reserve_look(struct store *store);
 bool store_reserve_short(const struct store *store);
 
+/* --- sqlite_head.c: SQLite's change counter ------------------------------------------- */
+
+/* Whether a read or write from `offset` on meets a counter that the entry has. */
+bool store_sqlite_head_apart(const struct catalog_entry *entry, uint64_t offset);
+/* Corrects what was read from there. */
+void store_sqlite_head_read(const struct catalog_entry *entry, uint64_t offset,
+                            uint8_t *to, size_t size);
+/* Writes at offset 0; *counted: nothing changed but the counter, and that is done. */
+int store_sqlite_head_write(struct view_file *file, const uint8_t *bytes,
+                            size_t size, bool *counted, struct err *err);
+/* The entry, an edit, gives its counter back to the page's image (NULL: it is about
+ * to be gone, or written whole). */
+void store_sqlite_head_rejoin(struct catalog_entry *entry, uint8_t *image);
+
 /* --- sqlite_free.c: SQLite's freelist ------------------------------------------------ */
 
 /* Pages that this transaction has put on the freelist lose their bytes; as many as
