@@ -23,6 +23,12 @@
 /* Positions that lost segments might have held; beyond them a new line begins. */
 #define LOST_SPAN (UINT64_C(1) << 40)
 
+enum {
+	LINE = 64,
+	AHEAD = 2048,    /* bytes; the processor itself stops at each 4 KB */
+	AHEAD_MAX = 512, /* of a record */
+};
+
 struct wal_history {
 	struct wal *wal;
 	struct wal_list list;
@@ -125,6 +131,15 @@ static int go_on(struct wal_history *history, struct err *err)
 	               " is missing or has lost its header", first);
 }
 
+/* Asks for as many bytes as the record has, some records ahead: 5 % of what following
+ * small ones takes. Inlined always: gcc leaves out calls that only prefetch. */
+static inline __attribute__((always_inline)) void
+ask_ahead(const uint8_t *at, uint64_t size)
+{
+	for (uint64_t i = 0; i < size && i < AHEAD_MAX; i += LINE)
+		__builtin_prefetch(at + AHEAD + i);
+}
+
 static int replay_records(struct wal_history *history, struct err *err)
 {
 	for (;;) {
@@ -140,6 +155,7 @@ static int replay_records(struct wal_history *history, struct err *err)
 		     record.previous != history->previous &&
 		     !PLANTED(&history->wal->options, PLANT_SALT_REPEATED)))
 			return rc;
+		ask_ahead(payload.data, record.size);
 		if (record.magic == WAL_RECORD_MAGIC)
 			rc = history->each(history->context, record.lsn, payload,
 			                  err);
