@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 enum {
-	BATCH_PAGES = 32,
+	BATCH_PAGES = 16,
 	WRITE_START_PLACES = 1024, /* 4 MB */
 };
 
