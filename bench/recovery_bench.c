@@ -318,20 +318,39 @@ static void write_pages(int file, uint64_t pages)
 	need(fdatasync(file) == 0, "fdatasync");
 }
 
-static double measure_bound(const char *path, uint64_t pages)
+/* Seconds on the clock, and of them those of the processor. */
+struct cost {
+	double wall, cpu;
+};
+
+static struct cost cost_now(void)
+{
+	return (struct cost){ .wall = now(CLOCK_MONOTONIC),
+	                      .cpu = now(CLOCK_PROCESS_CPUTIME_ID) };
+}
+
+static struct cost cost_since(struct cost start)
+{
+	struct cost end = cost_now();
+
+	return (struct cost){ .wall = end.wall - start.wall,
+	                      .cpu = end.cpu - start.cpu };
+}
+
+static struct cost measure_bound(const char *path, uint64_t pages)
 {
 	char name[600];
-	double start;
+	struct cost start;
 	int file;
 
 	snprintf(name, sizeof name, "%s/bound", path);
 	file = open(name, O_RDWR | O_CREAT, 0600);
 	need(file >= 0, name);
 	write_pages(file, pages);
-	start = now(CLOCK_MONOTONIC);
+	start = cost_now();
 	read_log(path);
 	write_pages(file, pages);
-	start = now(CLOCK_MONOTONIC) - start;
+	start = cost_since(start);
 	close(file);
 	unlink(name);
 	return start;
@@ -351,20 +370,20 @@ static void recover(const struct kind *kind, const char *path,
                     const struct tale *tale)
 {
 	uint64_t pages = kind->pattern == REWRITTEN ? 1 : tale->pages;
-	double gb = (double)tale->log_bytes / 1e9, start, took, cpu, bound;
+	double gb = (double)tale->log_bytes / 1e9;
+	struct cost bound, took;
 	struct bed bed;
 	struct err err;
 
 	bound = measure_bound(path, pages);
-	start = now(CLOCK_MONOTONIC);
-	cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+	took = cost_now();
 	bed_open(&bed, path);
-	took = now(CLOCK_MONOTONIC) - start;
-	cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-	printf("%-26s %9llu %7.1f %8.1f %8.2f %8.2f %8.2f %6.2f %8.1f\n",
+	took = cost_since(took);
+	printf("%-26s %9llu %7.1f %8.1f %8.2f %8.2f %8.2f %8.2f %8.1f\n",
 	       kind->name, (unsigned long long)tale->commits, gb * 1e3,
-	       (double)tale->pages * STORE_PAGE_SIZE / 1e6, took / gb, cpu / gb,
-	       bound / gb, took / bound, (double)bed.heap.peak / 1e6);
+	       (double)tale->pages * STORE_PAGE_SIZE / 1e6, took.wall / gb,
+	       took.cpu / gb, bound.wall / gb, bound.cpu / gb,
+	       (double)bed.heap.peak / 1e6);
 	fflush(stdout);
 	store_view_close(bed.view);
 	must(store_close(bed.store, &err), &err);
@@ -400,10 +419,10 @@ int main(int argc, char **argv)
 
 	snprintf(path, sizeof path, "%s/recovery-bench.%d", directory,
 	         (int)getpid());
-	printf("%-26s %9s %7s %8s %8s %8s %8s %6s %8s\n"
-	       "%-26s %9s %7s %8s %8s %8s %8s %6s %8s\n", "each commit changes",
-	       "commits", "log MB", "pages MB", "wall", "CPU", "bound", "wall/",
-	       "heap", "", "", "", "", "s/GB", "s/GB", "s/GB", "bound", "MB");
+	printf("%-26s %9s %7s %8s %8s %8s %8s %8s %8s\n"
+	       "%-26s %9s %7s %8s %8s %8s %8s %8s %8s\n", "each commit changes",
+	       "commits", "log MB", "pages MB", "wall", "CPU", "bound:", "bound:",
+	       "heap", "", "", "", "", "s/GB", "s/GB", "wall", "CPU", "MB");
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
 		if (argc < 4 || (size_t)atoi(argv[3]) == i)
 			run(&kinds[i], path, bytes);
