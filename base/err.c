@@ -83,8 +83,8 @@ static void trim_end(char text[ERR_TEXT_SIZE])
 	text[size] = 0;
 }
 
-int err_set(struct err *err, int code, const char *operation,
-            const char *resource, const char *format, ...)
+int err_write(struct err *err, int code, const char *operation,
+              const char *resource, const char *format, ...)
 {
 	va_list arguments;
 	size_t used;

@@ -41,10 +41,21 @@ struct err {
 };
 
 /* Writes the sentence and returns `code`. `resource` may be empty; `err` may
- * be NULL when the caller does not want the sentence. */
-int err_set(struct err *err, int code, const char *operation,
-            const char *resource, const char *format, ...)
+ * be NULL when the caller does not want the sentence:
+ *     return err_set(err, code, operation, resource, format, ...);
+ * A macro, so that compilers and analysers see which paths are failures. */
+#define err_set(err, code, ...)                                               \
+	err_known(code, err_write(err, code, __VA_ARGS__))
+
+int err_write(struct err *err, int code, const char *operation,
+              const char *resource, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
+
+static inline int err_known(int code, int written)
+{
+	(void)written;
+	return code;
+}
 
 /* The code's name for logs and tests: "corrupt", "busy". Never NULL. */
 const char *err_name(int code);

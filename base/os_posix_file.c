@@ -207,7 +207,7 @@ static int write_zeros(struct os_file *file, uint64_t from, uint64_t to,
 static int allocate_by_writing(struct os_file *file, uint64_t offset,
                                uint64_t size, struct err *err)
 {
-	uint64_t end;
+	uint64_t end = 0;
 	int rc = os_posix_size(file, &end, err);
 
 	if (rc || end >= offset + size)
@@ -281,7 +281,7 @@ int os_posix_map(struct os_file *file, uint64_t offset, size_t size, void *at,
                  bool writable, struct err *err)
 {
 	int protection = PROT_READ | (writable ? PROT_WRITE : 0);
-	uint64_t end;
+	uint64_t end = 0;
 	int number, rc;
 
 	rc = os_posix_size(file, &end, err);

@@ -118,7 +118,7 @@ int cursor_descend(struct btree_cursor *cursor, struct span key,
 	struct probe probe = probe_of(key);
 
 	if (cursor->tree->keys == BTREE_KEYS_ROWID && key.size != 8)
-		return tree_key_check(cursor->tree, key, err);
+		return tree_key_refuse(cursor->tree, key, err);
 	return tree_descend(cursor->tree, &probe, path, found, err);
 }
 

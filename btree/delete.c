@@ -51,7 +51,7 @@ int btree_delete(struct btree *tree, struct span key, bool *found,
 	int rc;
 
 	if (tree->keys == BTREE_KEYS_ROWID && key.size != 8)
-		return tree_key_check(tree, key, err);
+		return tree_key_refuse(tree, key, err);
 	rc = tree_descend(tree, &probe, &path, &hit, err);
 	if (!rc && hit)
 		rc = tree_state_read(tree, &state, err);

@@ -32,7 +32,7 @@ static int bound_find(struct btree *tree, struct span key, bool last,
 	if (!key.data)
 		key = span_of(lowest, tree->keys == BTREE_KEYS_ROWID ? 8 : 0);
 	else if (tree->keys == BTREE_KEYS_ROWID && key.size != 8)
-		return tree_key_check(tree, key, err);
+		return tree_key_refuse(tree, key, err);
 	probe = probe_of(key);
 	return tree_descend(tree, &probe, path, &found, err);
 }

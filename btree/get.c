@@ -55,7 +55,7 @@ int btree_find(struct btree *tree, struct span key,
 
 	hit->view_epoch = 0;
 	if (tree->keys == BTREE_KEYS_ROWID && key.size != 8)
-		return tree_key_check(tree, key, err);
+		return tree_key_refuse(tree, key, err);
 	rc = leaf_find(tree, &probe, &hit->page_no, &node, err);
 	if (rc)
 		return rc;

@@ -197,7 +197,8 @@ static bool real_of(struct normal number, bool negative, double *real)
 	bits = whole >> drop;
 	if (number.exponent >= -1022)
 		bits = (bits & ((UINT64_C(1) << 52) - 1)) |
-		       (uint64_t)(number.exponent + 1023) << 52;
+		       (uint64_t)(number.exponent + 1023) *
+		               (UINT64_C(1) << 52);
 	bits |= (uint64_t)negative << 63;
 	memcpy(real, &bits, sizeof bits);
 	return true;

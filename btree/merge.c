@@ -179,10 +179,10 @@ static int merge_carry_out(struct merge *merge, struct tree_state *state)
 		change_abandon(&change);
 		return rc;
 	}
-	if (merge->how == MERGE_JOIN)
-		join_apply(merge, &change, left, parent);
-	else
+	if (right)
 		divide_apply(merge, left, right, parent);
+	else
+		join_apply(merge, &change, left, parent);
 	*state = change.state;
 	change_finish(&change);
 	return ERR_NONE;

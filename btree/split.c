@@ -421,7 +421,8 @@ static void node_divide(const struct sequence *sequence,
 	bool leaf = node_is_leaf(sequence->left);
 	uint32_t next = node_next(sequence->left);
 
-	sequence_separator(sequence, left_count, key, key_size);
+	if (!sequence_separator(sequence, left_count, key, key_size))
+		assert(false); /* the plan has read it */
 	sequence_write(sequence, left_count, sequence_count(sequence),
 	               &plan->right[level], next,
 	               pages->right[level].page);

@@ -67,8 +67,8 @@ void tree_state_write(uint8_t *bytes, enum btree_keys keys,
 	store_le32(bytes + STATE_GARBAGE_AT, state->garbage);
 }
 
-int tree_corrupt(struct btree *tree, uint32_t page_no, const char *reason,
-                 struct err *err)
+int tree_corrupt_explain(struct btree *tree, uint32_t page_no,
+                         const char *reason, struct err *err)
 {
 	char resource[160];
 
@@ -77,8 +77,8 @@ int tree_corrupt(struct btree *tree, uint32_t page_no, const char *reason,
 	return err_set(err, ERR_CORRUPT, "read page", resource, "%s", reason);
 }
 
-int tree_node_refuse(struct btree *tree, uint32_t page_no, const uint8_t *page,
-                     uint8_t level, struct err *err)
+int tree_node_explain(struct btree *tree, uint32_t page_no, const uint8_t *page,
+                      uint8_t level, struct err *err)
 {
 	uint32_t usable = tree->pager->usable_size;
 	char reason[160];

@@ -44,12 +44,27 @@ void tree_state_write(uint8_t *bytes, enum btree_keys keys,
                       const struct tree_state *state);
 
 /* "read page 7 of root/2-users.tbd: ..." */
-int tree_corrupt(struct btree *tree, uint32_t page_no, const char *reason,
-                 struct err *err);
+int tree_corrupt_explain(struct btree *tree, uint32_t page_no,
+                         const char *reason, struct err *err);
+
+static inline int tree_corrupt(struct btree *tree, uint32_t page_no,
+                               const char *reason, struct err *err)
+{
+	return err_known(ERR_CORRUPT,
+	                 tree_corrupt_explain(tree, page_no, reason, err));
+}
 
 /* The sentence for a page that node_parse() refused or whose level is wrong. */
-int tree_node_refuse(struct btree *tree, uint32_t page_no, const uint8_t *page,
-                     uint8_t level, struct err *err);
+int tree_node_explain(struct btree *tree, uint32_t page_no, const uint8_t *page,
+                      uint8_t level, struct err *err);
+
+static inline int tree_node_refuse(struct btree *tree, uint32_t page_no,
+                                   const uint8_t *page, uint8_t level,
+                                   struct err *err)
+{
+	return err_known(ERR_CORRUPT, tree_node_explain(tree, page_no, page,
+	                                                level, err));
+}
 
 /* Reads a node with its checks (T2), which is to be on that level (T1). */
 static inline int tree_node_read(struct btree *tree, uint32_t page_no,
@@ -128,6 +143,13 @@ static inline void tree_root_stays(struct btree *tree, uint64_t before)
 
 /* ERR_INVALID, ERR_TOOBIG for keys that the tree cannot hold. */
 int tree_key_check(struct btree *tree, struct span key, struct err *err);
+
+/* For a rowid key that has not its 8 bytes. */
+static inline int tree_key_refuse(struct btree *tree, struct span key,
+                                  struct err *err)
+{
+	return err_known(ERR_INVALID, tree_key_check(tree, key, err));
+}
 
 /* Where a descent starts: tree->height and tree->root_page_no are as the view has
  * them, and the root is in `root` if it is an interior node. */

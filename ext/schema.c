@@ -19,11 +19,13 @@ static struct store *store_of(sqlite3 *db, const char *schema)
 static int name_into(char name[EXT_SCHEMA_SIZE], const char *schema,
                      struct err *err)
 {
-	if (strlen(schema) >= EXT_SCHEMA_SIZE)
+	size_t size = strlen(schema) + 1;
+
+	if (size > EXT_SCHEMA_SIZE)
 		return err_set(err, ERR_TOOBIG, "find database", "",
 		               "its name is longer than %d bytes",
 		               EXT_SCHEMA_SIZE - 1);
-	strcpy(name, schema);
+	memcpy(name, schema, size);
 	return ERR_NONE;
 }
 
@@ -61,11 +63,10 @@ struct first {
 static int take_first(void *context, const char *schema, struct err *err)
 {
 	struct first *first = context;
+	int rc = name_into(first->name, schema, err);
 
-	(void)err;
-	strcpy(first->name, schema);
-	first->found = true;
-	return -1;
+	first->found = !rc;
+	return rc ? rc : -1;
 }
 
 int ext_schema_find(sqlite3 *db, const char *wish, char name[EXT_SCHEMA_SIZE],

@@ -16,8 +16,8 @@
 
 /* --- sentences ---------------------------------------------------------------------- */
 
-int graph_corrupt(const struct hnsw *graph, struct err *err,
-                  const char *format, ...)
+int graph_explain(const struct hnsw *graph, struct err *err, const char *format,
+                  ...)
 {
 	char reason[256];
 	va_list arguments;
@@ -29,7 +29,7 @@ int graph_corrupt(const struct hnsw *graph, struct err *err,
 	               reason);
 }
 
-int graph_no_memory(const struct hnsw *graph, struct err *err)
+int graph_explain_memory(const struct hnsw *graph, struct err *err)
 {
 	return err_set(err, ERR_NOMEM, "use graph", graph->pager->name,
 	               "no memory for its working arrays");

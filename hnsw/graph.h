@@ -139,10 +139,13 @@ int graph_empty(struct hnsw *graph, struct err *err);
 int graph_end(struct hnsw *graph, int rc, struct err *err);
 
 /* The start of a sentence about damage: "read graph NAME: ". */
-int graph_corrupt(const struct hnsw *graph, struct err *err,
-                  const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-int graph_no_memory(const struct hnsw *graph, struct err *err);
+#define graph_corrupt(graph, err, ...)                                        \
+	err_known(ERR_CORRUPT, graph_explain(graph, err, __VA_ARGS__))
+int graph_explain(const struct hnsw *graph, struct err *err, const char *format,
+                  ...) __attribute__((format(printf, 3, 4)));
+#define graph_no_memory(graph, err)                                           \
+	err_known(ERR_NOMEM, graph_explain_memory(graph, err))
+int graph_explain_memory(const struct hnsw *graph, struct err *err);
 
 /* --- nodes --------------------------------------------------------------------------- */
 

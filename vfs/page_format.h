@@ -76,7 +76,7 @@ enum {
 
 #define MAP_MAGIC UINT32_C(0x50414d54)             /* 'TMAP'     */
 #define FILE_MAGIC UINT64_C(0x454c494642445254)    /* 'TRDBFILE' */
-#define MAP_TAG(level, index) ((uint64_t)(level) << 56 | (uint64_t)(index))
+#define MAP_TAG(level, index) ((level) * (UINT64_C(1) << 56) | (uint64_t)(index))
 
 static_assert(MAP_HEAD_SIZE + MAP_ENTRIES * REF_SIZE <= PLACE_SIZE,
               "a map page is one unit");

@@ -20,6 +20,7 @@
  */
 #include "vfs/page_table_private.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 static_assert(MAP_ENTRIES == 170, "page_table_spans are powers of it");
@@ -82,6 +83,7 @@ static int check_entries(const struct page_file *file, uint64_t birth,
 	struct page_ref entry;
 	const char *fault;
 
+	assert(level >= 1 && level <= MAP_DEPTH_MAX);
 	for (uint32_t slot = 0; slot < MAP_ENTRIES; slot++) {
 		const uint8_t *at = entry_of(map, slot);
 

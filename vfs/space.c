@@ -370,7 +370,7 @@ int space_take(struct space *space, struct page_file *file, uint32_t units,
 	int rc;
 
 	assert(units == 1 || units == 4);
-	if (!search.file || !search.file->built)
+	if (!head || !search.file || !search.file->built)
 		return err_set(err, ERR_INVALID, "take a place in",
 		               page_file_name(file),
 		               "its free places are not known yet");

@@ -26,11 +26,15 @@ struct parser {
 };
 
 /* Failing: each writes the sentence and returns its code. */
-int ddl_refuse(struct parser *parser, const char *format, ...)
+#define ddl_refuse(parser, ...)                                               \
+	err_known(ERR_INVALID, ddl_explain(parser, __VA_ARGS__))
+int ddl_explain(struct parser *parser, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 int ddl_out_of_memory(struct parser *parser);
 /* "where: cannot understand 'what comes next'" */
-int ddl_not_understood(struct parser *parser, const char *where);
+#define ddl_not_understood(parser, where)                                     \
+	err_known(ERR_INVALID, ddl_explain_token(parser, where))
+int ddl_explain_token(struct parser *parser, const char *where);
 
 /* Growing arrays in the arena. ddl_grow returns the array with room for one more
  * element than `count`, or NULL. */

@@ -153,7 +153,7 @@ int ddl_statement_add(const char *statement, const char *argument,
 {
 	struct pieces pieces;
 	const char *end = NULL;
-	size_t at;
+	size_t at, size;
 	char *text;
 	int rc = split(statement, arena, &pieces, err);
 
@@ -164,11 +164,12 @@ int ddl_statement_add(const char *statement, const char *argument,
 			end = pieces.array[i].end;
 	if (!end)
 		return not_understood(statement, err);
-	text = arena_allocate(arena, strlen(argument) + 3);
+	size = strlen(argument) + 1;
+	text = arena_allocate(arena, size + 2);
 	if (!text)
 		return no_memory(err);
 	memcpy(text, ", ", 2);
-	strcpy(text + 2, argument);
+	memcpy(text + 2, argument, size);
 	at = (size_t)(end - statement);
 	return splice(statement, at, text, at, arena, edited, err);
 }

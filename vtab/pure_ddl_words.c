@@ -23,7 +23,7 @@ struct short_name name_shorten(const char *name)
 	return short_name;
 }
 
-int ddl_refuse(struct parser *parser, const char *format, ...)
+int ddl_explain(struct parser *parser, const char *format, ...)
 {
 	char text[ERR_TEXT_SIZE];
 	va_list arguments;
@@ -43,7 +43,7 @@ int ddl_out_of_memory(struct parser *parser)
 }
 
 /* "where: cannot understand 'token'" */
-int ddl_not_understood(struct parser *parser, const char *where)
+int ddl_explain_token(struct parser *parser, const char *where)
 {
 	const struct token *token = &parser->lexer.token;
 	size_t size = token->size;

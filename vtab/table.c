@@ -15,8 +15,8 @@ int table_result(struct table *table, int rc, const struct err *err)
 	return vfs_result(rc);
 }
 
-int table_no_memory(const struct table *table, const char *operation,
-                    struct err *err)
+int table_explain_memory(const struct table *table, const char *operation,
+                         struct err *err)
 {
 	return err_set(err, ERR_NOMEM, operation, name_shorten(table->name).text,
 	               "no memory");

@@ -115,8 +115,10 @@ int layout_check(const struct table *table, uint64_t table_id, struct err *err);
 
 /* table.c */
 int table_result(struct table *table, int rc, const struct err *err);
-int table_no_memory(const struct table *table, const char *operation,
-                    struct err *err);
+#define table_no_memory(table, operation, err)                                \
+	err_known(ERR_NOMEM, table_explain_memory(table, operation, err))
+int table_explain_memory(const struct table *table, const char *operation,
+                         struct err *err);
 int table_open(struct connection *connection, int argc,
                const char *const *argv, struct table **table, struct err *err);
 void table_close(struct table *table);

@@ -153,8 +153,7 @@ static void change_begin(struct change *change, struct table *table,
 	change->table = table;
 	change->has_old = sqlite3_value_type(old) != SQLITE_NULL;
 	change->has_new = argc > 1;
-	if (change->has_old)
-		change->old_rowid = sqlite3_value_int64(old);
+	change->old_rowid = change->has_old ? sqlite3_value_int64(old) : 0;
 	change->vectors = table->vectors;
 	change->unchanged = table->unchanged;
 	change->values = table->values;
