@@ -49,28 +49,47 @@ static void bind_value(sqlite3_stmt *statement, int at,
 	}
 }
 
-/* The row as a table whose columns have their affinities and collations: a compound
- * takes both from its first SELECT, which here has no rows. */
-int row_expression_prepare(struct table *table, const char *expression,
-                           sqlite3_stmt **statement, struct err *err)
+/* The row's columns, each with its affinity: a compound takes it from its first SELECT,
+ * which here has no rows; since SQLite 3.41 only where that fits the types of the
+ * others. A subquery in an expression has it from its last SELECT, but runs for each
+ * column by itself. */
+static void columns_append(sqlite3_str *text,
+                           const struct table_definition *definition)
 {
 	static const char *const types[] = { "BLOB", "TEXT", "NUMERIC",
 		                             "INTEGER", "REAL" };
-	const struct table_definition *definition = &table->definition;
+	bool each = sqlite3_libversion_number() >= 3041000;
+
+	for (uint32_t i = 0; i < definition->column_count; i++) {
+		const struct column_definition *column = &definition->columns[i];
+
+		sqlite3_str_appendall(text, i ? ", " : "SELECT ");
+		if (each)
+			sqlite3_str_appendf(text, "(SELECT ?%u UNION ALL SELECT ",
+			                    i + 1);
+		sqlite3_str_appendf(text, "CAST(NULL AS %s)%s COLLATE %s AS \"%w\"",
+		                    types[column->affinity],
+		                    each ? " WHERE 0)" : "",
+		                    collation_names[column->collation],
+		                    column->name);
+	}
+	if (each)
+		return;
+	for (uint32_t i = 0; i < definition->column_count; i++)
+		sqlite3_str_appendf(text, "%s?%u",
+		                    i ? ", " : " WHERE 0 UNION ALL SELECT ",
+		                    i + 1);
+}
+
+int row_expression_prepare(struct table *table, const char *expression,
+                           sqlite3_stmt **statement, struct err *err)
+{
 	sqlite3_str *text = sqlite3_str_new(table->connection->db);
 	char *sql;
 	int rc;
 
-	sqlite3_str_appendf(text, "SELECT (%s) FROM (SELECT ", expression);
-	for (uint32_t i = 0; i < definition->column_count; i++)
-		sqlite3_str_appendf(text, "%sCAST(NULL AS %s) COLLATE %s AS \"%w\"",
-		                    i ? ", " : "",
-		                    types[definition->columns[i].affinity],
-		                    collation_names[definition->columns[i].collation],
-		                    definition->columns[i].name);
-	sqlite3_str_appendf(text, " WHERE 0 UNION ALL SELECT ");
-	for (uint32_t i = 0; i < definition->column_count; i++)
-		sqlite3_str_appendf(text, "%s?%u", i ? ", " : "", i + 1);
+	sqlite3_str_appendf(text, "SELECT (%s) FROM (", expression);
+	columns_append(text, &table->definition);
 	sqlite3_str_appendf(text, ")");
 	sql = sqlite3_str_finish(text);
 	rc = prepare(table, statement, sql, err);
