@@ -43,6 +43,8 @@ int cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **opened)
 			return SQLITE_NOMEM;
 		key_buffer_init(&cursor->low, table->connection->heap);
 		key_buffer_init(&cursor->high, table->connection->heap);
+		key_buffer_init(&cursor->gap_from, table->connection->heap);
+		key_buffer_init(&cursor->gap_to, table->connection->heap);
 		cursor->scratch.heap = table->connection->heap;
 		arena_init(&cursor->scattered_keys, table->connection->heap);
 		long_group_init(&cursor->group, table->connection->heap);
@@ -72,6 +74,8 @@ void cursor_free(struct table *table, struct table_cursor *cursor)
 	stop(cursor);
 	key_buffer_close(&cursor->low);
 	key_buffer_close(&cursor->high);
+	key_buffer_close(&cursor->gap_from);
+	key_buffer_close(&cursor->gap_to);
 	btree_scratch_free(&cursor->scratch);
 	arena_close(&cursor->scattered_keys);
 	long_group_close(&cursor->group);

@@ -37,6 +37,8 @@ struct table_cursor {
 	bool walk_open;
 	struct table_index *index;
 	struct key_buffer low, high;  /* of an index; empty = unbounded */
+	struct key_buffer gap_from, gap_to; /* stepped over, if has_gap */
+	bool has_gap;
 	int64_t rowid_low, rowid_high;
 	struct arena scattered_keys;
 	struct scattered *scattered;    /* instead of the walk, if gathered */

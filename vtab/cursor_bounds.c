@@ -3,7 +3,8 @@
  *
  * Equalities are the prefix that all entries share; a range on the column behind
  * them moves `low` (the first key) or `high` (the first key beyond; empty: no bound).
- * Values too long for a key bound only by the bytes that are sure.
+ * Values too long for a key bound only by the bytes that are sure. A range that may
+ * be LIKE's leaves out a gap: what lies between its texts and the blobs.
  */
 #include "vtab/cursor.h"
 
@@ -46,11 +47,46 @@ static int apply_range(struct table_cursor *cursor, char letter,
 	return rc;
 }
 
+/* ARG_LT_BUT_BLOBS: everything from the bound to the blobs is left out. A gap that is
+ * there already gets no smaller. */
+static int apply_gap(struct table_cursor *cursor, const struct value *value,
+                     const struct key_column *column, struct span prefix,
+                     struct key_buffer *work, struct err *err)
+{
+	const struct value first_blob = { .type = VALUE_BLOB,
+		                          .bytes = span_of("", 0) };
+	struct key_buffer *edge = column->descending ? &cursor->gap_to
+	                                             : &cursor->gap_from;
+	struct key_buffer *blobs = column->descending ? &cursor->gap_from
+	                                              : &cursor->gap_to;
+	bool cut;
+	int rc = bound_append(work, value, column, &cut, err);
+
+	/* In key order, as in apply_range(). */
+	if (!rc && (column->descending ? !cut : cut))
+		rc = key_to_prefix_end(work, err);
+	if (!rc && (!cursor->has_gap ||
+	            (span_compare(key_bytes(work), key_bytes(edge)) < 0) !=
+	                    column->descending))
+		rc = key_buffer_set(edge, key_bytes(work), err);
+	if (!rc)
+		rc = key_buffer_set(work, prefix, err);
+	if (!rc)
+		rc = bound_append(work, &first_blob, column, &cut, err);
+	if (!rc && column->descending)
+		rc = key_to_prefix_end(work, err);
+	if (!rc)
+		rc = key_buffer_set(blobs, key_bytes(work), err);
+	cursor->has_gap = !rc;
+	return rc;
+}
+
 int cursor_bounds_of_prefix(struct table_cursor *cursor,
                             struct span prefix, struct err *err)
 {
 	int rc;
 
+	cursor->has_gap = false;
 	key_buffer_reset(&cursor->low);
 	key_buffer_reset(&cursor->high);
 	if (!prefix.size)
@@ -132,7 +168,9 @@ static int take_range(struct table_cursor *cursor, uint32_t equal_count,
 		return ERR_NONE;
 	key_buffer_init(&work, table->connection->heap);
 	rc = key_buffer_set(&work, prefix, err);
-	if (!rc)
+	if (!rc && letter == ARG_LT_BUT_BLOBS)
+		rc = apply_gap(cursor, &value, column, prefix, &work, err);
+	else if (!rc)
 		rc = apply_range(cursor, letter, &value, column, prefix.size,
 		                 &work, err);
 	key_buffer_close(&work);

@@ -8,6 +8,29 @@
  */
 #include "vtab/cursor.h"
 
+static bool in_gap(const struct table_cursor *cursor, struct span key)
+{
+	return span_compare(key, key_bytes(&cursor->gap_from)) >= 0 &&
+	       span_compare(key, key_bytes(&cursor->gap_to)) < 0;
+}
+
+static int step_over_gap(struct table_cursor *cursor, bool *on, struct span *key,
+                         struct span *value, struct err *err)
+{
+	bool deleted;
+	int rc = cursor->descending
+	                 ? btree_cursor_seek(&cursor->walk,
+	                                     key_bytes(&cursor->gap_from),
+	                                     BTREE_SEEK_LT, on, err)
+	                 : btree_cursor_seek(&cursor->walk,
+	                                     key_bytes(&cursor->gap_to),
+	                                     BTREE_SEEK_GE, on, err);
+
+	if (rc || !*on)
+		return rc;
+	return btree_cursor_read(&cursor->walk, key, value, &deleted, err);
+}
+
 /* The walk is on an entry, if `on`: is it still within the bounds? */
 static int stand(struct table_cursor *cursor, bool on, struct err *err)
 {
@@ -20,7 +43,10 @@ static int stand(struct table_cursor *cursor, bool on, struct err *err)
 	if (!on)
 		return ERR_NONE;
 	rc = btree_cursor_read(&cursor->walk, &key, &value, &deleted, err);
-	if (rc)
+	if (!rc && __builtin_expect(cursor->has_gap, 0) && in_gap(cursor, key))
+		rc = step_over_gap(cursor, &on, &key, &value, err);
+	cursor->eof = !on;
+	if (rc || !on)
 		return rc;
 	if (cursor->descending && cursor->low.size) {
 		bound = key_bytes(&cursor->low);

@@ -179,6 +179,30 @@ static void consider_scan(struct planning *p)
 	consider(p, &plan);
 }
 
+static bool is_text(sqlite3_index_info *info, int constraint)
+{
+	sqlite3_value *operand = NULL;
+
+	return info->aConstraint[constraint].usable &&
+	       !sqlite3_vtab_rhs_value(info, constraint, &operand) &&
+	       operand && sqlite3_value_type(operand) == SQLITE_TEXT;
+}
+
+bool plan_may_be_like(sqlite3_index_info *info, int constraint)
+{
+	const struct sqlite3_index_constraint *all = info->aConstraint;
+
+	if (all[constraint].op != SQLITE_INDEX_CONSTRAINT_LT ||
+	    !is_text(info, constraint) ||
+	    sqlite3_compileoption_used("LIKE_DOESNT_MATCH_BLOBS"))
+		return false;
+	for (int i = 0; i < info->nConstraint; i++)
+		if (all[i].op == SQLITE_INDEX_CONSTRAINT_GE &&
+		    all[i].iColumn == all[constraint].iColumn && is_text(info, i))
+			return true;
+	return false;
+}
+
 static void consider_rowid(struct planning *p)
 {
 	struct plan range = { .kind = PLAN_ROWID_RANGE,
@@ -236,7 +260,9 @@ static void add_ranges(struct planning *p, struct plan *plan,
 		    !plan_range_letter(c->op) ||
 		    !plan_collation_fits(p->info, i, column->collation))
 			continue;
-		arg_add(plan, i, plan_range_letter(c->op));
+		arg_add(plan, i, plan_may_be_like(p->info, i)
+		                       ? ARG_LT_BUT_BLOBS
+		                       : plan_range_letter(c->op));
 		plan->rows /= 4;
 	}
 }

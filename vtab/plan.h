@@ -26,7 +26,8 @@ enum {
 
 /* The letters of idxStr. */
 enum { ARG_EQUAL = '=', ARG_IN = ',', ARG_IS = 'i', ARG_NULL = '0',
-       ARG_GE = 'g', ARG_GT = 'G', ARG_LE = 'l', ARG_LT = 'L', ARG_MATCH = 'm',
+       ARG_GE = 'g', ARG_GT = 'G', ARG_LE = 'l', ARG_LT = 'L',
+       ARG_LT_BUT_BLOBS = 'B', ARG_MATCH = 'm',
        ARG_K = 'k', ARG_EF = 'e', ARG_EXACT = 'x', ARG_DISTANCE_LE = 'd',
        ARG_DISTANCE_LT = 'D' };
 
@@ -34,6 +35,11 @@ enum { ARG_EQUAL = '=', ARG_IN = ',', ARG_IS = 'i', ARG_NULL = '0',
  * no equality. */
 char plan_range_letter(int op);
 char plan_equal_letter(int op);
+
+/* LIKE 'abc%' comes as >= 'abc' and < 'abd'. Where LIKE matches blobs, too, as SQLite is
+ * built by default, that range misses them, and SQLite does not say whose it is: every
+ * upper bound that may be LIKE's leaves the blobs in (ARG_LT_BUT_BLOBS). */
+bool plan_may_be_like(sqlite3_index_info *info, int constraint);
 
 /* Whether the constraint compares as that collation does. */
 bool plan_collation_fits(sqlite3_index_info *info, int constraint,

@@ -277,6 +277,7 @@ static bool order_passes(char operator, int order)
 	case ARG_LE:
 		return order <= 0;
 	case ARG_LT:
+	case ARG_LT_BUT_BLOBS:
 		return order < 0;
 	default:
 		return true;
@@ -299,7 +300,8 @@ static int value_test(struct vector_filter *filter, const struct term *term,
 		*passes = false;
 		return ERR_NONE;
 	}
-	if (term->passes)
+	if (term->passes || (term->operator == ARG_LT_BUT_BLOBS &&
+	                     value->type == VALUE_BLOB))
 		return ERR_NONE;
 	key_buffer_reset(&filter->work);
 	rc = key_append(&filter->work, value, &term->order, err);

@@ -72,6 +72,8 @@ static void consider_term(struct offer *offer, int i)
 	if (!term->operator || !filter_column_serves(definition, term->column) ||
 	    !collation_of(offer->info, i, &term->collation))
 		return;
+	if (term->column != ROWID_COLUMN && plan_may_be_like(offer->info, i))
+		term->operator = ARG_LT_BUT_BLOBS;
 	if (term->operator == ARG_EQUAL && sqlite3_vtab_in(offer->info, i, -1)) {
 		sqlite3_vtab_in(offer->info, i, 1);
 		term->operator = TERM_IN;
@@ -81,8 +83,8 @@ static void consider_term(struct offer *offer, int i)
 
 static bool is_range(char operator)
 {
-	return operator && strchr((char[]){ ARG_GE, ARG_GT, ARG_LE, ARG_LT, 0 },
-	                         operator);
+	return operator && strchr((char[]){ ARG_GE, ARG_GT, ARG_LE, ARG_LT,
+	                                    ARG_LT_BUT_BLOBS, 0 }, operator);
 }
 
 static bool is_equality(char operator)
