@@ -290,9 +290,8 @@ struct links_edit {
 	uint8_t *degree, *at;
 	uint32_t count;
 };
-int links_edit(struct hnsw *graph, uint32_t node, uint32_t level,
-               struct links_edit *edit, struct err *err);
-/* The same, and the link to `other` among them; ERR_CORRUPT when there is none. */
+/* Those of a node, and the link to `other` among them; ERR_CORRUPT when there is
+ * none. */
 int links_find(struct hnsw *graph, uint32_t level, uint32_t node,
                uint32_t other, struct links_edit *edit, uint8_t **link,
                struct err *err);

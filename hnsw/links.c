@@ -111,8 +111,8 @@ static int edit_in_upper(struct hnsw *graph, uint32_t node, uint32_t level,
 	return ERR_NONE;
 }
 
-int links_edit(struct hnsw *graph, uint32_t node, uint32_t level,
-               struct links_edit *edit, struct err *err)
+static int all_edit(struct hnsw *graph, uint32_t node, uint32_t level,
+                    struct links_edit *edit, struct err *err)
 {
 	int rc;
 
@@ -135,7 +135,7 @@ int links_find(struct hnsw *graph, uint32_t level, uint32_t node,
 	uint32_t i;
 	int rc;
 
-	rc = links_edit(graph, node, level, edit, err);
+	rc = all_edit(graph, node, level, edit, err);
 	if (rc)
 		return rc;
 	for (i = 0; i < edit->count; i++) {
@@ -180,7 +180,7 @@ static int side_add(struct hnsw *graph, uint32_t level, uint32_t node,
 	struct links_edit edit;
 	int rc;
 
-	rc = links_edit(graph, node, level, &edit, err);
+	rc = all_edit(graph, node, level, &edit, err);
 	if (rc)
 		return rc;
 	if (edit.count == links_max(graph, level)) {
