@@ -182,6 +182,13 @@ static int64_t file_bytes(const char *path)
 	return stat(path, &status) ? 0 : status.st_size;
 }
 
+void bench_side_checkpoint(struct bench_side *side)
+{
+	bench_exec(side->db, side->kind == SIDE_NATIVE
+	                             ? "PRAGMA wal_checkpoint"
+	                             : "SELECT turdb_checkpoint()");
+}
+
 int64_t bench_side_bytes(struct bench_side *side)
 {
 	char root[300];
@@ -191,7 +198,7 @@ int64_t bench_side_bytes(struct bench_side *side)
 		return file_bytes(side->path);
 	}
 	/* Tables only: both keep a log beside them whose size is a setting. */
-	bench_exec(side->db, "SELECT turdb_checkpoint()");
+	bench_side_checkpoint(side);
 	snprintf(root, sizeof root, "%s/root", side->path);
 	return directory_bytes(root);
 }

@@ -36,6 +36,8 @@ void bench_side_close(struct bench_side *side);
 /* CREATE [VIRTUAL] TABLE name(columns); `index` (may be NULL) names a column. */
 void bench_side_create(struct bench_side *side, const char *table,
                        const char *columns, const char *index);
+/* What was committed moves from the log into the database's files. */
+void bench_side_checkpoint(struct bench_side *side);
 /* What the database takes on disk, after a checkpoint. */
 int64_t bench_side_bytes(struct bench_side *side);
 
