@@ -29,6 +29,13 @@ enum {
 	RELEASE_UNITS_MIN = 16,
 	RELEASE_NOW_UNITS_MIN = 256,
 	RELEASE_NOW_PART = 16,
+
+	/* A dropped file of that size is gone when its commit returns, and so are
+	 * smaller ones when they are that many; others a moment later. */
+	DROP_NOW_UNITS = 256,
+	DROPS_NOW_UNITS = 1024,
+	DROP_UNITS_MIN = 16, /* that a file has at least */
+	DROP_LATER_MS = 200, /* after the last checkpoint */
 };
 
 static int by_file_and_page(const void *left, const void *right)
@@ -150,6 +157,15 @@ static int put_pages(struct commit *commit, struct edit **edits, uint32_t count,
 	return rc;
 }
 
+static uint64_t dropped_units(const struct view_file *file)
+{
+	const uint8_t *entry = file->entry.bytes;
+	uint64_t units = (uint64_t)load_le32(entry + CATALOG_PAGE_COUNT_AT) *
+	                 store_units(load_le32(entry + CATALOG_PAGE_SIZE_AT));
+
+	return units > DROP_UNITS_MIN ? units : DROP_UNITS_MIN;
+}
+
 /* All edits of one file: its entry's item, its pages, its new page table. */
 static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
                     struct catalog_change *catalog, struct catalog_entry *entry,
@@ -171,6 +187,7 @@ static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
 		rc = store_commit_entry(commit, last, &gone, err);
 	if (gone) {
 		drop_gone(edits, count);
+		commit->units_dropped += dropped_units(file);
 		catalog->entry = NULL;
 		*touched = file->committed;
 		return rc;
@@ -440,9 +457,36 @@ static void remove_uncommitted_files(struct store_view *view)
 	}
 }
 
-/* Publishes, unless a replay has. */
+/* Whether files that a commit drops are to be gone when it returns: many small ones,
+ * dropped one by one, cost nine checkpoints' syncs in ten otherwise. */
+static bool drops_many(const struct commit *commit)
+{
+	struct store *store = commit->view->store;
+	uint64_t units = atomic_fetch_add_explicit(&store->units_dropped,
+	                                           commit->units_dropped,
+	                                           memory_order_relaxed) +
+	                 commit->units_dropped;
+
+	if (!commit->view->drops || (commit->units_dropped < DROP_NOW_UNITS &&
+	                             units < DROPS_NOW_UNITS))
+		return false;
+	atomic_store_explicit(&store->units_dropped, 0, memory_order_relaxed);
+	return true;
+}
+
+/* Small files go by the thread, unless it has just had a checkpoint. */
+static bool drops_few(const struct commit *commit)
+{
+	const struct shm_head *head = commit->view->store->shm.head;
+
+	return commit->view->drops &&
+	       atomic_load(&head->writer.since_ms) >
+	               atomic_load(&head->checkpoint_ms) + DROP_LATER_MS;
+}
+
+/* Publishes, unless a replay has. *now: the caller waits for the checkpoint. */
 static void finish(const struct commit *commit, const struct store_root *root,
-                   bool replayed, bool *checkpoint)
+                   bool replayed, bool *checkpoint, bool *now)
 {
 	struct store_view *view = commit->view;
 	struct store *store = view->store;
@@ -467,8 +511,9 @@ static void finish(const struct commit *commit, const struct store_root *root,
 		store_release_note(store, root->txid,
 		                   (view->drops ? RELEASE_FILES : 0) |
 		                   (commit->releases ? RELEASE_PLACES : 0));
-	if (view->drops || commit->releases_now || store_checkpoint_due(store) ||
-	    store_reserve_short(store))
+	*now = drops_many(commit) || commit->releases_now ||
+	       store_reserve_short(store);
+	if (*now || drops_few(commit) || store_checkpoint_due(store))
 		store_checkpoint_enter(store, root, checkpoint, &ignored);
 }
 
@@ -504,7 +549,7 @@ int store_view_commit(struct store_view *view,
 	struct store *store = view->store;
 	struct commit commit;
 	struct store_root root;
-	bool nothing, checkpoint, replayed, drops = view->drops;
+	bool nothing, checkpoint, checkpoint_now, replayed;
 	bool now = durability == STORE_DURABLE_NOW &&
 	           !PLANTED(store->environment, PLANT_ACK_WITHOUT_SYNC);
 	struct err ignored;
@@ -545,7 +590,7 @@ int store_view_commit(struct store_view *view,
 		leave(view);
 		return rc;
 	}
-	finish(&commit, &root, replayed, &checkpoint);
+	finish(&commit, &root, replayed, &checkpoint, &checkpoint_now);
 	view->root = root;
 	leave(view);
 	if (now) {
@@ -555,8 +600,7 @@ int store_view_commit(struct store_view *view,
 	}
 	/* What follows is care: a failure shows at the next who needs it. What was
 	 * dropped is to be gone when the caller looks. */
-	if (checkpoint && (drops || commit.releases_now ||
-	                   store_reserve_short(store))) {
+	if (checkpoint && checkpoint_now) {
 		store_checkpoint_run(store, &ignored);
 		checkpoint = false;
 	}

@@ -19,6 +19,7 @@ struct commit {
 	struct space_low low;
 	bool releases;          /* much of a file becomes free          */
 	bool releases_now;      /* so much that it cannot wait          */
+	uint64_t units_dropped; /* of files that are gone               */
 };
 
 /* Gives map pages their places and keeps what a rebuild of a page table supersedes. */

@@ -104,6 +104,8 @@ struct store {
 	_Atomic uint64_t claims;          /* made by this process so far */
 	const volatile uint8_t *canary;
 	_Atomic uint32_t cache_kb, checkpoint_mb, checkpoint_s;
+	_Atomic uint64_t units_dropped;   /* by commits of this process since one of
+	                                     them has waited for a checkpoint  */
 	uint64_t lost_after;              /* see store_lost_after()      */
 	bool advised;                     /* a refusal says what to do   */
 	struct store_checkpoint_work checkpoint;

@@ -180,6 +180,7 @@ def making_and_dropping_tables_leaks_no_descriptors(scratch):
         con.execute('CREATE VIRTUAL TABLE u USING turdb(id INTEGER PRIMARY KEY, v)')
         con.execute('INSERT INTO u VALUES(1, 2)')
         con.execute('DROP TABLE u')
+    con.execute('SELECT turdb_checkpoint()').fetchall()
     expect(len(os.listdir('/proc/self/fd')) < before + 10)
 
 
@@ -196,6 +197,34 @@ def deleting_most_rows_gives_space_back_at_the_next_checkpoint(scratch):
     print('note rows deleted: %.1f MB before, %.1f MB after' % (before / MB, after / MB))
     expect(after < before / 4)
     sound(con)
+
+
+def small_tables_are_dropped_without_a_checkpoint_each(scratch):
+    con = connect('app')
+    con.execute('BEGIN')
+    for i in range(300):
+        con.execute('CREATE VIRTUAL TABLE t%d USING turdb(a)' % i)
+    con.execute('CREATE VIRTUAL TABLE large USING turdb(a)')
+    con.executemany('INSERT INTO large VALUES(zeroblob(3000))', [()] * 1000)
+    con.execute('COMMIT')
+    count = "SELECT value FROM turdb_status WHERE name = 'checkpoints'"
+    before = value(con, count)
+    for i in range(300):
+        con.execute('DROP TABLE t%d' % i)
+    expect(value(con, count) - before < 100, value(con, count) - before)
+    expect(len(os.listdir('app/root')) < 150, len(os.listdir('app/root')))
+    con.execute('DROP TABLE large')
+    expect(len(os.listdir('app/root')) <= 3, os.listdir('app/root'))
+    con.execute('CREATE VIRTUAL TABLE t USING turdb(a)')
+    time.sleep(0.3)
+    con.execute('DROP TABLE t')
+    for i in range(100):
+        if not [name for name in os.listdir('app/root') if name.endswith('-t.tbd')]:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError('a small file stayed')
+    expect_equal(value(con, 'SELECT turdb_check()'), 'ok')
 
 
 main(globals())
