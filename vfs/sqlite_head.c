@@ -14,6 +14,8 @@
  */
 #include "vfs/store_private.h"
 
+#include <assert.h>
+
 enum {
 	COUNTER_AT = 24,
 	VALID_FOR_AT = 92,
@@ -104,6 +106,7 @@ int store_sqlite_head_write(struct view_file *file, const uint8_t *bytes,
 
 void store_sqlite_head_rejoin(struct catalog_entry *entry, uint8_t *image)
 {
+	assert(entry);
 	if (image)
 		store_sqlite_head_read(entry, 0, image, HEAD_SIZE);
 	memset(entry->bytes + ENTRY_COUNTER_AT, 0, COUNTER_SIZE);

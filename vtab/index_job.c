@@ -38,11 +38,6 @@ int index_job_fail(struct index_job *job, int code, const char *why)
 	               why);
 }
 
-int index_job_no_memory(struct index_job *job)
-{
-	return index_job_fail(job, ERR_NOMEM, "no memory");
-}
-
 /* --- inside the UPDATE ----------------------------------------------------------- */
 
 void index_job_step(sqlite3_context *context, int argc, sqlite3_value **argv)

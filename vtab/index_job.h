@@ -30,7 +30,10 @@ struct index_job {
 const char *index_job_operation(const struct index_job *job);
 /* Sets job->err; returns the code. */
 int index_job_fail(struct index_job *job, int code, const char *why);
-int index_job_no_memory(struct index_job *job);
+static inline int index_job_no_memory(struct index_job *job)
+{
+	return err_known(ERR_NOMEM, index_job_fail(job, ERR_NOMEM, "no memory"));
+}
 
 /* Does it, whole or not at all: job->rc, job->err, job->result. */
 void index_job_run(struct index_job *job);
