@@ -486,7 +486,8 @@ static int finish_dead_writer(struct store *store, struct err *err)
 	if (rc || !changed)
 		return rc;
 	store_publish(store, &root);
-	return store_retained_rebuild(store, err);
+	store_retained_rebuild(store);
+	return ERR_NONE;
 }
 
 int store_writer_entered(struct store *store, bool died, struct err *err)
@@ -497,9 +498,8 @@ int store_writer_entered(struct store *store, bool died, struct err *err)
 	if (died)
 		atomic_store(&head->takeover, 1);
 	if (atomic_load(&head->takeover)) {
-		rc = store_retained_rebuild(store, err);
-		if (!rc)
-			rc = finish_dead_writer(store, err);
+		store_retained_rebuild(store);
+		rc = finish_dead_writer(store, err);
 		if (rc)
 			return rc;
 		atomic_store(&head->takeover, 0);

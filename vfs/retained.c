@@ -238,13 +238,12 @@ bool store_retained_between(const struct store *store, uint64_t birth,
 	return false;
 }
 
-int store_retained_rebuild(struct store *store, struct err *err)
+void store_retained_rebuild(struct store *store)
 {
 	struct shm_head *head = store->shm.head;
 	uint32_t kept = 0, count = atomic_load(&head->retained_count);
 	struct store_root newest;
 
-	(void)err;
 	store_slots_sweep(store);
 	store_newest_root(store, &newest);
 	for (uint32_t i = 0; i < count; i++)
@@ -267,7 +266,6 @@ int store_retained_rebuild(struct store *store, struct err *err)
 			list_append(head, root);
 	}
 	space_reset(&store->space, false);
-	return ERR_NONE;
 }
 
 struct marking {

@@ -183,13 +183,12 @@ static void head_clear(struct shm_head *head)
 /* The caller is alone. Old chunks are cleared as they are given out again; the
  * generations of processes keep growing over the life of the file, and poison is
  * for who recovers to lift. */
-int store_shm_clear(struct store *store, struct err *err)
+void store_shm_clear(struct store *store)
 {
 	struct shm_head *head = store->shm.head;
 	uint64_t generations[SHM_PROCESSES];
 	uint32_t poisoned = atomic_load(&head->poisoned);
 
-	(void)err;
 	atomic_store(&head->built, 0);
 	for (uint32_t i = 0; i < SHM_PROCESSES; i++)
 		generations[i] = atomic_load(&head->processes[i].generation);
@@ -204,5 +203,4 @@ int store_shm_clear(struct store *store, struct err *err)
 	head->database[0] = store->database[0];
 	head->database[1] = store->database[1];
 	atomic_store(&head->magic, SHM_MAGIC);
-	return ERR_NONE;
 }

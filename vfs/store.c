@@ -311,7 +311,7 @@ static int enter_first(struct store *store, struct err *err)
 	if (!rc && !fresh)
 		rc = read_identity(store, err);
 	if (!rc)
-		rc = store_shm_clear(store, err);
+		store_shm_clear(store);
 	if (!rc)
 		rc = store_process_register(store, err);
 	if (!rc)
@@ -389,7 +389,7 @@ static int enter_immutable(struct store *store, struct err *err)
 
 	store->owner = UINT64_C(1) << 32 | 1;
 	if (!rc)
-		rc = store_shm_clear(store, err);
+		store_shm_clear(store);
 	if (!rc)
 		rc = open_log(store, err);
 	if (!rc)

@@ -262,7 +262,7 @@ struct store_view {
 
 int store_shm_open(struct store *store, struct err *err);
 void store_shm_close(struct store *store);
-int store_shm_clear(struct store *store, struct err *err);
+void store_shm_clear(struct store *store);
 uint64_t store_shm_chunk_count(const struct store *store);
 
 /* --- process.c: who lives --------------------------------------------------------- */
@@ -330,7 +330,7 @@ int store_space_ensure(struct store *store, uint32_t file_id,
                        const struct taken *others, uint32_t other_count,
                        struct err *err);
 /* After a writer's death or at start-up. */
-int store_retained_rebuild(struct store *store, struct err *err);
+void store_retained_rebuild(struct store *store);
 
 /* --- catalog.c ---------------------------------------------------------------------- */
 
