@@ -47,13 +47,20 @@ static int door_full_path(sqlite3_vfs *vfs, const char *name, int size,
 	struct vfs_environment *environment = vfs->pAppData;
 	int rc = environment->host->xFullPathname(environment->host, name, size,
 	                                          full);
-	struct err err;
+	struct os_identity identity;
+	struct err err, reason;
 
 	if ((rc & 0xff) == SQLITE_OK)
 		return rc;
+	if (strlen(name) > 100 || /* which would leave no room to say why */
+	    !environment->os->methods->identify(environment->os, NULL, name,
+	                                        &identity, &reason))
+		reason.text[0] = 0;
 	err_set(&err, ERR_CANTOPEN, "open database", name,
-	        "the path cannot be followed: it leads through too many links, a part of it is longer than the file system allows, or it is longer than %d bytes",
-	        size - 1);
+	        "the path cannot be followed%s%.150s%s: a directory in it may not be entered, it leads through too many links, "
+	        "a part of it is longer than the file system allows, or it is longer than %d bytes",
+	        reason.text[0] ? " (" : "", reason.text,
+	        reason.text[0] ? ")" : "", size - 1);
 	vfs_report(environment, &err);
 	return rc;
 }

@@ -229,6 +229,22 @@ def a_value_that_is_not_understood_refuses_the_opening(scratch):
     expect(not os.path.exists('app'), 'a refused opening made something')
 
 
+# The sentence blamed too many links.
+def a_directory_that_may_not_be_entered_is_told_so(scratch):
+    if os.geteuid() != 0:
+        skip('needs another user')
+    os.chmod('.', 0o755)
+    os.mkdir('closed', 0o700)
+    said = python("""
+os.setuid(65534)
+try:
+    connect('closed/app').execute('SELECT 1 FROM sqlite_schema')
+except sqlite3.Error:
+    print(value(sqlite3.connect(':memory:'), 'SELECT turdb_last_error()'))
+""")
+    expect('open database closed/app: the path cannot be followed' in said and 'Permission denied' in said, said)
+
+
 def parameters_of_others_are_ignored(scratch):
     con = connect('app', '&cache_kb=0x1000&checkpoint_mb=2147483647&mmap=off&nolock=no&immutable=false&synchronous=maybe&cachekb=abc')
     con.execute('CREATE TABLE t(a)')
