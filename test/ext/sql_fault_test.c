@@ -520,6 +520,10 @@ static int insist(struct scene *scene, int i, int64_t k, bool *over,
 			break; /* it had an unknown outcome, and has happened */
 		if (!rc)
 			rc = play_step(scene, i, k, &problem);
+		/* Hit in closing itself: afterwards() judges what was durable. */
+		*over = !rc && may_lose(scene, i);
+		if (*over)
+			return ERR_NONE;
 		if (!rc)
 			rc = compare(scene, i, &problem);
 		if (!rc)
