@@ -7,7 +7,6 @@
 #include "base/lock.h"
 
 #include <assert.h>
-#include <stdint.h>
 
 #ifdef TURDB_DEBUG
 static _Thread_local uint64_t held;
@@ -53,4 +52,16 @@ void lock_release(struct lock *lock)
 {
 	note_released(lock->rank);
 	pthread_mutex_unlock(&lock->mutex);
+}
+
+uint64_t lock_ranks_exchange(uint64_t ranks)
+{
+#ifdef TURDB_DEBUG
+	uint64_t before = held;
+
+	held = ranks;
+	return before;
+#else
+	return ranks;
+#endif
 }

@@ -11,6 +11,7 @@
 #define TURDB_BASE_LOCK_H
 
 #include <pthread.h>
+#include <stdint.h>
 
 enum lock_rank {
 	LOCK_ENVIRONMENT = 10, /* the list of open stores of this process       */
@@ -31,5 +32,9 @@ void lock_close(struct lock *lock);
 /* Debug builds assert that the thread holds none of that rank or a higher one. */
 void lock_take(struct lock *lock);
 void lock_release(struct lock *lock);
+
+/* For who plays several processes on one thread: notes these ranks as held by it
+ * instead of those that it returns. Does nothing but in debug builds. */
+uint64_t lock_ranks_exchange(uint64_t ranks);
 
 #endif

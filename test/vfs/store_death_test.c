@@ -7,10 +7,12 @@
  * the while. Who dies alone with the database, while it opens or closes it, leaves it
  * to one who looked at the lock a moment too early.
  */
+#include "base/lock.h"
 #include "test/harness.h"
 
 #include "test/support/explore.h"
 #include "test/support/store_model.h"
+#include "vfs/store_private.h"
 
 enum { COMMITS_BEFORE = 3, COMMITS_UNTIL_DEATH = 26, COMMITS_AFTER = 6 };
 
@@ -188,6 +190,9 @@ struct encounter {
 	uint64_t calls_left;
 	unsigned locks;      /* calls of the other one */
 	bool watching, met;
+	/* What is left of the dead one's call must let go of nothing that is another's
+	 * by now, so it is told what a forked child is. */
+	uint8_t alive;
 	int rc;
 	struct err *err;
 };
@@ -196,15 +201,20 @@ static int meet(void *context, struct os *os, enum sim_call call,
                 const char *name, uint64_t index, struct err *err)
 {
 	struct encounter *e = context;
+	uint64_t ranks;
 
 	(void)name, (void)index, (void)err;
 	if (e->met && call == SIM_CALL_LOCK && os != e->scene.mortal.os &&
-	    ++e->locks == 2)
+	    ++e->locks == 2) {
 		sim_process_kill(e->scene.mortal.os);
+		e->alive = 0;
+	}
 	if (!e->watching || e->met || e->calls_left--)
 		return ERR_NONE;
 	e->met = true;
+	ranks = lock_ranks_exchange(0);
 	e->rc = actor_start(&e->scene.survivor, e->scene.disk, 0, e->err);
+	lock_ranks_exchange(ranks);
 	return ERR_NONE;
 }
 
@@ -240,9 +250,10 @@ static int play_encounter(struct encounter *e, struct err *err)
 		return rc;
 	sim_hook_set(scene->disk, meet, e);
 	e->watching = true;
-	if (e->doing == CLOSING)
+	if (e->doing == CLOSING) {
+		scene->mortal.store->canary = &e->alive;
 		actor_end(&scene->mortal, &ignored);
-	else if (!actor_start(&scene->mortal, scene->disk, 0, &ignored))
+	} else if (!actor_start(&scene->mortal, scene->disk, 0, &ignored))
 		actor_die(&scene->mortal);
 	e->watching = false;
 	sim_hook_set(scene->disk, NULL, NULL);
@@ -261,7 +272,7 @@ static int encounter(void *context, uint64_t n, bool *reached, struct err *err)
 {
 	struct sim_options options = { .seed = n };
 	struct encounter e = { .doing = *(enum alone *)context,
-	                       .calls_left = n, .err = err };
+	                       .calls_left = n, .alive = 1, .err = err };
 	int rc;
 
 	e.scene.disk = sim_disk_create(&options);
