@@ -65,7 +65,7 @@ int store_commit_allowed(struct store_view *view, struct err *err)
 	if (!store_reserve_short(store) || !grows(view))
 		return ERR_NONE;
 	store_release_held(store);
-	store_reserve_keep(store);
+	store_reserve_keep(store, &view->root);
 	if (!store_reserve_short(store))
 		return ERR_NONE;
 	return err_set(err, ERR_FULL, "commit", store->path,

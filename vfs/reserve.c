@@ -36,14 +36,12 @@ static int add_size(void *context, uint32_t file_id,
 	return ERR_NONE;
 }
 
-static uint64_t wanted(struct store *store)
+static uint64_t wanted(struct store *store, const struct store_root *root)
 {
 	uint64_t bytes = 0;
-	struct store_root newest;
 	struct err ignored;
 
-	store_newest_root(store, &newest);
-	store_catalog_each(store, &newest.catalog, add_size, &bytes, &ignored);
+	store_catalog_each(store, &root->catalog, add_size, &bytes, &ignored);
 	bytes = bytes / PART / PLACE_SIZE * PLACE_SIZE;
 	return bytes < BYTES_MIN ? BYTES_MIN : bytes > BYTES_MAX ? BYTES_MAX
 	                                                         : bytes;
@@ -77,9 +75,9 @@ static bool fill(struct store *store, struct os_file *file, uint64_t had,
 	return had != 0;
 }
 
-void store_reserve_keep(struct store *store)
+void store_reserve_keep(struct store *store, const struct store_root *root)
 {
-	uint64_t bytes = wanted(store), had;
+	uint64_t bytes = wanted(store, root), had;
 	struct os_identity identity;
 	struct os_file *file;
 	struct err ignored;
