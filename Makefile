@@ -1,4 +1,4 @@
-# TurDB. `make` builds turdb.so; `make test` runs everything within 8 minutes.
+# TurDB. `make` builds turdb.so; `make test` runs everything in about 3 minutes.
 #
 # Variants live side by side: build/release, build/debug, build/asan, build/tsan.
 #   make VARIANT=asan test      the same tests under another variant

@@ -13,7 +13,10 @@
 
 enum state { STATE_NONE, STATE_STARTING, STATE_RUNNING, STATE_REFUSED };
 
-enum { ORDER_STOP = 4 };
+enum {
+	ORDER_STOP = 4,
+	LATER_TRIES = 3, /* another checkpoint may be under way */
+};
 
 static void obey(struct store *store, uint32_t orders)
 {
@@ -25,19 +28,53 @@ static void obey(struct store *store, uint32_t orders)
 		store_checkpoint_run(store, &ignored);
 }
 
+/* Microseconds until the checkpoint that was ordered for later. */
+static uint64_t time_left(const struct store *store)
+{
+	uint64_t now = store->os->methods->monotonic_us(store->os);
+	uint64_t last = atomic_load(&store->shm.head->checkpoint_ms) * 1000;
+	uint64_t due = last + CHECKPOINT_LATER_MS * 1000;
+
+	return last <= now && now < due ? due - now : 0;
+}
+
+/* How often it may still be tried. */
+static int checkpoint_later(struct store *store, int tries)
+{
+	struct err ignored;
+	bool begun;
+
+	if (store_checkpoint_begin(store, &begun, &ignored))
+		return 0;
+	if (begun) {
+		store_checkpoint_run(store, &ignored);
+		return 0;
+	}
+	store->os->methods->wait(store->os, &store->background.orders, 0,
+	                         CHECKPOINT_LATER_MS * 1000);
+	return tries - 1;
+}
+
 static void run(void *context)
 {
 	struct store *store = context;
 	struct store_background *background = &store->background;
 	uint32_t orders = 0;
+	int later = 0;
 
 	while (!(orders & ORDER_STOP)) {
+		uint64_t left = later ? time_left(store) : UINT64_MAX;
+
 		orders = atomic_exchange(&background->orders, 0);
+		if (orders & ORDER_CHECKPOINT_LATER)
+			later = LATER_TRIES;
 		if (orders)
 			obey(store, orders);
-		else
+		else if (left)
 			store->os->methods->wait(store->os, &background->orders,
-			                         0, UINT64_MAX);
+			                         0, left);
+		else
+			later = checkpoint_later(store, later);
 	}
 }
 

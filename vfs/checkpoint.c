@@ -251,7 +251,7 @@ static int step(struct store *store, struct err *err)
 		root = store->shm.head->durable;
 		rc = wal_drop_before(store->wal, root.lsn, err);
 		store_release_checkpointed(store, &root);
-		store_reserve_keep(store);
+		store_reserve_keep(store, &root);
 		break;
 	case CHECKPOINT_NONE:
 		return ERR_NONE;

@@ -31,11 +31,10 @@ enum {
 	RELEASE_NOW_PART = 16,
 
 	/* A dropped file of that size is gone when its commit returns, and so are
-	 * smaller ones when they are that many; others a moment later. */
+	 * smaller ones when they are that many; others CHECKPOINT_LATER_MS later. */
 	DROP_NOW_UNITS = 256,
 	DROPS_NOW_UNITS = 1024,
 	DROP_UNITS_MIN = 16, /* that a file has at least */
-	DROP_LATER_MS = 200, /* after the last checkpoint */
 };
 
 static int by_file_and_page(const void *left, const void *right)
@@ -474,14 +473,14 @@ static bool drops_many(const struct commit *commit)
 	return true;
 }
 
-/* Small files go by the thread, unless it has just had a checkpoint. */
+/* Small files go by the thread: at once, unless it has just had a checkpoint. */
 static bool drops_few(const struct commit *commit)
 {
 	const struct shm_head *head = commit->view->store->shm.head;
 
 	return commit->view->drops &&
 	       atomic_load(&head->writer.since_ms) >
-	               atomic_load(&head->checkpoint_ms) + DROP_LATER_MS;
+	               atomic_load(&head->checkpoint_ms) + CHECKPOINT_LATER_MS;
 }
 
 /* Publishes, unless a replay has. *now: the caller waits for the checkpoint. */
@@ -552,6 +551,7 @@ int store_view_commit(struct store_view *view,
 	bool nothing, checkpoint, checkpoint_now, replayed;
 	bool now = durability == STORE_DURABLE_NOW &&
 	           !PLANTED(store->environment, PLANT_ACK_WITHOUT_SYNC);
+	bool drops = view->drops;
 	struct err ignored;
 	uint32_t orders;
 	int rc;
@@ -600,11 +600,11 @@ int store_view_commit(struct store_view *view,
 	}
 	/* What follows is care: a failure shows at the next who needs it. What was
 	 * dropped is to be gone when the caller looks. */
+	orders = checkpoint ? ORDER_CHECKPOINT : drops ? ORDER_CHECKPOINT_LATER : 0;
 	if (checkpoint && checkpoint_now) {
 		store_checkpoint_run(store, &ignored);
-		checkpoint = false;
+		orders = 0;
 	}
-	orders = checkpoint ? ORDER_CHECKPOINT : 0;
 	if (wal_prepare_due(store->wal))
 		orders |= ORDER_PREPARE_LOG;
 	if (orders)

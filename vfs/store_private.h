@@ -523,8 +523,9 @@ void store_replay_close(struct replay *replay);
 
 /* --- reserve.c: room for a full disk --------------------------------------------------- */
 
-/* Makes it, or makes it whole; when the disk is too full for that it is short. */
-void store_reserve_keep(struct store *store);
+/* Makes it, or makes it whole, for the data of `root`, which is retained; when the disk is too
+ * full for that it is short. */
+void store_reserve_keep(struct store *store, const struct store_root *root);
 /* Gives its blocks up; false when there were none. */
 bool store_reserve_give(struct store *store);
 /* Whether an earlier process gave it up; for the first one in. */
@@ -635,7 +636,14 @@ void store_checkpoint_await(struct store *store, uint64_t timeout_us);
 
 /* --- background.c ----------------------------------------------------------------- */
 
-enum { ORDER_PREPARE_LOG = 1, ORDER_CHECKPOINT = 2 };
+/* ORDER_CHECKPOINT: the one entered. ORDER_CHECKPOINT_LATER: one of its own, some time
+ * after the last; forgotten where there is no thread. */
+enum {
+	ORDER_PREPARE_LOG = 1,
+	ORDER_CHECKPOINT = 2,
+	ORDER_CHECKPOINT_LATER = 8,
+	CHECKPOINT_LATER_MS = 200, /* after the last one */
+};
 /* Has it done by this process's thread, or does it, where there is none. */
 void store_background_order(struct store *store, uint32_t orders);
 /* Waits for what was ordered; the thread is gone. */
