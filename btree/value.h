@@ -4,6 +4,7 @@
 #ifndef TURDB_BTREE_VALUE_H
 #define TURDB_BTREE_VALUE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -26,6 +27,9 @@ struct value {
 	struct span bytes; /* TEXT (UTF-8) and BLOB; borrowed, the lender says
 	                      how long */
 };
+
+/* Same type and same bits: -0.0 is not 0.0, a NaN is itself. */
+bool value_same(const struct value *a, const struct value *b);
 
 enum collation { COLLATION_BINARY, COLLATION_NOCASE, COLLATION_RTRIM };
 

@@ -175,7 +175,6 @@ void value_probe(sqlite3_value *from, enum affinity affinity,
                  struct value *value, bool *loose);
 /* Copies it. */
 void value_result(sqlite3_context *context, const struct value *value);
-bool values_same(const struct value *a, const struct value *b);
 /* Whether a column of a strict table takes the value; the names of what was given
  * and what is wanted. */
 bool strict_admits(const struct column_definition *column,

@@ -44,8 +44,8 @@ int change_generated_take(struct change *change, struct err *err)
 		uint32_t column = definition->generated[i];
 
 		if (change->has_old && !change->unchanged[column] &&
-		    !values_same(&change->values[column],
-		                 &change->old_values[column]))
+		    !value_same(&change->values[column],
+		                &change->old_values[column]))
 			return generated_written(change, column, err);
 		change->unchanged[column] = false;
 	}

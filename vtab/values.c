@@ -142,27 +142,6 @@ void value_result(sqlite3_context *context, const struct value *value)
 	}
 }
 
-bool values_same(const struct value *a, const struct value *b)
-{
-	if (a->type != b->type)
-		return false;
-	switch (a->type) {
-	case VALUE_NULL:
-		return true;
-	case VALUE_INTEGER:
-	case VALUE_VECTOR:
-		return a->integer == b->integer;
-	case VALUE_REAL:
-		return memcmp(&a->real, &b->real, sizeof a->real) == 0;
-	case VALUE_TEXT:
-	case VALUE_BLOB:
-		break;
-	}
-	return a->bytes.size == b->bytes.size &&
-	       (!a->bytes.size ||
-	        memcmp(a->bytes.data, b->bytes.data, a->bytes.size) == 0);
-}
-
 bool strict_admits(const struct column_definition *column,
                    const struct value *value, const char **given,
                    const char **wanted)

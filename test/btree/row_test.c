@@ -36,25 +36,6 @@ static struct value random_column(uint64_t *random, uint8_t *bytes,
 	return value;
 }
 
-static bool same(const struct value *a, const struct value *b)
-{
-	if (a->type != b->type)
-		return false;
-	switch (a->type) {
-	case VALUE_NULL:
-		return true;
-	case VALUE_INTEGER:
-	case VALUE_VECTOR:
-		return a->integer == b->integer;
-	case VALUE_REAL:
-		return memcmp(&a->real, &b->real, sizeof a->real) == 0;
-	default:
-		return a->bytes.size == b->bytes.size &&
-		       (!a->bytes.size || memcmp(a->bytes.data, b->bytes.data,
-		                                 a->bytes.size) == 0);
-	}
-}
-
 static void one_round_trip(struct test *t, uint64_t *random, uint32_t count,
                            size_t size_max)
 {
@@ -73,7 +54,7 @@ static void one_round_trip(struct test *t, uint64_t *random, uint32_t count,
 	for (uint32_t i = count; i-- > 0;) {
 		EXPECT_OK(t, row_column(row, i, &value, &present, &t->err));
 		EXPECT(t, present);
-		EXPECT(t, same(&values[i], &value));
+		EXPECT(t, value_same(&values[i], &value));
 		if (value.type == VALUE_TEXT)
 			EXPECT_EQ(t, value.bytes.data[value.bytes.size], 0);
 	}
@@ -116,7 +97,7 @@ static void a_decoded_row_has_every_column(struct test *t)
 		EXPECT_OK(t, row_columns(span_of(bytes, row_size(values, count)),
 		                        back, asked, &t->err));
 		for (uint32_t c = 0; c < asked; c++)
-			EXPECT(t, c < count ? same(&values[c], &back[c])
+			EXPECT(t, c < count ? value_same(&values[c], &back[c])
 			                    : back[c].type == VALUE_NULL);
 	}
 }
