@@ -196,10 +196,8 @@ int store_catalog_read(struct store *store, const struct page_table *catalog,
 struct catalog_walk {
 	struct store *store;
 	uint32_t next_file_id;
-	int (*each)(void *context, uint32_t file_id,
-	            const struct catalog_entry *entry, struct err *err);
-	int (*only_old)(void *context, uint32_t level, uint64_t index,
-	                const struct page_ref *ref, struct err *err);
+	catalog_entry_fn *each;
+	page_table_visit_fn *only_old;
 	void *context;
 };
 
@@ -254,10 +252,8 @@ static int walk_open(struct catalog_walk *walk, const struct page_table *catalog
 }
 
 int store_catalog_each(struct store *store, const struct page_table *catalog,
-                       int (*each)(void *context, uint32_t file_id,
-                                   const struct catalog_entry *entry,
-                                   struct err *err),
-                       void *context, struct err *err)
+                       catalog_entry_fn *each, void *context,
+                       struct err *err)
 {
 	struct catalog_walk walk = { .store = store, .each = each,
 		                     .context = context };
@@ -280,13 +276,8 @@ static int visit_difference(void *context, uint32_t level, uint64_t index,
 
 int store_catalog_difference(struct store *store, const struct page_table *old,
                              const struct page_table *newer,
-                             int (*each)(void *context, uint32_t file_id,
-                                         const struct catalog_entry *entry,
-                                         struct err *err),
-                             int (*only_old)(void *context, uint32_t level,
-                                             uint64_t index,
-                                             const struct page_ref *ref,
-                                             struct err *err),
+                             catalog_entry_fn *each,
+                             page_table_visit_fn *only_old,
                              void *context, struct err *err)
 {
 	struct catalog_walk walk = { .store = store, .each = each,

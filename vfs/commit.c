@@ -461,13 +461,15 @@ static void remove_uncommitted_files(struct store_view *view)
 static bool drops_many(const struct commit *commit)
 {
 	struct store *store = commit->view->store;
-	uint64_t units = atomic_fetch_add_explicit(&store->units_dropped,
-	                                           commit->units_dropped,
-	                                           memory_order_relaxed) +
-	                 commit->units_dropped;
+	uint64_t units;
 
-	if (!commit->view->drops || (commit->units_dropped < DROP_NOW_UNITS &&
-	                             units < DROPS_NOW_UNITS))
+	if (!commit->view->drops)
+		return false;
+	units = atomic_fetch_add_explicit(&store->units_dropped,
+	                                  commit->units_dropped,
+	                                  memory_order_relaxed) +
+	        commit->units_dropped;
+	if (commit->units_dropped < DROP_NOW_UNITS && units < DROPS_NOW_UNITS)
 		return false;
 	atomic_store_explicit(&store->units_dropped, 0, memory_order_relaxed);
 	return true;

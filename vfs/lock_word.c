@@ -290,15 +290,18 @@ static void wake(struct store *store, struct shm_lock *lock, int index,
 		store->os->methods->wake(store->os, &waiter->wakeup, 1);
 }
 
+/* One that ends later than a watch can is left from before the machine's last start. */
+static bool is_watch_on(uint64_t until, uint64_t now)
+{
+	return until > now && until - now <= WATCH_US;
+}
+
 /* Whether somebody who is awake takes the word next. */
 static bool is_watched(const struct store *store, const struct shm_lock *lock)
 {
-	uint64_t until = atomic_load(&lock->watched_until_us), now;
+	uint64_t until = atomic_load(&lock->watched_until_us);
 
-	if (!until)
-		return false;
-	now = now_us(store);
-	return now < until && until - now <= WATCH_US;
+	return until && is_watch_on(until, now_us(store));
 }
 
 /* Changes the word from `from`, which the caller may do, to what the queue asks for,
@@ -502,7 +505,7 @@ static bool watch(struct store *store, struct shm_lock *lock)
 	uint64_t until = atomic_load(&lock->watched_until_us);
 	bool taken = false;
 
-	if ((until > now && until - now <= WATCH_US) ||
+	if (is_watch_on(until, now) ||
 	    !atomic_compare_exchange_strong(&lock->watched_until_us, &until,
 	                                    end))
 		return false;

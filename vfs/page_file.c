@@ -97,7 +97,8 @@ static int map_up_to(struct page_file *file, uint64_t units, struct err *err)
 	return ERR_NONE;
 }
 
-int page_file_map_growth(struct page_file *file, struct err *err)
+/* Maps whatever the file has now. */
+static int map_growth(struct page_file *file, struct err *err)
 {
 	uint64_t capacity;
 	int rc;
@@ -107,6 +108,19 @@ int page_file_map_growth(struct page_file *file, struct err *err)
 	if (!rc && capacity > file->units)
 		rc = map_up_to(file, capacity, err);
 	lock_release(&file->mapping);
+	return rc;
+}
+
+int page_file_reach(struct page_file *file, const struct page_ref *ref,
+                    bool *within, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	*within = page_file_is_mapped(file, ref);
+	if (!*within) {
+		rc = map_growth(file, err);
+		*within = page_file_is_mapped(file, ref);
+	}
 	return rc;
 }
 
@@ -172,6 +186,7 @@ static int check_place(struct page_file *file, const struct page_ref *ref,
                        uint64_t tag, struct err *err)
 {
 	uint32_t length = page_file_length(file, tag);
+	bool within;
 	int rc;
 
 	if (ref->length != length)
@@ -185,14 +200,10 @@ static int check_place(struct page_file *file, const struct page_ref *ref,
 	if (ref->place & (length / PLACE_SIZE - 1))
 		return refuse_place(file, ref, tag,
 		                    "is not aligned to its size", err);
-	if (page_file_is_mapped(file, ref))
-		return ERR_NONE;
-	rc = page_file_map_growth(file, err);
+	rc = page_file_reach(file, ref, &within, err);
 	if (rc)
 		return rc;
-	if (!page_file_is_mapped(file, ref))
-		return refuse_beyond(file, ref, tag, "read", err);
-	return ERR_NONE;
+	return within ? ERR_NONE : refuse_beyond(file, ref, tag, "read", err);
 }
 
 /* --- reading -------------------------------------------------------------- */

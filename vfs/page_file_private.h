@@ -126,8 +126,10 @@ int page_file_borrow_first(struct page_file *file, const struct page_ref *ref,
                            uint64_t tag, const uint8_t **bytes,
                            struct err *err);
 
-/* Maps whatever the file has now. */
-int page_file_map_growth(struct page_file *file, struct err *err);
+/* Maps what the file has grown by, where the image needs that; *within says whether
+ * the image lies in the file at all. */
+int page_file_reach(struct page_file *file, const struct page_ref *ref,
+                    bool *within, struct err *err);
 
 /* Whether the image lies in what is mapped. */
 static inline bool page_file_is_mapped(const struct page_file *file,

@@ -24,18 +24,17 @@ int page_file_writable_check(const struct page_file *file, struct err *err)
 int page_file_write_ready(struct page_file *file, const struct page_ref *ref,
                           struct err *err)
 {
+	bool within;
 	int rc = page_file_writable_check(file, err);
 
 	if (rc)
 		return rc;
 	assert(ref->length && ref->length % PLACE_SIZE == 0);
 	assert(ref->place >= FILE_FIRST_PLACE);
-	if (page_file_is_mapped(file, ref))
-		return ERR_NONE;
-	rc = page_file_map_growth(file, err);
+	rc = page_file_reach(file, ref, &within, err);
 	if (rc)
 		return rc;
-	if (!page_file_is_mapped(file, ref))
+	if (!within)
 		return err_set(err, ERR_CORRUPT, "write to",
 		               page_file_name(file),
 		               "place %u (%u bytes) lies beyond its end at place "

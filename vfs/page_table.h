@@ -74,15 +74,17 @@ int page_table_apply(struct page_file *file, const struct page_table *old,
                      uint64_t birth, const struct page_table_sink *sink,
                      struct page_table *new_table, struct err *err);
 
+/* One reference of a table: a page (level 0) or a map page. An error of the
+ * visitor ends the walk. */
+typedef int page_table_visit_fn(void *context, uint32_t level, uint64_t index,
+                                const struct page_ref *ref, struct err *err);
+
 /* Calls `visit` for every page (level 0) and map page (level >= 1) that the table
  * reaches, each map page before what is below it; stops on an error of visit. A
  * free reference is visited too (flags FREE). Subtrees whose root was born at or
  * before `born_after` are skipped (0: none). */
 int page_table_walk(struct page_file *file, const struct page_table *table,
-                    uint64_t born_after,
-                    int (*visit)(void *context, uint32_t level,
-                                 uint64_t index, const struct page_ref *ref,
-                                 struct err *err),
+                    uint64_t born_after, page_table_visit_fn *visit,
                     void *context, struct err *err);
 
 /* Units that an image takes. */
@@ -98,10 +100,7 @@ static inline uint32_t page_ref_units(const struct page_ref *ref)
 int page_table_difference(struct page_file *file,
                           const struct page_table *old,
                           const struct page_table *newer,
-                          int (*only_old)(void *context, uint32_t level,
-                                          uint64_t index,
-                                          const struct page_ref *ref,
-                                          struct err *err),
-                          void *context, struct err *err);
+                          page_table_visit_fn *only_old, void *context,
+                          struct err *err);
 
 #endif

@@ -46,8 +46,7 @@ static int reach_more(struct reach *reach, struct page_file *file,
 struct walk {
 	struct page_file *file;
 	uint64_t born_after;
-	int (*visit)(void *context, uint32_t level, uint64_t index,
-	             const struct page_ref *ref, struct err *err);
+	page_table_visit_fn *visit;
 	void *context;
 	struct err *err;
 	struct reach reach;
@@ -79,10 +78,7 @@ static int walk_subtree(struct walk *walk, uint32_t level, uint64_t index,
 }
 
 int page_table_walk(struct page_file *file, const struct page_table *table,
-                    uint64_t born_after,
-                    int (*visit)(void *context, uint32_t level,
-                                 uint64_t index, const struct page_ref *ref,
-                                 struct err *err),
+                    uint64_t born_after, page_table_visit_fn *visit,
                     void *context, struct err *err)
 {
 	struct walk walk = { .file = file, .born_after = born_after,
@@ -98,8 +94,7 @@ int page_table_walk(struct page_file *file, const struct page_table *table,
 
 struct difference {
 	struct page_file *file;
-	int (*only_old)(void *context, uint32_t level, uint64_t index,
-	                const struct page_ref *ref, struct err *err);
+	page_table_visit_fn *only_old;
 	void *context;
 	struct err *err;
 	struct reach reach;
@@ -192,11 +187,8 @@ static int lower_newer(struct difference *d, uint32_t level,
 int page_table_difference(struct page_file *file,
                           const struct page_table *old,
                           const struct page_table *newer,
-                          int (*only_old)(void *context, uint32_t level,
-                                          uint64_t index,
-                                          const struct page_ref *ref,
-                                          struct err *err),
-                          void *context, struct err *err)
+                          page_table_visit_fn *only_old, void *context,
+                          struct err *err)
 {
 	struct difference d = { .file = file, .only_old = only_old,
 		                .context = context, .err = err };

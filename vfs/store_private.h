@@ -350,25 +350,22 @@ int store_entry_check(const struct catalog_entry *entry, uint32_t file_id,
 int store_catalog_read(struct store *store, const struct page_table *catalog,
                        uint32_t file_id, struct catalog_entry *entry,
                        struct err *err);
+typedef int catalog_entry_fn(void *context, uint32_t file_id,
+                             const struct catalog_entry *entry,
+                             struct err *err);
+
 /* Calls `each` for every live entry. */
 int store_catalog_each(struct store *store, const struct page_table *catalog,
-                       int (*each)(void *context, uint32_t file_id,
-                                   const struct catalog_entry *entry,
-                                   struct err *err),
-                       void *context, struct err *err);
+                       catalog_entry_fn *each, void *context,
+                       struct err *err);
 
 /* Calls `each` for every live entry of `old` on pages that are not those of `newer`,
  * and before or after them `only_old` as page_table_difference() does: a page once
  * its entries were read. */
 int store_catalog_difference(struct store *store, const struct page_table *old,
                              const struct page_table *newer,
-                             int (*each)(void *context, uint32_t file_id,
-                                         const struct catalog_entry *entry,
-                                         struct err *err),
-                             int (*only_old)(void *context, uint32_t level,
-                                             uint64_t index,
-                                             const struct page_ref *ref,
-                                             struct err *err),
+                             catalog_entry_fn *each,
+                             page_table_visit_fn *only_old,
                              void *context, struct err *err);
 
 struct catalog_change {
