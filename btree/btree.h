@@ -41,6 +41,7 @@ struct btree {
 	 * happened: the next one need not descend. */
 	uint32_t append_page_no;
 	uint64_t append_epoch, append_edits;
+	uint64_t append_head; /* of that key: a rowid whole */
 	/* The root as a search read it last, if it is an interior node; NULL when
 	 * it is not, or something but an entry in its place has happened. */
 	const uint8_t *root;
@@ -215,5 +216,10 @@ static inline int64_t btree_rowid_of(const uint8_t *key)
 {
 	return (int64_t)(load_be64(key) ^ (UINT64_C(1) << 63));
 }
+
+/* The greatest rowid of a tree of them; *any says whether there is one. No page is
+ * read where the last put appended. */
+int btree_rowid_last(struct btree *tree, int64_t *rowid, bool *any,
+                     struct err *err);
 
 #endif

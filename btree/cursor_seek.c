@@ -68,3 +68,34 @@ int btree_cursor_last(struct btree_cursor *cursor, bool *on, struct err *err)
 	return cursor_previous_enter(cursor, &path, false, on, err);
 }
 
+static int rowid_last_find(struct btree *tree, int64_t *rowid, bool *any,
+                           struct err *err)
+{
+	struct btree_cursor cursor;
+	struct span key;
+	bool deleted;
+	int rc;
+
+	btree_cursor_init(&cursor, tree);
+	rc = btree_cursor_last(&cursor, any, err);
+	if (!rc && *any)
+		rc = btree_cursor_read(&cursor, &key, NULL, &deleted, err);
+	if (!rc && *any)
+		*rowid = btree_rowid_of(key.data);
+	btree_cursor_close(&cursor);
+	return rc;
+}
+
+int btree_rowid_last(struct btree *tree, int64_t *rowid, bool *any,
+                     struct err *err)
+{
+	uint8_t key[8];
+
+	assert(tree->keys == BTREE_KEYS_ROWID);
+	if (!tree_append_is_likely(tree))
+		return rowid_last_find(tree, rowid, any, err);
+	store_be64(key, tree->append_head);
+	*rowid = btree_rowid_of(key);
+	*any = true;
+	return ERR_NONE;
+}

@@ -204,9 +204,10 @@ static bool entry_simple(const struct node *node, const struct probe *probe,
 }
 
 /* The next put may go behind this one if it was the last of all entries. */
-static void append_remember(struct btree *tree, uint32_t page_no)
+static void append_remember(struct btree *tree, uint32_t page_no, uint64_t head)
 {
 	tree->append_page_no = page_no;
+	tree->append_head = head;
 	tree->append_epoch = *tree->pager->view_epoch;
 	tree->append_edits = tree->pager->edits;
 }
@@ -240,7 +241,7 @@ static void simple_apply(struct btree *tree, const struct put_simple *put,
 	node_insert(page, node, &put->place, slot, &put->entry);
 	store_le64(state + STATE_ENTRIES_AT, entries + 1);
 	if (slot == node->count && !node_next(node))
-		append_remember(tree, page_no);
+		append_remember(tree, page_no, put->entry.head);
 }
 
 /* The common case. *done false and nothing changed: it needs a plan. */
@@ -319,13 +320,6 @@ static int put_append(struct btree *tree, const struct probe *probe,
 	return ERR_NONE;
 }
 
-static inline bool append_is_likely(const struct btree *tree)
-{
-	return tree->append_page_no &&
-	       tree->append_edits == tree->pager->edits &&
-	       tree->append_epoch == *tree->pager->view_epoch;
-}
-
 /* Descends first. */
 static int put_anywhere(struct btree *tree, struct probe *probe,
                         struct span value, enum btree_put mode,
@@ -368,7 +362,7 @@ int btree_put(struct btree *tree, struct span key, struct span value,
 	rc = put_check(tree, key, value, err);
 	if (rc)
 		return rc;
-	if (append_is_likely(tree)) {
+	if (tree_append_is_likely(tree)) {
 		rc = put_append(tree, &probe, value, &done, err);
 		if (rc || done)
 			return rc;

@@ -125,6 +125,14 @@ static inline struct probe probe_of(struct span key)
 	                       .share = -1, .width = UINT64_MAX };
 }
 
+/* Whether nothing has happened since a put appended the greatest key. */
+static inline bool tree_append_is_likely(const struct btree *tree)
+{
+	return tree->append_page_no &&
+	       tree->append_edits == tree->pager->edits &&
+	       tree->append_epoch == *tree->pager->view_epoch;
+}
+
 /* Whether nothing has happened since a search read the root, but entries in their
  * places. */
 static inline bool tree_root_is_known(const struct btree *tree)

@@ -113,24 +113,6 @@ int change_columns_take(struct change *change, sqlite3_value **argv,
 
 /* --- the rowid ----------------------------------------------------------------- */
 
-static int last_rowid(struct table *table, int64_t *rowid, bool *any,
-                      struct err *err)
-{
-	struct btree_cursor cursor;
-	struct span key;
-	bool deleted;
-	int rc;
-
-	btree_cursor_init(&cursor, &table->tree);
-	rc = btree_cursor_last(&cursor, any, err);
-	if (!rc && *any)
-		rc = btree_cursor_read(&cursor, &key, NULL, &deleted, err);
-	if (!rc && *any)
-		*rowid = btree_rowid_of(key.data);
-	btree_cursor_close(&cursor);
-	return rc;
-}
-
 static int free_rowid(struct table *table, int64_t *rowid, struct err *err)
 {
 	struct span row;
@@ -214,7 +196,7 @@ static int next_rowid(struct change *change, struct err *err)
 {
 	struct table *table = change->table;
 	bool autoincrement = table->definition.autoincrement, any;
-	int rc = last_rowid(table, &change->new_rowid, &any, err);
+	int rc = btree_rowid_last(&table->tree, &change->new_rowid, &any, err);
 
 	if (rc)
 		return rc;

@@ -8,6 +8,18 @@
 
 enum { TEXT_SHORT_MAX = 200 };
 
+/* As it lies: sqlite3_value_text() would first copy a text that has no NUL behind it,
+ * as bound ones and the results of functions have none. After an error NULL. */
+static struct span text_take(sqlite3_value *from)
+{
+	int size = sqlite3_value_bytes(from);
+	const void *text = size ? sqlite3_value_blob(from)
+	                        : sqlite3_value_text(from);
+
+	/* Nothing may also be what a failed conversion from UTF-16 has. */
+	return span_of(text, (size_t)(size ? size : sqlite3_value_bytes(from)));
+}
+
 static void take_plain(sqlite3_value *from, struct value *value)
 {
 	switch (sqlite3_value_type(from)) {
@@ -21,8 +33,7 @@ static void take_plain(sqlite3_value *from, struct value *value)
 		break;
 	case SQLITE_TEXT:
 		value->type = VALUE_TEXT;
-		value->bytes.data = sqlite3_value_text(from);
-		value->bytes.size = (size_t)sqlite3_value_bytes(from);
+		value->bytes = text_take(from);
 		break;
 	case SQLITE_BLOB:
 		value->type = VALUE_BLOB;
@@ -64,8 +75,7 @@ int value_take(sqlite3_value *from, enum affinity affinity,
 	if (affinity == AFFINITY_TEXT &&
 	    (type == SQLITE_INTEGER || type == SQLITE_FLOAT)) {
 		value->type = VALUE_TEXT;
-		value->bytes.data = sqlite3_value_text(from);
-		value->bytes.size = (size_t)sqlite3_value_bytes(from);
+		value->bytes = text_take(from);
 		return value->bytes.data ? ERR_NONE : ERR_NOMEM;
 	}
 	if (affinity >= AFFINITY_NUMERIC && type == SQLITE_TEXT)

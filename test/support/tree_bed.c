@@ -148,6 +148,38 @@ static int one_get(struct tree_bed *bed, struct test *t, struct span key)
 	return rc;
 }
 
+static bool has_rowids(const struct tree_bed *bed)
+{
+	return bed->keys == BED_ROWIDS || bed->keys == BED_ROWIDS_WIDE;
+}
+
+/* The key behind the greatest, as rows without a rowid of their own get it. */
+static struct span key_behind(struct tree_bed *bed, uint8_t key[8])
+{
+	const uint8_t *last =
+		bed->model.entries[bed->model.count - 1].key.data;
+	int64_t rowid = btree_rowid_of(last);
+
+	btree_rowid_key(key, rowid < INT64_MAX ? rowid + 1 : rowid);
+	return span_of(key, 8);
+}
+
+static int last_check(struct tree_bed *bed, struct test *t)
+{
+	const struct sorted_model *model = &bed->model;
+	int64_t rowid;
+	bool any;
+	int rc = btree_rowid_last(&bed->tree, &rowid, &any, &t->err);
+
+	if (rc)
+		return differ(t, t->err.text);
+	if (any != (model->count > 0) ||
+	    (any && rowid != btree_rowid_of(
+			     model->entries[model->count - 1].key.data)))
+		return differ(t, "the greatest rowid is another one");
+	return ERR_NONE;
+}
+
 int bed_step(struct tree_bed *bed, struct test *t)
 {
 	uint64_t r = test_random(&bed->random);
@@ -157,6 +189,8 @@ int bed_step(struct tree_bed *bed, struct test *t)
 	struct span key = bed_key(bed, key_bytes), value;
 	int rc;
 
+	if (has_rowids(bed) && bed->model.count && (r >> 40) % 4 == 0)
+		key = key_behind(bed, key_bytes);
 	value_bytes = malloc(bed->value_size_max + 40);
 	value = bed_value(bed, value_bytes);
 	if (r % 8 < (growing ? 5 : 1))
@@ -171,6 +205,8 @@ int bed_step(struct tree_bed *bed, struct test *t)
 	else
 		rc = one_delete(bed, t, key);
 	free(value_bytes);
+	if (!rc && has_rowids(bed))
+		rc = last_check(bed, t);
 	memory_pager_operation_end(bed->memory);
 	return rc;
 }

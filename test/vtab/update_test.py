@@ -212,6 +212,73 @@ def another_connections_commit_is_seen_by_the_next_change(scratch):
     expect_equal(value(con, 'SELECT turdb_check()'), 'ok')
 
 
+def insert_step(chance, depth):
+    kind = chance.random()
+    if kind < 0.55:
+        return 'INSERT INTO t(v, name) VALUES (?1, ?2)', chance.randint(0, 99), 'x' * chance.choice([3, 10, 300])
+    if kind < 0.60:
+        return 'INSERT INTO t(v) SELECT v FROM t ORDER BY id DESC LIMIT ?1', chance.randint(1, 40)
+    if kind < 0.65:
+        return 'INSERT OR IGNORE INTO t(id, v) SELECT max(id) + ?1, 1 FROM t', chance.choice([-1, 0, 1, 2, 50])
+    if kind < 0.78:
+        return 'DELETE FROM t WHERE id > (SELECT max(id) FROM t) - ?1', chance.choice([1, 1, 2, 60, 1000])
+    if kind < 0.82:
+        return 'UPDATE t SET id = id + ?1 WHERE id = (SELECT max(id) FROM t)', chance.randint(1, 5)
+    if kind < 0.86:
+        return 'UPDATE t SET v = v + 1 WHERE id = (SELECT max(id) FROM t)',
+    if depth:
+        return chance.choice(['SAVEPOINT s', 'ROLLBACK TO s', 'RELEASE s', 'COMMIT', 'ROLLBACK']),
+    return chance.choice(['BEGIN', 'SAVEPOINT s']),
+
+
+def a_row_without_a_rowid_gets_the_one_behind_the_last(scratch):
+    for seed in range(scaled(2)):
+        chance = random.Random(seed)
+        pair, log = both(options=['', '&cache_kb=64'][seed % 2]), []
+        other = connect('app')
+        for number in range(3000):
+            same(pair, log, *insert_step(chance, pair[0].in_transaction))
+            expect_equal(*(value(con, 'SELECT last_insert_rowid()') for con in pair))
+            if number % 20 == 0 and not pair[0].in_transaction:
+                for con in other, pair[1]:
+                    con.execute(*[('INSERT INTO t(v) VALUES (5)',), ('DELETE FROM t WHERE id = (SELECT max(id) FROM t)',)][number // 20 % 2])
+                pair[0].execute('INSERT INTO t(v) VALUES (7)')
+                pair[1].execute('INSERT INTO t(v) VALUES (7)')
+        if pair[0].in_transaction:
+            same(pair, log, 'COMMIT')
+        same(pair, log, 'SELECT * FROM t ORDER BY id')
+        expect_equal(value(pair[0], 'SELECT turdb_check()'), 'ok')
+        pair[0].close()
+        other.close()
+        shutil.rmtree('app')
+
+
+def texts_with_no_nul_behind_them_are_stored_whole(scratch):
+    """Bound ones, results of functions and texts of UTF-16 databases; with a NUL within, with nothing within."""
+    texts = ['', 'a', 'ab\0c', '\0', 'é€𝄞', 'x' * 5000, '12', '1.50', ' 7 ']
+    for encoding in 'UTF-8', 'UTF-16le', 'UTF-16be':
+        load()
+        ours, stock = connect('app'), sqlite3.connect(':memory:', isolation_level=None)
+        for con, create in ((ours, 'VIRTUAL TABLE t USING turdb'), (stock, 'TABLE t')):
+            con.execute("PRAGMA encoding = '%s'" % encoding)
+            con.execute('CREATE %s(a TEXT, b BLOB, c NUMERIC, d, e REAL, UNIQUE (a, d))' % create)
+            con.create_function('same', 1, lambda text: text)
+            for text in texts + [12, 1.5, -0.0, b'', b'ab', None]:
+                con.execute('INSERT OR REPLACE INTO t VALUES (?1, ?1, ?1, 1, ?1)', (text,))
+                con.execute('INSERT OR REPLACE INTO t SELECT same(?1), same(?1), same(?1), 2, same(?1)', (text,))
+                con.execute("INSERT OR REPLACE INTO t SELECT hex(?1), substr(?1, 1, 1), replace(?1, 'a', 'bb'), 3, upper(?1)", (text,))
+            con.execute("UPDATE t SET b = a || '', c = substr(a, 1, 2) WHERE d = 2")
+        rows = [con.execute('SELECT a, typeof(a), b, typeof(b), c, typeof(c), d, e, typeof(e) FROM t ORDER BY rowid').fetchall()
+                for con in (ours, stock)]
+        expect_equal(*rows)
+        for text in texts:
+            expect_equal(*(con.execute('SELECT rowid FROM t WHERE a = ?1 AND d = 2 OR b = same(?1)', (text,)).fetchall()
+                           for con in (ours, stock)))
+        expect_equal(value(ours, 'SELECT turdb_check()'), 'ok')
+        ours.close()
+        shutil.rmtree('app')
+
+
 def a_row_keeps_its_texts_while_others_make_way_for_it(scratch):
     """UPDATE OR REPLACE removed the rows in the way first, and where that joined two pages in place, it then read the texts
     of the row it was about to write from bytes that had moved."""
