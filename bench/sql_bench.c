@@ -257,6 +257,75 @@ static double insert_indexed(const struct bench *bench, struct bench_side *side,
 	return insert(bench, side, "k", NULL, bench->keys, count);
 }
 
+/* As programs do it that leave the key to SQLite and bind texts by their sizes;
+ * `batch` rows a transaction. */
+static double insert_unnumbered(const struct bench *bench,
+                                struct bench_side *side, int64_t batch)
+{
+	sqlite3_stmt *statement = bench_prepare(
+		side->db, "INSERT INTO w(k, v, name) VALUES(?1, ?2, ?3)");
+	double begin = cpu_ns();
+	char name[32];
+
+	for (int64_t i = 0; i < bench->rows; i++) {
+		if (i % batch == 0)
+			bench_exec(side->db, i ? "COMMIT; BEGIN" : "BEGIN");
+		row_name(name, i);
+		sqlite3_bind_int64(statement, 1, i + 1);
+		sqlite3_bind_int64(statement, 2, i % 1000);
+		sqlite3_bind_text(statement, 3, name, (int)strlen(name),
+		                  SQLITE_TRANSIENT);
+		bench_run(statement);
+	}
+	sqlite3_finalize(statement);
+	bench_exec(side->db, "COMMIT");
+	return cpu_ns() - begin;
+}
+
+static double insert_numbered_here(const struct bench *bench,
+                                   struct bench_side *side, int64_t *count)
+{
+	bench_side_create(side, "w", columns, NULL);
+	*count = bench->rows;
+	return insert_unnumbered(bench, side, bench->rows);
+}
+
+static double insert_in_batches(const struct bench *bench,
+                                struct bench_side *side, int64_t *count)
+{
+	bench_side_create(side, "w", columns, NULL);
+	*count = bench->rows;
+	return insert_unnumbered(bench, side, 100);
+}
+
+/* One statement that goes over all rows of t. */
+static double statement_over_t(const struct bench *bench,
+                               struct bench_side *side, const char *sql,
+                               int64_t *count)
+{
+	double begin;
+
+	bench_side_create(side, "w", columns, NULL);
+	*count = bench->rows;
+	begin = cpu_ns();
+	bench_exec(side->db, sql);
+	return cpu_ns() - begin;
+}
+
+static double insert_select(const struct bench *bench, struct bench_side *side,
+                            int64_t *count)
+{
+	return statement_over_t(bench, side,
+	                        "INSERT INTO w(k, v, name) "
+	                        "SELECT k, v, name FROM t", count);
+}
+
+static double update_all(const struct bench *bench, struct bench_side *side,
+                         int64_t *count)
+{
+	return statement_over_t(bench, side, "UPDATE t SET v=v+1", count);
+}
+
 static double change_each(const struct bench *bench, struct bench_side *side,
                           const char *sql, int64_t count)
 {
@@ -278,6 +347,15 @@ static double update_by_key(const struct bench *bench, struct bench_side *side,
 {
 	*count = bench->rows / 2;
 	return change_each(bench, side, "UPDATE t SET v=v+1 WHERE id=?1", *count);
+}
+
+static double replace_by_key(const struct bench *bench, struct bench_side *side,
+                             int64_t *count)
+{
+	*count = bench->rows / 2;
+	return change_each(bench, side,
+	                   "REPLACE INTO t(id, k, v, name) "
+	                   "VALUES(?1, ?1, 7, 'name 00000000 of a row')", *count);
 }
 
 static double delete_by_key(const struct bench *bench, struct bench_side *side,
@@ -336,7 +414,12 @@ static const struct operation {
 	{ "insert sequential", insert_sequential, 1.0, 0.65 },
 	{ "insert random", insert_random, 1.0, 0.55 },
 	{ "insert with an index", insert_indexed, 0, 0.50 },
+	{ "insert, rowid left to SQLite", insert_numbered_here, 0, 0 },
+	{ "insert in batches of 100", insert_in_batches, 0, 0 },
+	{ "insert from a SELECT, a row", insert_select, 0, 0 },
 	{ "update by key", update_by_key, 0.8, 0.50 },
+	{ "update all, a row", update_all, 0, 0 },
+	{ "replace by key", replace_by_key, 0, 0 },
 	{ "delete by key", delete_by_key, 0.8, 0.50 },
 	{ "insert sequential + checkpoint", insert_to_its_place, 0, 0 },
 	{ "update by key + checkpoint", update_to_its_place, 0, 0 },
