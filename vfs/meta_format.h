@@ -9,8 +9,9 @@
  * id 0).
  *
  * A superblock is valid when magic and checksum match; a version above
- * META_VERSION is refused. It names one snapshot: its txid, the catalog's page
- * table, and the position in the log from which a replay goes on.
+ * META_VERSION is refused, a lower one read: what it lacks is zero. It names one
+ * snapshot: its txid, the catalog's page table, and the position in the log from
+ * which a replay goes on.
  *
  * The catalog is an array of entries, CATALOG_PAGE_ENTRIES to a page; the entry of
  * file id f is entry f % N of logical page f / N. Entry 0 is the catalog's own: its
@@ -24,7 +25,7 @@
 #include "vfs/page_format.h"
 
 enum {
-	META_VERSION = 1,
+	META_VERSION = 2, /* 1 had SQLite's change counter in page 1 alone */
 	META_SUPERBLOCKS = 2,
 	META_FIRST_PLACE = 16, /* units 2..15: lock bytes, and room */
 

@@ -680,14 +680,16 @@ static void a_file_that_cannot_be_opened_is_named(struct test *t)
 
 /* --- versions ----------------------------------------------------------------------------- */
 
-static void raise_version(struct sim_disk *disk, const char *path, uint64_t at,
-                          size_t version_at, size_t checksum_at, uint64_t seed)
+static void change_version(struct sim_disk *disk, const char *path, uint64_t at,
+                           size_t version_at, int by, size_t checksum_at,
+                           uint64_t seed)
 {
 	uint8_t bytes[SUPER_SIZE];
 
 	if (!sim_file_peek(disk, path, at, bytes, checksum_at + 8))
 		abort();
-	store_le32(bytes + version_at, load_le32(bytes + version_at) + 1);
+	store_le32(bytes + version_at,
+	           load_le32(bytes + version_at) + (uint32_t)by);
 	store_le64(bytes + checksum_at, checksum64(bytes, checksum_at, seed));
 	sim_file_poke(disk, path, at, bytes, checksum_at + 8);
 }
@@ -715,22 +717,53 @@ static void a_newer_format_is_refused_by_its_number(struct test *t)
 		return;
 	for (uint64_t copy = 0; copy < META_SUPERBLOCKS; copy++) {
 		disk = sim_disk_branch(database.disk);
-		raise_version(disk, "app/turdb.meta", copy * PLACE_SIZE,
-		              SUPER_VERSION_AT, SUPER_CHECKSUM_AT, SUPER_MAGIC);
+		change_version(disk, "app/turdb.meta", copy * PLACE_SIZE,
+		               SUPER_VERSION_AT, 1, SUPER_CHECKSUM_AT,
+		               SUPER_MAGIC);
 		expect_version(t, &database, disk, "turdb.meta");
 	}
 	disk = sim_disk_branch(database.disk);
-	raise_version(disk, "app/root/sqlite.tbd", 0, FILE_VERSION_AT,
-	              FILE_CHECKSUM_AT, FILE_MAGIC);
+	change_version(disk, "app/root/sqlite.tbd", 0, FILE_VERSION_AT, 1,
+	               FILE_CHECKSUM_AT, FILE_MAGIC);
 	expect_version(t, &database, disk, "sqlite.tbd");
 	for (size_t n = 0; (path = path_at(&database, n, &size)); n++) {
 		if (!strstr(path, "/wal/"))
 			continue;
 		disk = sim_disk_branch(database.disk);
-		raise_version(disk, path, 0, WAL_SEGMENT_VERSION_AT,
-		              WAL_SEGMENT_CHECKSUM_AT, 0);
+		change_version(disk, path, 0, WAL_SEGMENT_VERSION_AT, 1,
+		               WAL_SEGMENT_CHECKSUM_AT, 0);
 		expect_version(t, &database, disk, "wal");
 	}
+	sim_disk_close(database.disk);
+}
+
+/* The first versions' writers knew nothing of what came later, and left it zero. */
+static void an_older_format_is_read_and_becomes_the_newest(struct test *t)
+{
+	struct database database;
+	struct sim_disk *disk;
+	uint8_t super[SUPER_SIZE];
+	bool opened;
+
+	make(t, &database, 1);
+	if (t->failed)
+		return;
+	disk = sim_disk_branch(database.disk);
+	for (uint64_t copy = 0; copy < META_SUPERBLOCKS; copy++)
+		change_version(disk, "app/turdb.meta", copy * PLACE_SIZE,
+		               SUPER_VERSION_AT, 1 - META_VERSION,
+		               SUPER_CHECKSUM_AT, SUPER_MAGIC);
+	EXPECT_OK(t, try(&database, disk, &opened, &t->err));
+	EXPECT_OK(t, grow(disk, &database.model, 1, false, &t->err));
+	EXPECT_OK(t, try(&database, disk, &opened, &t->err));
+	for (uint64_t copy = 0; copy < META_SUPERBLOCKS; copy++) {
+		EXPECT(t, sim_file_peek(disk, "app/turdb.meta",
+		                        copy * PLACE_SIZE, super, SUPER_SIZE));
+		if (load_le32(super + SUPER_VERSION_AT) == META_VERSION)
+			break;
+		EXPECT_EQ(t, copy, 0);
+	}
+	sim_disk_close(disk);
 	sim_disk_close(database.disk);
 }
 
@@ -1081,6 +1114,7 @@ static const struct test_case cases[] = {
 	CASE(any_shared_memory_file_will_do),
 	CASE(a_file_that_cannot_be_opened_is_named),
 	CASE(a_newer_format_is_refused_by_its_number),
+	CASE(an_older_format_is_read_and_becomes_the_newest),
 	CASE(a_path_that_is_no_database_is_refused),
 	CASE(an_unrecovered_database_is_not_immutable),
 	CASE(a_read_only_disk_says_how_to_open_it),
