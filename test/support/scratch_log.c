@@ -35,6 +35,7 @@ bool scratch_open(struct test *t, struct scratch_log *log,
 		test_fail(t, __FILE__, __LINE__, "open: %s", t->err.text);
 		return false;
 	}
+	log->own_methods = log->os->methods;
 	if (!open_log(t, log))
 		return false;
 	if (wal_start(log->wal, 0, &t->err)) {
@@ -166,5 +167,5 @@ void scratch_flip(struct scratch_log *log, uint32_t no, uint64_t offset)
 
 void scratch_methods(struct scratch_log *log, const struct os_methods *methods)
 {
-	log->os->methods = methods;
+	log->os->methods = methods ? methods : log->own_methods;
 }

@@ -19,6 +19,7 @@ struct scratch_log {
 	struct wal *wal;
 	char path[256];
 	uint64_t appended_count; /* records appended through scratch_append */
+	const struct os_methods *own_methods;
 
 	/* Filled by scratch_replay */
 	uint64_t replay_next;    /* the number the next record should have  */

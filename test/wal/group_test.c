@@ -444,6 +444,7 @@ static struct {
 	const struct os_methods *real;
 	_Atomic int fail_sync, fail_write, write_anyway;
 	struct scratch_log *append_in_sync;
+	uint64_t synced; /* segments, by number */
 } faulty;
 
 static int faulty_sync(struct os_file *file, struct err *err)
@@ -451,6 +452,8 @@ static int faulty_sync(struct os_file *file, struct err *err)
 	if (atomic_load(&faulty.fail_sync))
 		return err_set(err, ERR_IO, "sync", file->name,
 		               "the test says no");
+	if (strncmp(file->name, "wal/wal.", 8) == 0)
+		faulty.synced |= UINT64_C(1) << strtoul(file->name + 8, NULL, 10);
 	if (faulty.append_in_sync) {
 		struct test ignored;
 		struct scratch_log *log = faulty.append_in_sync;
@@ -677,14 +680,21 @@ static void what_is_appended_during_a_sync_is_not_durable(struct test *t)
 static void a_sync_covers_segments_that_nobody_synced(struct test *t)
 {
 	struct scratch_log log;
+	struct wal_list list;
 
 	if (!scratch_open(t, &log, 64 * 1024))
 		return;
 	for (int i = 0; i < 100; i++)
 		EXPECT_OK(t, scratch_append(t, &log, 10000, NULL));
 	EXPECT_EQ(t, log.shared->durable, 0);
+	make_faulty(&log);
 	EXPECT_OK(t, wal_sync(log.wal, log.shared->appended, &t->err));
 	EXPECT_EQ(t, log.shared->durable, log.shared->appended);
+	EXPECT_OK(t, wal_list_read(log.wal, &list, &t->err));
+	EXPECT(t, list.valid_count > 10);
+	for (size_t i = 0; i < list.valid_count; i++)
+		EXPECT(t, faulty.synced >> list.items[i].no & 1);
+	wal_list_close(log.wal, &list);
 	scratch_close(&log);
 }
 

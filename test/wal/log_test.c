@@ -154,6 +154,27 @@ static void segments_are_made_in_time_or_on_demand(struct test *t)
 	}
 }
 
+/* However much of it the last record takes, one more fits that says that it ends. */
+ON_A_LOG(a_segment_keeps_room_for_the_record_that_closes_it, SMALL_SEGMENT)
+{
+	for (size_t less = 0; less <= 2 * WAL_RECORD_HEADER_SIZE; less += 8) {
+		struct wal_position position;
+		uint64_t room;
+
+		EXPECT_OK(t, scratch_append(t, log, 100, NULL));
+		wal_position_read(log->shared, &position);
+		room = position.segment_end - position.appended;
+		EXPECT_OK(t, scratch_append(t, log, (size_t)room -
+		                            WAL_RECORD_HEADER_SIZE - less, NULL));
+		wal_position_read(log->shared, &position);
+		EXPECT(t, position.segment_end - position.appended >=
+		                  WAL_RECORD_HEADER_SIZE);
+	}
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_count, log->appended_count);
+}
+
 ON_A_LOG(the_next_segment_is_prepared_when_half_is_used, SMALL_SEGMENT)
 {
 	EXPECT_OK(t, scratch_append(t, log, 20000, NULL));
@@ -851,6 +872,7 @@ static const struct test_case cases[] = {
 	CASE(a_record_beyond_the_limit_is_refused),
 	CASE(segments_follow_each_other_and_grow),
 	CASE(segments_are_made_in_time_or_on_demand),
+	CASE(a_segment_keeps_room_for_the_record_that_closes_it),
 	CASE(the_next_segment_is_prepared_when_half_is_used),
 	CASE(a_record_larger_than_a_segment_gets_its_own),
 	CASE(a_torn_last_record_is_the_end),
