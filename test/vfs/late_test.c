@@ -112,6 +112,7 @@ static void scene_end(struct scene *s)
 
 struct order {
 	uint64_t log_at, page_at;
+	unsigned refused;
 };
 
 static int note_order(void *context, struct os *os, enum sim_call call,
@@ -138,6 +139,93 @@ static void a_lone_durable_commit_appends_first(struct test *t)
 	sim_hook_set(s.disk, NULL, NULL);
 	EXPECT(t, order.log_at && order.page_at > order.log_at);
 	EXPECT_EQ(t, get(&s, &s.second), 2);
+	scene_end(&s);
+}
+
+enum { PAGE = 16384, MANY = 200 };
+
+static int put_many(struct scene *s, struct process *p, uint64_t pages)
+{
+	static uint8_t bytes[PAGE];
+	int rc = begin(s, p);
+
+	for (uint64_t i = 0; i < pages && !rc; i++) {
+		memset(bytes, (int)i + 7, sizeof bytes);
+		rc = store_sqlite_write(p->view, i * PAGE, bytes, sizeof bytes,
+		                        &s->t->err);
+	}
+	if (!rc)
+		rc = store_sqlite_truncate(p->view, pages * PAGE, &s->t->err);
+	if (!rc)
+		rc = store_view_commit(p->view, STORE_DURABLE_NOW, &s->t->err);
+	store_view_end(p->view);
+	return rc;
+}
+
+/* The first image behind the record does not get there. */
+static int refuse_image_behind_record(void *context, struct os *os,
+                                      enum sim_call call, const char *name,
+                                      uint64_t index, struct err *err)
+{
+	struct order *order = context;
+
+	note_order(context, os, call, name, index, err);
+	if (call != SIM_CALL_WRITE || !strstr(name, ".tbd") || !order->log_at ||
+	    order->refused++)
+		return ERR_NONE;
+	return err_set(err, ERR_IO, "write", name, "the test says no");
+}
+
+/* A record cannot make again what it only names: of a large commit nothing but map
+ * pages is put off. (vfs/late T1) */
+static void pages_that_a_record_only_names_are_written_before_it(struct test *t)
+{
+	struct order order = { 0 };
+	struct scene s;
+
+	EXPECT_OK(t, scene_start(t, &s));
+	sim_hook_set(s.disk, refuse_image_behind_record, &order);
+	EXPECT_OK(t, put_many(&s, &s.first, MANY));
+	sim_hook_set(s.disk, NULL, NULL);
+	EXPECT(t, order.refused);
+	EXPECT(t, get(&s, &s.first) >= 0);
+	scene_end(&s);
+}
+
+static const struct os_methods *whole;
+
+static int with_a_hole(struct os_file *file, struct os_identity *identity,
+                       struct err *err)
+{
+	int rc = whole->identity(file, identity, err);
+
+	if (!rc && strstr(file->name, ".tbd"))
+		identity->allocated -= PAGE;
+	return rc;
+}
+
+/* There writing may find the disk full, when the record cannot be taken back any more.
+ * (vfs/late T3) */
+static void a_file_with_holes_is_written_before_the_record(struct test *t)
+{
+	struct order order = { 0 };
+	struct os_methods methods;
+	struct scene s;
+	bool done;
+
+	EXPECT_OK(t, scene_start(t, &s));
+	whole = s.first.os->methods;
+	methods = *whole;
+	methods.identity = with_a_hole;
+	s.first.os->methods = &methods;
+	EXPECT_OK(t, put_many(&s, &s.first, MANY));
+	EXPECT_OK(t, put_many(&s, &s.first, 1));
+	EXPECT_OK(t, store_checkpoint(s.first.store, &done, &t->err));
+	sim_hook_set(s.disk, note_order, &order);
+	EXPECT_OK(t, put(&s, &s.first, 2));
+	sim_hook_set(s.disk, NULL, NULL);
+	EXPECT(t, order.page_at && order.log_at > order.page_at);
+	s.first.os->methods = whole;
 	scene_end(&s);
 }
 
@@ -211,6 +299,8 @@ static void a_writer_may_die_between_record_and_page(struct test *t)
 
 static const struct test_case cases[] = {
 	CASE(a_lone_durable_commit_appends_first),
+	CASE(pages_that_a_record_only_names_are_written_before_it),
+	CASE(a_file_with_holes_is_written_before_the_record),
 	CASE(a_page_that_cannot_be_written_is_made_from_the_record),
 	CASE(when_nothing_can_be_written_the_next_writer_finishes),
 	CASE(a_writer_may_die_between_record_and_page),

@@ -14,6 +14,7 @@
 #include "test/support/store_model.h"
 #include "vfs/meta_format.h"
 #include "vfs/record_format.h"
+#include "vfs/store_private.h"
 #include "wal/wal_format.h"
 
 enum { SMALL = 4 /* the file of 4 KB pages in IMAGE_SEED_LOG */,
@@ -184,8 +185,9 @@ static void a_page_table_that_shares_its_map_pages_is_told(struct test *t)
 
 /* --- records -------------------------------------------------------------------------- */
 
-/* Gives the last record of the log one item. */
-static void record_put(struct image *image, const uint8_t *item, size_t size)
+/* Gives the last record of the log these items. */
+static void record_put(struct image *image, uint32_t count, const uint8_t *items,
+                       size_t size)
 {
 	struct image_map map = { NULL, 0, 0 };
 	uint8_t *last = NULL;
@@ -208,9 +210,9 @@ static void record_put(struct image *image, const uint8_t *item, size_t size)
 	store_le32(last + WAL_RECORD_PAYLOAD_SIZE_AT,
 	           (uint32_t)(RECORD_HEAD_SIZE + size));
 	last += WAL_RECORD_HEADER_SIZE;
-	store_le32(last + RECORD_ITEMS_AT, 1);
+	store_le32(last + RECORD_ITEMS_AT, count);
 	memset(last + RECORD_HEAD_SIZE, 0, size + 8);
-	memcpy(last + RECORD_HEAD_SIZE, item, size);
+	memcpy(last + RECORD_HEAD_SIZE, items, size);
 }
 
 static void expect_record_told(struct test *t, const uint8_t *item, size_t size,
@@ -219,8 +221,20 @@ static void expect_record_told(struct test *t, const uint8_t *item, size_t size,
 	struct image image;
 
 	image_copy(&image, IMAGE_SEED_LOG);
-	record_put(&image, item, size);
+	record_put(&image, 1, item, size);
 	expect_told(t, &image, words);
+}
+
+enum { FRESH_SIZE = 13, PLACED_SIZE = 12 };
+
+/* Of one page of the small file; the checksums are made true. */
+static void item_put(uint8_t *at, uint8_t kind, uint8_t page_no, uint8_t place)
+{
+	memset(at, 0, FRESH_SIZE);
+	at[0] = kind;
+	at[1] = SMALL;
+	at[2] = page_no;
+	at[3] = place;
 }
 
 /* Pages of 16 KB would be read where 4 KB lie. */
@@ -245,6 +259,74 @@ static void a_record_cannot_write_over_what_the_checkpoint_reaches(struct test *
 	                             REF_PLACE_AT);
 	image_free(&image);
 	expect_record_told(t, item, 13, "where the last checkpoint has");
+}
+
+/* The place of a page that was synced before its record belongs to that page: a replay
+ * of another record would write over it, or already has. */
+static void a_record_cannot_share_the_place_of_a_synced_page(struct test *t)
+{
+	for (int placed_first = 0; placed_first < 2; placed_first++) {
+		uint8_t items[FRESH_SIZE + PLACED_SIZE + 1], place;
+		struct image image;
+
+		image_copy(&image, IMAGE_SEED_LOG);
+		place = (uint8_t)load_le32(entry_of(&image, SMALL) +
+		                           CATALOG_ROOT_AT + REF_PLACE_AT);
+		if (placed_first) {
+			item_put(items, RECORD_PLACED, 1, place);
+			item_put(items + PLACED_SIZE, RECORD_FRESH, 1, place);
+		} else {
+			item_put(items, RECORD_FRESH, 1, place);
+			item_put(items + FRESH_SIZE, RECORD_PLACED, 1, place);
+		}
+		record_put(&image, 2, items, FRESH_SIZE + PLACED_SIZE);
+		expect_told(t, &image,
+		            "a synced page shares its place with an older record's");
+		if (t->failed)
+			return;
+	}
+}
+
+static void a_record_cannot_put_two_pages_at_one_place(struct test *t)
+{
+	uint8_t items[2 * FRESH_SIZE];
+	struct image image;
+
+	item_put(items, RECORD_FRESH, 1, 60);
+	item_put(items + FRESH_SIZE, RECORD_FRESH, 2, 60);
+	image_copy(&image, IMAGE_SEED_LOG);
+	record_put(&image, 2, items, sizeof items);
+	expect_told(t, &image, "two pages at one place");
+}
+
+/* Such a record is whole, and so is all that it builds on: only the page that comes of
+ * it is not the one that was committed. */
+static void a_record_whose_changes_make_another_page_is_told(struct test *t)
+{
+	uint8_t payload[RECORD_HEAD_SIZE + FRESH_SIZE] = { 0 };
+	struct span span = span_of(payload, sizeof payload);
+	struct sim_disk *disk;
+	struct image image;
+	struct actor actor;
+	bool opened;
+	uint64_t end;
+
+	image_copy(&image, IMAGE_SEED_LOG);
+	disk = image_disk(&image);
+	image_free(&image);
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	EXPECT_OK(t, store_view_begin(actor.view, &t->err));
+	EXPECT_OK(t, store_view_write(actor.view, 0, &t->err));
+	store_le32(payload + RECORD_MAGIC_AT, RECORD_MAGIC);
+	store_le32(payload + RECORD_VERSION_AT, RECORD_VERSION);
+	store_le64(payload + RECORD_TXID_AT, store_view_txid(actor.view) + 1);
+	store_le32(payload + RECORD_ITEMS_AT, 1);
+	item_put(payload + RECORD_HEAD_SIZE, RECORD_FRESH, 1, 60);
+	EXPECT_OK(t, wal_append(actor.store->wal, &span, 1, &end, &t->err));
+	actor_die(&actor);
+	EXPECT_ERR(t, open_and_check(disk, &opened, &t->err), ERR_CORRUPT,
+	           "the changed page has another checksum");
+	sim_disk_close(disk);
 }
 
 /* Places of turdb.meta are its superblocks. */
@@ -273,6 +355,9 @@ static const struct test_case cases[] = {
 	CASE(a_page_table_that_shares_its_map_pages_is_told),
 	CASE(a_record_cannot_change_what_a_file_is),
 	CASE(a_record_cannot_write_over_what_the_checkpoint_reaches),
+	CASE(a_record_cannot_share_the_place_of_a_synced_page),
+	CASE(a_record_cannot_put_two_pages_at_one_place),
+	CASE(a_record_whose_changes_make_another_page_is_told),
 	CASE(a_record_cannot_write_pages_of_the_catalog),
 	CASE(a_record_whose_items_end_early_is_told),
 };
