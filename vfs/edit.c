@@ -310,4 +310,5 @@ void store_edits_discard(struct store_view *view)
 	view->first_edit = view->last_edit = view->spill_hand = NULL;
 	view->edit_count = 0;
 	view->new_bytes = 0;
+	assert(view->image_bytes == 0); /* (E2) */
 }
