@@ -16,23 +16,31 @@ struct check {
 	void *context;
 };
 
+static int check_store(struct check *check, struct store_view *view,
+                       struct err *err)
+{
+	struct vfs_breath breath;
+	int rc;
+
+	vfs_breath_init(&breath, check->db, vfs_environment_find()->os);
+	store_view_breathe(view, &breath.base);
+	rc = store_check(view, check->level, check->problem, check->context, err);
+	store_view_breathe(view, NULL);
+	vfs_breath_end(&breath);
+	return rc;
+}
+
 static int check_schema(void *context, const char *schema, struct err *err)
 {
 	struct check *check = context;
 	sqlite3_stmt *reading = NULL;
 	struct store_view *view;
-	struct vfs_breath breath;
 	int rc = ext_read_begin(check->db, schema, &reading, &view, err);
 
 	if (rc)
 		return rc;
-	vfs_breath_init(&breath, check->db, vfs_environment_find()->os);
-	store_view_breathe(view, &breath.base);
-	if (!check->table)
-		rc = store_check(view, check->level, check->problem,
-		                 check->context, err);
-	store_view_breathe(view, NULL);
-	vfs_breath_end(&breath);
+	if (view && !check->table)
+		rc = check_store(check, view, err);
 	/* Pages that are not what was written are not looked into. */
 	if (!rc)
 		rc = vtab_check(check->db, schema, check->table, check->level,
@@ -50,14 +58,8 @@ int ext_check(sqlite3 *db, const char *table, int level,
 {
 	struct check check = { .db = db, .table = table, .level = level, .problem = problem,
 		               .context = context };
-	char schema[EXT_SCHEMA_SIZE];
-	struct store *store;
-	int rc;
+	int rc = ext_schema_each(db, true, check_schema, &check, err);
 
-	rc = ext_schema_find(db, NULL, schema, &store, err);
-	if (rc)
-		return rc;
-	rc = ext_schema_each(db, check_schema, &check, err);
 	if (!rc && table && !check.found)
 		rc = err_set(err, ERR_MISSING, "check table", table,
 		             "there is no such turdb table");

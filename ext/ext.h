@@ -29,15 +29,15 @@ int ext_later_register(sqlite3 *db);
 enum { EXT_SCHEMA_SIZE = 256 };
 int ext_schema_find(sqlite3 *db, const char *wish, char name[EXT_SCHEMA_SIZE],
                     struct store **store, struct err *err);
-/* Calls `each` for every turdb directory of the connection; stops on non-zero and
- * returns that. */
-int ext_schema_each(sqlite3 *db,
+/* Calls `each` for every turdb directory of the connection, for `all` of its schemas;
+ * stops on non-zero and returns that. */
+int ext_schema_each(sqlite3 *db, bool all,
                     int (*each)(void *context, const char *schema,
                                 struct err *err),
                     void *context, struct err *err);
 
 /* Opens a read transaction on a schema as SQLite would, by a statement that stays
- * open; sqlite3_finalize() it to end. */
+ * open; sqlite3_finalize() it to end. The view is NULL where there is no directory. */
 int ext_read_begin(sqlite3 *db, const char *schema, sqlite3_stmt **statement,
                    struct store_view **view, struct err *err);
 

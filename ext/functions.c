@@ -9,6 +9,8 @@
  */
 #include "ext/ext.h"
 
+#include "vtab/vtab.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
@@ -98,6 +100,11 @@ static int set_store(sqlite3 *db, struct setting *setting, uint32_t value,
 	struct store *store;
 	int rc = ext_schema_find(db, NULL, schema, &store, err);
 
+	if (cache) {
+		setting->value = vtab_cache_configure(db, value);
+		if (rc)
+			return ERR_NONE; /* no directory: only tables in files */
+	}
 	if (rc)
 		return rc;
 	store_configure(store, cache ? value : 0, cache ? 0 : value);

@@ -29,7 +29,7 @@ static int name_into(char name[EXT_SCHEMA_SIZE], const char *schema,
 	return ERR_NONE;
 }
 
-int ext_schema_each(sqlite3 *db,
+int ext_schema_each(sqlite3 *db, bool all,
                     int (*each)(void *context, const char *schema,
                                 struct err *err),
                     void *context, struct err *err)
@@ -45,7 +45,7 @@ int ext_schema_each(sqlite3 *db,
 		const char *schema =
 			(const char *)sqlite3_column_text(statement, 1);
 
-		if (!schema || !store_of(db, schema))
+		if (!schema || (!all && !store_of(db, schema)))
 			continue;
 		rc = name_into(name, schema, err);
 		if (!rc)
@@ -82,7 +82,7 @@ int ext_schema_find(sqlite3 *db, const char *wish, char name[EXT_SCHEMA_SIZE],
 			               "it is not a TurDB directory");
 		return name_into(name, wish, err);
 	}
-	rc = ext_schema_each(db, take_first, &first, err);
+	rc = ext_schema_each(db, false, take_first, &first, err);
 	if (!first.found)
 		return rc ? rc : err_set(err, ERR_INVALID, "find database", "",
 		                         "no TurDB directory is open on this connection; "
@@ -103,10 +103,11 @@ int ext_read_begin(sqlite3 *db, const char *schema, sqlite3_stmt **statement,
 	if (!rc)
 		rc = sqlite3_step(*statement) == SQLITE_ROW ? SQLITE_OK
 		                                            : SQLITE_ERROR;
-	if (!rc)
-		rc = sqlite3_file_control(db, schema, VFS_FCNTL_VIEW, view);
-	if (!rc)
+	if (!rc) {
+		if (sqlite3_file_control(db, schema, VFS_FCNTL_VIEW, view))
+			*view = NULL;
 		return ERR_NONE;
+	}
 	err_set(err, ERR_IO, "read", schema, "%s", sqlite3_errmsg(db));
 	sqlite3_finalize(*statement);
 	*statement = NULL;

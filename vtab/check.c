@@ -60,24 +60,20 @@ static struct store_view *view_of(const struct report *report)
 	if (report->connection->environment.home_find ||
 	    sqlite3_file_control(report->connection->db, report->schema,
 	                         VFS_FCNTL_VIEW, &view))
-		return NULL; /* a home that counts no pages */
+		return NULL; /* tables have their files to themselves */
 	return view;
 }
 
-static int check_one_file(struct report *report, struct store_view *view,
-                          uint32_t file_id, struct pager *pager, bool graph,
-                          struct err *err)
+static int check_one_file(struct report *report,
+                          const struct store_file_info *info,
+                          struct pager *pager, struct err *err)
 {
 	struct connection *connection = report->connection;
-	struct store_file_info info;
-	struct check_file file = { .pager = pager, .graph = graph,
+	struct check_file file = { .pager = pager, .info = info,
+		                   .graph = info->kind == STORE_FILE_GRAPH,
 		                   .kernels = connection->kernels,
 		                   .breath = &connection->breath.base };
-	int rc = view ? store_file_info(view, file_id, &info, err) : ERR_NONE;
 
-	if (rc)
-		return rc;
-	file.info = view ? &info : NULL;
 	return check_file(&file, connection->heap, tell_damage, report, err);
 }
 
@@ -119,9 +115,7 @@ static int check_all_files(struct report *report, struct err *err)
 
 		rc = store_pager(view, info->file_id, &pager, err);
 		if (!rc)
-			rc = check_one_file(report, view, info->file_id, pager,
-			                    info->kind == STORE_FILE_GRAPH,
-			                    err);
+			rc = check_one_file(report, info, pager, err);
 	}
 	return rc;
 }
@@ -147,20 +141,33 @@ static void tell_of_orphans(struct report *report)
 	}
 }
 
+static int check_file_of(struct report *report, struct home *home,
+                         uint32_t file_id, struct pager *pager, struct err *err)
+{
+	struct store_file_info info;
+	int rc = home->methods->file_check(home, file_id, tell_damage, report,
+	                                   err);
+
+	if (!rc)
+		rc = home->methods->file_info(home, file_id, &info, err);
+	if (!rc)
+		rc = check_one_file(report, &info, pager, err);
+	home_relieve(home);
+	return rc;
+}
+
 /* The trees and graphs of one table. */
 static int check_files_of(struct report *report, struct table *table,
                           struct err *err)
 {
-	struct store_view *view = view_of(report);
-	int rc = check_one_file(report, view, table->file_id, table->pager,
-	                        false, err);
+	int rc = check_file_of(report, table->home, table->file_id, table->pager,
+	                       err);
 
 	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++) {
 		struct table_index *index = &table->indexes[i];
 
-		rc = check_one_file(report, view, index->file_id, index->pager,
-		                    index->definition->kind == INDEX_GRAPH,
-		                    err);
+		rc = check_file_of(report, table->home, index->file_id,
+		                   index->pager, err);
 	}
 	return rc;
 }
@@ -194,7 +201,9 @@ static int check_named(struct report *report, const char *name, bool must,
 	                       &err);
 
 	if (!rc && table) {
-		rc = check_table(report, table, level, &err);
+		rc = home_refresh(table->home, &err);
+		if (!rc)
+			rc = check_table(report, table, level, &err);
 	} else if (!rc && must) {
 		rc = err_set(&err, ERR_MISSING, "check table",
 		             name_shorten(name).text, "it is not a turdb table");

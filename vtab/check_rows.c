@@ -128,6 +128,7 @@ static int check_row(void *context, struct span key, struct span row,
 		             ? check_entry(checking, index, rowid, err)
 		             : check_node(checking, index, rowid, err);
 	}
+	home_relieve(table->home);
 	return rc;
 }
 
@@ -179,9 +180,11 @@ static int visit_entry(void *context, struct span key, struct span value,
                        struct err *err)
 {
 	struct checking *checking = context;
+	int rc = check_owner(checking, checking->index, key,
+	                     index_rowid(key, value), err);
 
-	return check_owner(checking, checking->index, key,
-	                   index_rowid(key, value), err);
+	home_relieve(checking->table->home);
+	return rc;
 }
 
 static int check_entries(struct checking *checking, struct table_index *index,

@@ -164,6 +164,11 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 
 	stop(cursor);
 	*table->home->read = true;
+	if (table->home->refresh) {
+		rc = table->home->refresh(table->home, &err);
+		if (rc)
+			return result(cursor, rc, &err);
+	}
 	cursor->kind = (enum plan_kind)(number & PLAN_KIND_MASK);
 	cursor->descending = number & PLAN_DESCENDING;
 	cursor->rows_read = number & PLAN_ROWS_READ;
@@ -189,6 +194,7 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 		breath_end(cursor);
 		break;
 	}
+	home_relieve(table->home);
 	return result(cursor, rc, &err);
 }
 
@@ -214,10 +220,12 @@ int cursor_next(sqlite3_vtab_cursor *moved)
 		if (!rc && cursor->eof && cursor->in.argv)
 			rc = cursor_list_next(cursor, &err);
 		breath_end(cursor);
+		home_relieve(table_of(cursor)->home);
 		break;
 	case PLAN_VECTOR:
 		rc = cursor_vector_next(cursor, &err);
 		breath_end(cursor);
+		home_relieve(table_of(cursor)->home);
 		break;
 	}
 	return result(cursor, rc, &err);

@@ -138,8 +138,12 @@ int cursor_table_next(struct table_cursor *cursor, struct err *err)
 	struct span row;
 
 	if (cursor->descending || !cursor->rows_read ||
-	    !btree_cursor_step(&cursor->walk, &cursor->rowid, &row))
-		return cursor_table_step(cursor, err);
+	    !btree_cursor_step(&cursor->walk, &cursor->rowid, &row)) {
+		int rc = cursor_table_step(cursor, err);
+
+		home_relieve(table_of(cursor)->home);
+		return rc;
+	}
 	cursor_row_note(cursor, row, true);
 	cursor->eof = cursor->rowid > cursor->rowid_high;
 	return ERR_NONE;

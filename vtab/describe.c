@@ -28,17 +28,13 @@ static struct vtab_cell number(uint64_t value)
 	return (struct vtab_cell){ .number = (int64_t)value };
 }
 
-static bool file_info(const struct request *request, const struct table *table,
-                      uint32_t file_id, struct store_file_info *info)
+static bool file_info(const struct table *table, uint32_t file_id,
+                      struct store_file_info *info)
 {
-	struct store_view *view = NULL;
 	struct err ignored;
 
-	if (table->connection->environment.home_find ||
-	    sqlite3_file_control(request->db, table->schema, VFS_FCNTL_VIEW,
-	                         &view) || !view)
-		return false; /* a home that counts no pages */
-	return store_file_info(view, file_id, info, &ignored) == ERR_NONE;
+	return table->home->methods->file_info(table->home, file_id, info,
+	                                       &ignored) == ERR_NONE;
 }
 
 static uint64_t bytes_of(const struct store_file_info *info)
@@ -51,13 +47,13 @@ static int describe_table(struct request *request, struct table *table)
 	const struct table_definition *definition = &table->definition;
 	struct store_file_info info = { .page_count = 0 }, index;
 	uint64_t rows, index_bytes = 0;
-	bool known = file_info(request, table, table->file_id, &info);
+	bool known = file_info(table, table->file_id, &info);
 	int rc = btree_count(&table->tree, &rows, request->err);
 
 	if (rc)
 		return rc;
 	for (uint32_t i = 0; i < definition->index_count; i++)
-		if (file_info(request, table, table->indexes[i].file_id, &index))
+		if (file_info(table, table->indexes[i].file_id, &index))
 			index_bytes += bytes_of(&index);
 	request->row(request->context, (struct vtab_cell[]){
 		text(table->schema), text(table->name), number(rows),
@@ -154,7 +150,7 @@ static int describe_index(struct request *request, struct table *table,
 	const struct index_definition *definition = index->definition;
 	bool tree = definition->kind == INDEX_TREE;
 	struct store_file_info info = { .page_count = 0 };
-	bool known = file_info(request, table, index->file_id, &info);
+	bool known = file_info(table, index->file_id, &info);
 	char *columns, *options = NULL;
 	uint64_t entries;
 	int rc = index_count(index, &entries, request->err);
@@ -181,9 +177,8 @@ static int describe_index(struct request *request, struct table *table,
 	return rc;
 }
 
-static int describe(struct table *table, void *context)
+static int describe_now(struct table *table, struct request *request)
 {
-	struct request *request = context;
 	int rc = ERR_NONE;
 
 	switch (request->report) {
@@ -199,22 +194,29 @@ static int describe(struct table *table, void *context)
 	return rc;
 }
 
+static int describe(struct table *table, void *context)
+{
+	struct request *request = context;
+	bool entered;
+	int rc = table->home->methods->enter(table->home, &entered, request->err);
+
+	if (rc)
+		return rc;
+	rc = describe_now(table, request);
+	table->home->methods->leave(table->home, entered);
+	return rc;
+}
+
 /* One table by its name; none of that name has no rows. */
 static int describe_named(struct connection *connection,
                           struct request *request)
 {
 	struct table *table;
-	bool entered;
 	int rc = table_find(connection, request->name, &table, request->err);
 
 	if (rc)
 		return rc == ERR_MISSING ? ERR_NONE : rc;
-	rc = table->home->methods->enter(table->home, &entered, request->err);
-	if (rc)
-		return rc;
-	rc = describe(table, request);
-	table->home->methods->leave(table->home, entered);
-	return rc;
+	return describe(table, request);
 }
 
 static void describe_tables(sqlite3_context *context, int argc,

@@ -1,6 +1,7 @@
 /*
  * dictionary.c - finds, enters and removes tables of a home.
  */
+#include "vtab/dictionary.h"
 #include "vtab/dictionary_format.h"
 #include "vtab/table.h"
 
@@ -129,7 +130,8 @@ static int tree_for_writing(struct home *home, struct btree *tree,
 	return rc ? rc : btree_open(tree, pager, err);
 }
 
-int dictionary_next_id(struct home *home, uint64_t *id, struct err *err)
+int dictionary_table_make(struct home *home, const char *table, uint64_t *id,
+                          struct err *err)
 {
 	struct btree_scratch scratch = { .heap = NULL };
 	static const uint8_t key_bytes[1] = { NEXT_ID_KEY };
@@ -139,6 +141,7 @@ int dictionary_next_id(struct home *home, uint64_t *id, struct err *err)
 	bool found;
 	int rc = tree_for_writing(home, &tree, err);
 
+	(void)table;
 	if (rc)
 		return rc;
 	scratch.heap = tree.pager->heap;
@@ -195,31 +198,33 @@ static struct span layout_key(uint8_t bytes[LAYOUT_KEY_SIZE], uint64_t table_id)
 	return span_of(bytes, LAYOUT_KEY_SIZE);
 }
 
-int dictionary_layout_put(struct home *home, uint64_t table_id,
-                          struct span layout, struct err *err)
+int dictionary_layout_put(struct home *home, const char *table,
+                          uint64_t table_id, struct span layout,
+                          struct err *err)
 {
 	uint8_t key[LAYOUT_KEY_SIZE];
 	struct btree tree;
 	int rc = tree_for_writing(home, &tree, err);
 
+	(void)table;
 	return rc ? rc : btree_put(&tree, layout_key(key, table_id), layout,
 	                           BTREE_PUT_REPLACE, err);
 }
 
-int dictionary_layout_find(struct home *home, uint64_t table_id,
-                           struct btree_scratch *scratch, struct span *layout,
-                           bool *found, struct err *err)
+int dictionary_layout_find(struct home *home, const char *table,
+                           uint64_t table_id, struct btree_scratch *scratch,
+                           struct span *layout, bool *found, struct err *err)
 {
 	uint8_t key[LAYOUT_KEY_SIZE];
 	struct btree tree;
 	int rc = open_tree(home, &tree, err);
 
+	(void)table;
 	return rc ? rc : btree_get(&tree, layout_key(key, table_id), scratch,
 	                           layout, found, err);
 }
 
-int dictionary_layout_remove(struct home *home, uint64_t table_id,
-                             struct err *err)
+static int layout_remove(struct home *home, uint64_t table_id, struct err *err)
 {
 	uint8_t key[LAYOUT_KEY_SIZE];
 	struct btree tree;
@@ -230,8 +235,8 @@ int dictionary_layout_remove(struct home *home, uint64_t table_id,
 	                              err);
 }
 
-int dictionary_remove(struct home *home, const char *table,
-                      struct arena *arena, struct err *err)
+static int entry_remove(struct home *home, const char *table,
+                        struct arena *arena, struct err *err)
 {
 	struct btree tree;
 	struct span key;
@@ -241,4 +246,30 @@ int dictionary_remove(struct home *home, const char *table,
 	if (!rc)
 		rc = name_key(arena, table, &key, err);
 	return rc ? rc : btree_delete(&tree, key, &found, err);
+}
+
+/* --- renaming and removing ----------------------------------------------------------- */
+
+int dictionary_rename(struct home *home, const char *from, const char *to,
+                      struct arena *arena, struct err *err)
+{
+	struct dictionary_entry entry;
+	int rc = dictionary_find(home, from, arena, &entry, err);
+
+	if (!rc)
+		rc = entry_remove(home, from, arena, err);
+	return rc ? rc : dictionary_put(home, to, &entry, arena, err);
+}
+
+int dictionary_table_remove(struct home *home, const char *table,
+                            const struct dictionary_entry *entry,
+                            struct arena *arena, struct err *err)
+{
+	int rc = home->methods->file_drop(home, entry->table_file, err);
+
+	for (uint32_t i = 0; !rc && i < entry->index_count; i++)
+		rc = home->methods->file_drop(home, entry->index_files[i], err);
+	if (!rc)
+		rc = layout_remove(home, entry->table_id, err);
+	return rc ? rc : entry_remove(home, table, arena, err);
 }

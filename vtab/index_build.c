@@ -84,6 +84,7 @@ static int row_met(void *context, struct span key, struct span row,
 
 	if (!rc)
 		rc = build->each(build, btree_rowid_of(key.data));
+	home_relieve(table->home);
 	return rc ? rc : breathe_deeply(breath_of(build), err);
 }
 

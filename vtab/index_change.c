@@ -95,7 +95,7 @@ static int enter_file(struct index_job *job, uint32_t file_id)
 	struct table *table = job->table;
 	struct dictionary_entry entry;
 	uint32_t *files;
-	int rc = dictionary_find(table->home, table->name, &job->arena, &entry,
+	int rc = table->home->methods->table_find(table->home, table->name, &job->arena, &entry,
 	                         &job->err);
 
 	if (rc)
@@ -107,7 +107,7 @@ static int enter_file(struct index_job *job, uint32_t file_id)
 		memcpy(files, entry.index_files, 4 * entry.index_count);
 	files[entry.index_count++] = file_id;
 	entry.index_files = files;
-	return dictionary_put(table->home, table->name, &entry, &job->arena,
+	return table->home->methods->table_put(table->home, table->name, &entry, &job->arena,
 	                      &job->err);
 }
 
@@ -157,7 +157,7 @@ static int leave_file(struct index_job *job, uint32_t number)
 {
 	struct table *table = job->table;
 	struct dictionary_entry entry;
-	int rc = dictionary_find(table->home, table->name, &job->arena, &entry,
+	int rc = table->home->methods->table_find(table->home, table->name, &job->arena, &entry,
 	                         &job->err);
 
 	if (rc)
@@ -172,7 +172,7 @@ static int leave_file(struct index_job *job, uint32_t number)
 	memmove(entry.index_files + number, entry.index_files + number + 1,
 	        4 * (entry.index_count - number - 1));
 	entry.index_count--;
-	return dictionary_put(table->home, table->name, &entry, &job->arena,
+	return table->home->methods->table_put(table->home, table->name, &entry, &job->arena,
 	                      &job->err);
 }
 
@@ -209,7 +209,7 @@ static int reindex(struct index_job *job, const char *statement, const char **ed
 	struct home *home = table->home;
 	struct dictionary_entry entry;
 	uint64_t entries;
-	int rc = dictionary_find(home, table->name, &job->arena, &entry,
+	int rc = home->methods->table_find(home, table->name, &job->arena, &entry,
 	                         &job->err);
 
 	if (!rc && entry.index_count != table->definition.index_count)
@@ -226,7 +226,7 @@ static int reindex(struct index_job *job, const char *statement, const char **ed
 	}
 	*edited = statement;
 	job->result = entry.index_count;
-	return rc ? rc : dictionary_put(home, table->name, &entry, &job->arena,
+	return rc ? rc : home->methods->table_put(home, table->name, &entry, &job->arena,
 	                                &job->err);
 }
 

@@ -67,8 +67,9 @@ int layout_put(const struct table *table, uint64_t table_id, struct err *err)
 	int rc = write_layout(table, &layout, err);
 
 	if (!rc)
-		rc = dictionary_layout_put(table->home, table_id,
-		                           span_of(layout, strlen(layout)), err);
+		rc = table->home->methods->layout_put(
+			table->home, table->name, table_id,
+			span_of(layout, strlen(layout)), err);
 	sqlite3_free(layout);
 	return rc;
 }
@@ -142,8 +143,9 @@ int layout_check(const struct table *table, uint64_t table_id, struct err *err)
 	char *layout = NULL;
 	struct span stored;
 	bool found = false;
-	int rc = dictionary_layout_find(table->home, table_id, &scratch, &stored,
-	                                &found, err);
+	int rc = table->home->methods->layout_find(table->home, table->name,
+	                                           table_id, &scratch, &stored,
+	                                           &found, err);
 
 	if (!rc && found)
 		rc = write_layout(table, &layout, err);

@@ -6,7 +6,10 @@
  * so the calls here make and take entries, and the calls of the transaction hand
  * savepoints on.
  */
+#include "vtab/inline_format.h"
 #include "vtab/table.h"
+
+enum { INLINE_CACHE_BYTES = 16 << 20 }; /* cache_kb, unless configured */
 
 static int fail(char **message, struct connection *connection,
                 const struct err *err)
@@ -86,24 +89,12 @@ static int attach(struct table *table, struct err *err)
 
 	if (rc)
 		return rc;
-	rc = dictionary_find(home, table->name, &table->arena, &entry, err);
+	rc = home->methods->table_find(home, table->name, &table->arena, &entry,
+	                               err);
 	if (!rc)
 		rc = table_attach(table, &entry, err);
 	home->methods->leave(home, entered);
 	return rc;
-}
-
-/* A copy made by SQLite has the statement of the table and nothing else. */
-static int fail_to_connect(char **message, struct connection *connection,
-                           const char *const *argv, struct err *err)
-{
-	if (err->code == ERR_UNSUPPORTED)
-		err_set(err, ERR_UNSUPPORTED, "open table",
-		        name_shorten(argv[2]).text,
-		        "schema %s is not a turdb directory and has no rows for it: "
-		        "VACUUM INTO, backup and dump carry ordinary tables only; "
-		        "copy databases with turdb_backup()", argv[1]);
-	return fail(message, connection, err);
 }
 
 static int table_connect(sqlite3 *db, void *context, int argc,
@@ -117,7 +108,7 @@ static int table_connect(sqlite3 *db, void *context, int argc,
 
 	(void)db;
 	if (rc)
-		return fail_to_connect(message, connection, argv, &err);
+		return fail(message, connection, &err);
 	rc = declare(table, &err);
 	if (!rc)
 		rc = attach(table, &err);
@@ -152,7 +143,6 @@ static int table_destroy(sqlite3_vtab *vtab)
 static int table_rename(sqlite3_vtab *vtab, const char *name)
 {
 	struct table *table = (struct table *)(void *)vtab;
-	struct dictionary_entry entry;
 	char *copy = sqlite3_mprintf("%s", name);
 	struct err err;
 	int rc;
@@ -161,14 +151,9 @@ static int table_rename(sqlite3_vtab *vtab, const char *name)
 		return SQLITE_NOMEM;
 	rc = sentinel_join(table->connection, table->home, &err);
 	if (!rc)
-		rc = dictionary_find(table->home, table->name, &table->arena,
-		                     &entry, &err);
-	if (!rc)
-		rc = dictionary_remove(table->home, table->name, &table->arena,
-		                       &err);
-	if (!rc)
-		rc = dictionary_put(table->home, name, &entry, &table->arena,
-		                    &err);
+		rc = table->home->methods->table_rename(table->home, table->name,
+		                                        name, &table->arena,
+		                                        &err);
 	if (rc) {
 		sqlite3_free(copy);
 		return table_result(table, rc, &err);
@@ -264,8 +249,16 @@ static int table_find_function(sqlite3_vtab *vtab, int argc, const char *name,
 	return 1;
 }
 
+/* Names that SQLite keeps from users under SQLITE_DBCONFIG_DEFENSIVE. */
+static int table_shadow_name(const char *suffix)
+{
+	return sqlite3_stricmp(suffix, INLINE_TABLE_SUFFIX) == 0 ||
+	       sqlite3_stricmp(suffix, INLINE_INDEX_SUFFIX) == 0 ||
+	       sqlite3_stricmp(suffix, INLINE_GRAPH_SUFFIX) == 0;
+}
+
 static const sqlite3_module table_module = {
-	.iVersion = 2,
+	.iVersion = 3,
 	.xCreate = table_create,
 	.xConnect = table_connect,
 	.xBestIndex = table_best_index,
@@ -288,6 +281,7 @@ static const sqlite3_module table_module = {
 	.xSavepoint = table_savepoint,
 	.xRelease = table_release,
 	.xRollbackTo = table_rollback_to,
+	.xShadowName = table_shadow_name,
 };
 
 static void connection_release(void *context)
@@ -314,6 +308,7 @@ int vtab_register(sqlite3 *db, const struct vtab_environment *environment)
 	connection->kernels = hnsw_kernels_for(environment->process->cpu);
 	connection->environment = *environment;
 	connection->users = 1;
+	connection->inline_cache_bytes = INLINE_CACHE_BYTES;
 	vfs_breath_init(&connection->breath, db, environment->process->os);
 	rc = sentinel_register(connection);
 	if (!rc)
@@ -324,6 +319,8 @@ int vtab_register(sqlite3 *db, const struct vtab_environment *environment)
 		rc = index_ddl_register(connection);
 	if (!rc)
 		rc = describe_register(connection);
+	if (!rc)
+		rc = inline_register(connection);
 	if (!rc)
 		rc = vector_functions_register(connection);
 	if (rc) {

@@ -9,7 +9,7 @@
  * Safety        After DETACH the view is gone while a prepared statement may
  *               still hold a table: close() frees only the home.
  */
-#include "vtab/home.h"
+#include "vtab/dictionary.h"
 #include "vtab/sqlite.h"
 
 #include "vfs/vfs.h"
@@ -81,6 +81,11 @@ static void native_rollback_to(struct home *home, int n)
 	store_view_rollback_to(native(home)->view, n);
 }
 
+static void native_table_hold(struct home *home, uint32_t table_file, bool held)
+{
+	(void)home, (void)table_file, (void)held; /* pagers live with the view */
+}
+
 static int native_file_create(struct home *home, enum store_file_kind kind,
                               const char *hint, uint32_t *file_id,
                               struct err *err)
@@ -93,6 +98,22 @@ static int native_file_drop(struct home *home, uint32_t file_id,
                             struct err *err)
 {
 	return store_file_drop(native(home)->view, file_id, err);
+}
+
+static int native_file_info(struct home *home, uint32_t file_id,
+                            struct store_file_info *info, struct err *err)
+{
+	return store_file_info(native(home)->view, file_id, info, err);
+}
+
+/* The store's own check knows. */
+static int native_file_check(struct home *home, uint32_t file_id,
+                             void (*problem)(void *context,
+                                             const char *sentence),
+                             void *context, struct err *err)
+{
+	(void)home, (void)file_id, (void)problem, (void)context, (void)err;
+	return ERR_NONE;
 }
 
 static int native_pager(struct home *home, uint32_t file_id,
@@ -122,10 +143,21 @@ static const struct home_methods native_methods = {
 	.savepoint = native_savepoint,
 	.release = native_release,
 	.rollback_to = native_rollback_to,
+	.table_make = dictionary_table_make,
+	.table_find = dictionary_find,
+	.table_put = dictionary_put,
+	.table_rename = dictionary_rename,
+	.table_remove = dictionary_table_remove,
+	.layout_put = dictionary_layout_put,
+	.layout_find = dictionary_layout_find,
+	.table_hold = native_table_hold,
 	.file_create = native_file_create,
 	.file_drop = native_file_drop,
+	.file_info = native_file_info,
+	.file_check = native_file_check,
 	.pager = native_pager,
 	.operation_end = native_operation_end,
+	.relieve = native_nothing,
 	.close = native_close,
 };
 

@@ -8,7 +8,8 @@
  * idempotent, so a home that hears of one twice loses nothing.
  *
  * An eponymous table belongs to main and would take main's write lock; where main
- * is not a turdb directory the sentinel is a table in temp.
+ * is neither a turdb directory nor what is being changed, the sentinel is a table in
+ * temp.
  */
 #include "vtab/table.h"
 
@@ -111,18 +112,54 @@ static struct connection *connection_of(sqlite3_vtab *vtab)
 	return ((struct sentinel *)(void *)vtab)->connection;
 }
 
-static int sentinel_nothing(sqlite3_vtab *vtab)
+static int sentinel_begin(sqlite3_vtab *vtab)
 {
 	(void)vtab;
 	return SQLITE_OK;
 }
 
-static int sentinel_finish(sqlite3_vtab *vtab)
+/* A change of indexes, or a DROP, has no other table in the transaction. */
+static int sentinel_sync(sqlite3_vtab *vtab)
+{
+	struct connection *connection = connection_of(vtab);
+	struct err err;
+	int rc = ERR_NONE;
+
+	for (uint32_t i = 0; !rc && i < connection->ddl_home_count; i++) {
+		struct home *home = connection->ddl_homes[i];
+
+		rc = home->methods->sync(home, &err);
+	}
+	if (rc)
+		vfs_report(connection->environment.process, &err);
+	return vfs_result(rc);
+}
+
+static int sentinel_commit(sqlite3_vtab *vtab)
 {
 	struct connection *connection = connection_of(vtab);
 
-	while (connection->ddl_home_count)
-		home_release(connection->ddl_homes[--connection->ddl_home_count]);
+	while (connection->ddl_home_count) {
+		struct home *home =
+			connection->ddl_homes[--connection->ddl_home_count];
+
+		home->methods->commit(home);
+		home_release(home);
+	}
+	return SQLITE_OK;
+}
+
+static int sentinel_rollback(sqlite3_vtab *vtab)
+{
+	struct connection *connection = connection_of(vtab);
+
+	while (connection->ddl_home_count) {
+		struct home *home =
+			connection->ddl_homes[--connection->ddl_home_count];
+
+		home->methods->rollback(home);
+		home_release(home);
+	}
 	return SQLITE_OK;
 }
 
@@ -175,10 +212,10 @@ static const sqlite3_module sentinel_module = {
 	.xColumn = sentinel_column,
 	.xRowid = sentinel_rowid,
 	.xUpdate = sentinel_update,
-	.xBegin = sentinel_nothing,
-	.xSync = sentinel_nothing,
-	.xCommit = sentinel_finish,
-	.xRollback = sentinel_finish,
+	.xBegin = sentinel_begin,
+	.xSync = sentinel_sync,
+	.xCommit = sentinel_commit,
+	.xRollback = sentinel_rollback,
 	.xSavepoint = sentinel_savepoint,
 	.xRelease = sentinel_release,
 	.xRollbackTo = sentinel_rollback_to,
@@ -220,13 +257,13 @@ int sentinel_join(struct connection *connection, struct home *home,
 
 	for (uint32_t i = 0; i < connection->ddl_home_count; i++)
 		if (connection->ddl_homes[i]->epoch == home->epoch)
-			return ERR_NONE;
+			return home_refresh(home, err);
 	if (connection->ddl_home_count == DDL_HOMES_MAX)
 		return err_set(err, ERR_TOOBIG, "change tables of", home->name,
 		               "one transaction changes tables of %d databases at most",
 		               DDL_HOMES_MAX);
 	connection->ddl_homes[connection->ddl_home_count++] = home_hold(home);
-	if (main_is_native(db)) {
+	if (home->of_main || main_is_native(db)) {
 		rc = run(db, "DELETE FROM main.turdb_sentinel", err);
 	} else {
 		rc = run(db, "CREATE VIRTUAL TABLE IF NOT EXISTS temp.turdb_sentinel_in_temp USING turdb_sentinel", err);
@@ -235,9 +272,9 @@ int sentinel_join(struct connection *connection, struct home *home,
 			         err);
 	}
 	/* Out of memory, SQLite may have rolled back everything meanwhile, and
-	 * sentinel_finish() has released it. */
+	 * sentinel_rollback() has released it. */
 	if (rc && connection->ddl_home_count)
 		home_release(connection->ddl_homes[--connection->ddl_home_count]);
 	sqlite3_set_last_insert_rowid(db, last);
-	return rc;
+	return rc ? rc : home_refresh(home, err);
 }

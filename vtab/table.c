@@ -100,13 +100,7 @@ int table_open(struct connection *connection, int argc,
 	if (!rc)
 		rc = index_columns(table, err);
 	if (!rc)
-		rc = connection->environment.home_find
-		             ? connection->environment.home_find(
-				       connection->environment.home_context,
-				       connection->db, argv[1], &table->home,
-				       err)
-		             : home_native_find(heap, connection->db, argv[1],
-		                                &table->home, err);
+		rc = home_find(connection, argv[1], &table->home, err);
 	if (rc) {
 		table_close(table);
 		return rc;
@@ -158,6 +152,9 @@ void table_close(struct table *table)
 	heap_free(heap, table->checks);
 	heap_free(heap, table->generated);
 	heap_free(heap, table->row);
+	if (table->held)
+		table->home->methods->table_hold(table->home, table->file_id,
+		                                 false);
 	home_release(table->home);
 	sqlite3_free(table->schema);
 	sqlite3_free(table->name);
@@ -209,6 +206,8 @@ int table_attach(struct table *table, const struct dictionary_entry *entry,
 		               entry->index_count);
 	table->table_id = entry->table_id;
 	table->file_id = entry->table_file;
+	table->home->methods->table_hold(table->home, table->file_id, true);
+	table->held = true;
 	rc = table->home->methods->pager(table->home, entry->table_file,
 	                                 &table->pager, err);
 	if (!rc)
@@ -247,7 +246,8 @@ int table_create_files(struct table *table, struct err *err)
 	uint32_t count = table->definition.index_count;
 	struct dictionary_entry entry = { .index_count = count };
 	struct pager *pager;
-	int rc = dictionary_next_id(home, &entry.table_id, err);
+	int rc = home->methods->table_make(home, table->name, &entry.table_id,
+	                                   err);
 
 	entry.index_files = arena_allocate(&table->arena, 4u * count + 4);
 	if (!rc && !entry.index_files)
@@ -266,24 +266,25 @@ int table_create_files(struct table *table, struct err *err)
 	if (!rc)
 		rc = layout_put(table, entry.table_id, err);
 	if (!rc)
-		rc = dictionary_put(home, table->name, &entry, &table->arena,
-		                    err);
+		rc = home->methods->table_put(home, table->name, &entry,
+		                              &table->arena, err);
 	return rc ? rc : table_attach(table, &entry, err);
 }
 
 int table_drop_files(struct table *table, struct err *err)
 {
-	struct home *home = table->home;
-	int rc = home->methods->file_drop(home, table->file_id, err);
+	uint32_t count = table->definition.index_count;
+	struct dictionary_entry entry = { .table_id = table->table_id,
+		                          .table_file = table->file_id,
+		                          .index_count = count };
 
-	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++)
-		rc = home->methods->file_drop(home, table->indexes[i].file_id,
-		                              err);
-	if (!rc)
-		rc = dictionary_layout_remove(home, table->table_id, err);
-	if (!rc)
-		rc = dictionary_remove(home, table->name, &table->arena, err);
-	return rc;
+	entry.index_files = arena_allocate(&table->arena, 4u * count + 4);
+	if (!entry.index_files)
+		return table_no_memory(table, "drop table", err);
+	for (uint32_t i = 0; i < count; i++)
+		entry.index_files[i] = table->indexes[i].file_id;
+	return table->home->methods->table_remove(table->home, table->name,
+	                                          &entry, &table->arena, err);
 }
 
 /* The graph index of a vector column, or the number of indexes. */

@@ -27,6 +27,8 @@ struct connection {
 	const struct hnsw_kernels *kernels;
 	struct vtab_environment environment;
 	uint32_t users;
+	struct inline_home *inline_homes; /* of its schemas                    */
+	size_t inline_cache_bytes;        /* for pages of each                 */
 	/* Homes that DDL has touched in the open transaction: the sentinel passes
 	 * savepoints on to them. */
 	struct home *ddl_homes[DDL_HOMES_MAX];
@@ -56,6 +58,7 @@ struct table {
 	char *schema, *name;
 	uint64_t table_id;
 	uint32_t file_id;
+	bool held;                /* by the home, for us */
 	struct pager *pager;
 	struct btree tree;
 	struct table_index *indexes;
@@ -83,31 +86,6 @@ struct table {
 	struct table_cursor *pool[CURSORS_POOLED];
 	uint32_t pooled;
 };
-
-/* dictionary.c */
-struct dictionary_entry {
-	uint64_t table_id, sequence;
-	uint32_t table_file;
-	uint32_t index_count;
-	uint32_t *index_files;    /* in the arena */
-};
-int dictionary_find(struct home *home, const char *table, struct arena *arena,
-                    struct dictionary_entry *entry, struct err *err);
-/* Makes the dictionary at first use. */
-int dictionary_put(struct home *home, const char *table,
-                   const struct dictionary_entry *entry, struct arena *arena,
-                   struct err *err);
-int dictionary_remove(struct home *home, const char *table,
-                      struct arena *arena, struct err *err);
-int dictionary_next_id(struct home *home, uint64_t *id, struct err *err);
-/* The columns of a table's rows; found ones are lent as btree_get() lends. */
-int dictionary_layout_put(struct home *home, uint64_t table_id,
-                          struct span layout, struct err *err);
-int dictionary_layout_find(struct home *home, uint64_t table_id,
-                           struct btree_scratch *scratch, struct span *layout,
-                           bool *found, struct err *err);
-int dictionary_layout_remove(struct home *home, uint64_t table_id,
-                             struct err *err);
 
 /* layout.c: what rows were stored with, and whether the statement still says so. */
 int layout_put(const struct table *table, uint64_t table_id, struct err *err);
@@ -161,6 +139,8 @@ int check_register(struct connection *connection);
 int count_register(struct connection *connection);
 /* vector_register.c */
 int vector_functions_register(struct connection *connection);
+/* inline_home.c */
+int inline_register(struct connection *connection);
 /* describe.c */
 int describe_register(struct connection *connection);
 /* index_ddl.c */

@@ -173,11 +173,11 @@ int table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
 	struct err err;
 	int rc, code;
 
+	home_enter_operation(table->home);
 	change_begin(&change, table, argv[0], argc);
 	rc = change.has_new ? put(&change, argc, argv, rowid, &err)
 	                    : change_remove(&change, change.old_rowid, &err);
-	if (!rc)
-		rc = table->home->methods->operation_end(table->home, &err);
+	rc = home_leave_operation(table->home, rc, &err);
 	if (!rc)
 		return SQLITE_OK;
 	/* A sentence left behind by a row that is ignored would be told as the reason

@@ -139,7 +139,7 @@ static int free_rowid(struct table *table, int64_t *rowid, struct err *err)
 static int sequence_next(struct table *table, int64_t *rowid, struct err *err)
 {
 	struct dictionary_entry entry;
-	int rc = dictionary_find(table->home, table->name, &table->row_arena,
+	int rc = table->home->methods->table_find(table->home, table->name, &table->row_arena,
 	                         &entry, err);
 
 	if (rc)
@@ -157,13 +157,13 @@ static int sequence_next(struct table *table, int64_t *rowid, struct err *err)
 int change_sequence_raise(struct table *table, int64_t rowid, struct err *err)
 {
 	struct dictionary_entry entry;
-	int rc = dictionary_find(table->home, table->name, &table->row_arena,
+	int rc = table->home->methods->table_find(table->home, table->name, &table->row_arena,
 	                         &entry, err);
 
 	if (rc || rowid <= (int64_t)entry.sequence)
 		return rc;
 	entry.sequence = (uint64_t)rowid;
-	return dictionary_put(table->home, table->name, &entry,
+	return table->home->methods->table_put(table->home, table->name, &entry,
 	                      &table->row_arena, err);
 }
 

@@ -24,7 +24,7 @@ int vtab_process_open(struct vfs_environment *environment, struct err *err);
 void vtab_process_close(struct vfs_environment *environment);
 
 /* Gives a connection the module turdb, its sentinel, and turdb_create_index,
- * turdb_drop_index, turdb_reindex, turdb_count and turdb_check_tables. Copies
+ * turdb_drop_index, turdb_reindex, turdb_count and functions for ext/. Copies
  * `environment`; what it points to outlives the connection. SQLite's code. */
 int vtab_register(sqlite3 *db, const struct vtab_environment *environment);
 
@@ -35,6 +35,10 @@ int vtab_register(sqlite3 *db, const struct vtab_environment *environment);
 int vtab_check(sqlite3 *db, const char *schema, const char *table, int level,
                void (*problem)(void *context, const char *sentence),
                void *context, struct err *err);
+
+/* Sets what a connection may keep of pages of shadow tables, in each schema, and
+ * answers what it is; 0 only asks. */
+int64_t vtab_cache_configure(sqlite3 *db, uint32_t cache_kb);
 
 /* One row for each table of a schema, or each column or index of a table (`name`;
  * NULL for all there are). Cells, borrowed for the call:

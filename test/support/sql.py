@@ -68,8 +68,45 @@ def load():
     con.close()
 
 
+class Home:
+    """Where turdb tables live: `connect` opens a directory, or an ordinary file with the tables in shadow tables."""
+    now = os.environ.get('TURDB_HOME_NOW', 'native')   # of the process that started this one
+    files = 0   # made so far: each is another kind of host
+
+    PAGE_SIZES = (4096, 512, 16384, 1024, 65536, 8192)
+
+    @classmethod
+    def inline(cls):
+        return cls.now == 'inline'
+
+    @classmethod
+    def connect(cls, path, options, timeout, **rest):
+        file, kind = '%s.db' % path, cls.files
+        new = not os.path.exists(file)
+        query = 'mode=ro' if 'mode=ro' in options else 'mode=rwc'
+        con = sqlite3.connect('file:%s?%s' % (file, query), uri=True, isolation_level=None, timeout=timeout, **rest)
+        if new:
+            cls.files += 1
+            con.execute('PRAGMA page_size = %d' % cls.PAGE_SIZES[kind % len(cls.PAGE_SIZES)])
+            con.execute('PRAGMA journal_mode = %s' % ('WAL' if kind % 3 else 'DELETE'))
+            con.execute('PRAGMA auto_vacuum = %d' % (kind // 4 % 3))
+        con.execute('PRAGMA synchronous = off')
+        small = '&cache_kb=1' if kind % 2 else '&cache_kb=16384'   # the least there is, or enough for all
+        con.execute("SELECT turdb_config('cache_kb', %d)" % int((options + small).split('cache_kb=')[1].split('&')[0])).fetchall()
+        return con
+
+
+def wipe(path):
+    """No database of that name is left, in whatever home."""
+    shutil.rmtree(path, ignore_errors=True)
+    for suffix in ('', '-wal', '-shm', '-journal'):
+        pathlib.Path('%s.db%s' % (path, suffix)).unlink(missing_ok=True)
+
+
 def connect(path, options='', timeout=5.0, **rest):
-    """A connection in autocommit mode to the directory database `path`."""
+    """A connection in autocommit mode to the database `path`, in the home that is being tested."""
+    if Home.inline():
+        return Home.connect(path, options, timeout, **rest)
     return sqlite3.connect('file:%s?vfs=turdb%s' % (path, options), uri=True, isolation_level=None, timeout=timeout, **rest)
 
 
@@ -110,6 +147,7 @@ def python(code, *arguments, wait=True):
     """Starts another Python process that has imported this module's names."""
     head = 'import sys; sys.path.insert(0, %r); from sql import *; load()\n' % str(TOP / 'test/support')
     child = subprocess.Popen([sys.executable, '-c', head + code] + [str(a) for a in arguments], text=True,
+                             env=dict(os.environ, TURDB_HOME_NOW=Home.now),
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if not wait:
         return child
@@ -119,13 +157,24 @@ def python(code, *arguments, wait=True):
     return output
 
 
-def main(names):
+BOTH_HOMES = ('native', 'inline')
+
+
+def only_native(case):
+    """For what only directories have."""
+    case.homes = ('native',)
+    return case
+
+
+def main(names, homes=('native',)):
     cases = [f for name, f in names.items() if hasattr(f, '__code__') and getattr(f, '__module__', '') == '__main__'
              and f.__code__.co_argcount == 1 and f.__code__.co_varnames[0] == 'scratch']
     counts = {'ok': 0, 'FAIL': 0, 'skip': 0}
-    for case in cases:
+    homes = [home for home in homes if os.environ.get('TURDB_HOME', home) == home]
+    for home, case in [(home, case) for home in homes for case in cases if home in getattr(case, 'homes', homes)]:
         if len(sys.argv) > 1 and case.__name__ not in sys.argv[1:]:
             continue
+        Home.now, name = home, case.__name__ + (', inline' if home == 'inline' else '')
         scratch = tempfile.mkdtemp(prefix='turdb-test-')
         before = os.getcwd()
         os.chdir(scratch)
@@ -145,6 +194,6 @@ def main(names):
         os.chdir(before)
         shutil.rmtree(scratch, ignore_errors=True)
         counts[word] += 1
-        print('%s %s%s' % (word, case.__name__, why), flush=True)
+        print('%s %s%s' % (word, name, why), flush=True)
     print('total: %d passed, %d failed, %d skipped' % (counts['ok'], counts['FAIL'], counts['skip']))
     sys.exit(1 if counts['FAIL'] else 0)

@@ -95,4 +95,4 @@ def a_search_without_a_graph_can_be_interrupted(scratch):
     expect_equal(len(con.execute(sql, (vector(chance),)).fetchall()), 3)
 
 
-main({name: case for name, case in globals().items() if hasattr(case, '__code__')})
+main({name: case for name, case in globals().items() if hasattr(case, '__code__')}, BOTH_HOMES)

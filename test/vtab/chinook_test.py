@@ -211,4 +211,4 @@ def turdb_tables_fill_by_insert_select(scratch):
     compare(source, target)
 
 
-main(globals())
+main(globals(), BOTH_HOMES)

@@ -117,4 +117,4 @@ def keys_of_strict_tables_are_not_null(scratch):
     expect_error('cannot store TEXT value in INT column s.n', ours.execute, "INSERT INTO s VALUES ('[1,2]', 'x')")
 
 
-main({name: case for name, case in globals().items() if hasattr(case, '__code__')})
+main({name: case for name, case in globals().items() if hasattr(case, '__code__')}, BOTH_HOMES)

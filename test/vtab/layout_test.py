@@ -89,4 +89,4 @@ def rows_of(con):
     return con.execute('SELECT * FROM t').fetchall()
 
 
-main(globals())
+main(globals(), BOTH_HOMES)

@@ -153,4 +153,4 @@ def a_walk_goes_on_when_its_rows_change(scratch):
     expect(36 <= len([a for a in seen if a is not None]) <= 39, len(seen))
 
 
-main({name: case for name, case in globals().items() if hasattr(case, '__code__')})
+main({name: case for name, case in globals().items() if hasattr(case, '__code__')}, BOTH_HOMES)

@@ -755,4 +755,4 @@ def like_finds_blobs_where_stock_sqlite_does(scratch):
         pair.close()
 
 
-main(globals())
+main(globals(), BOTH_HOMES)

@@ -78,7 +78,7 @@ class Column:
 class Run:
     def __init__(self, seed):
         load()
-        shutil.rmtree('app', ignore_errors=True)
+        wipe('app')
         self.chance = chance = random.Random('vector %s' % seed)
         self.columns = [Column(chance, name) for name in ['v', 'w'][:chance.choice([1, 1, 2])]]
         self.stock = sqlite3.connect(':memory:', isolation_level=None)
@@ -262,4 +262,4 @@ def random_searches_find_what_comparing_every_row_finds(scratch):
     expect(hits >= 0.98 * wanted, 'recall %.4f' % (hits / max(wanted, 1)))
 
 
-main(globals())
+main(globals(), BOTH_HOMES)

@@ -95,4 +95,4 @@ def what_does_not_fit_is_refused(scratch):
     expect_error('no direction for cosine', con.execute, "INSERT INTO t(v) VALUES ('[0, 0]')")
 
 
-main({name: case for name, case in globals().items() if hasattr(case, '__code__')})
+main({name: case for name, case in globals().items() if hasattr(case, '__code__')}, BOTH_HOMES)

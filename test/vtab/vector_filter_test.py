@@ -107,7 +107,7 @@ def conditions_mean_what_they_mean_to_sqlite(scratch):
                     expect(len(got) >= 5)
                 expect([round(d, 5) for d in got] == [round(d, 5) for d in right], '%s %r: %d of %d' % (text, arguments, len(got), len(right)))
         data.con.close()
-        shutil.rmtree('app')
+        wipe('app')
 
 
 def a_filtered_search_goes_on_while_rows_change(scratch):
@@ -143,4 +143,4 @@ def a_join_asks_for_each_outer_row(scratch):
     data.con.close()
 
 
-main(globals())
+main(globals(), BOTH_HOMES)

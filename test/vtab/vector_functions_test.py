@@ -148,4 +148,4 @@ def an_automatic_sqlite_vec_keeps_its_names(scratch):
                  'theirs theirs theirs')
 
 
-main({name: case for name, case in globals().items() if hasattr(case, '__code__')})
+main({name: case for name, case in globals().items() if hasattr(case, '__code__')}, BOTH_HOMES)

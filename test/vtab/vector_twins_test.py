@@ -100,4 +100,4 @@ def equal_vectors_follow_rollbacks(scratch):
     con.close()
 
 
-main(globals())
+main(globals(), BOTH_HOMES)

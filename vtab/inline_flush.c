@@ -1,0 +1,132 @@
+/*
+ * inline_flush.c - what has changed goes into the rows of the shadow tables.
+ *
+ * Called before SQLite opens a savepoint, before it commits, and when changed pages
+ * take too much memory (L1). Of a page only the ranges that differ from its row are
+ * written: the host then journals the pages of its own that they lie in, no more.
+ */
+#include "vtab/inline.h"
+
+enum {
+	STRIDE = 64,     /* bytes compared at once                      */
+	GAP_MAX = 128,   /* equal bytes that do not end a range: a call costs more */
+};
+
+static bool same(const uint8_t *a, const uint8_t *b, size_t size)
+{
+	return memcmp(a, b, size) == 0;
+}
+
+/* The first place from `at` on where the images differ; the size of a page when there
+ * is none. */
+static size_t next_different(const uint8_t *image, const uint8_t *base, size_t at)
+{
+	while (at < INLINE_PAGE_SIZE && at % STRIDE && image[at] == base[at])
+		at++;
+	if (at < INLINE_PAGE_SIZE && at % STRIDE)
+		return at;
+	while (at < INLINE_PAGE_SIZE && same(image + at, base + at, STRIDE))
+		at += STRIDE;
+	while (at < INLINE_PAGE_SIZE && image[at] == base[at])
+		at++;
+	return at;
+}
+
+static size_t range_end(const uint8_t *image, const uint8_t *base, size_t at)
+{
+	size_t end = at + 1, next;
+
+	for (;;) {
+		while (end + 8 <= INLINE_PAGE_SIZE &&
+		       load_le64(image + end) != load_le64(base + end))
+			end += 8;
+		next = next_different(image, base, end);
+		if (next == INLINE_PAGE_SIZE || next - end > GAP_MAX)
+			return end;
+		end = next + 1;
+	}
+}
+
+static int write_ranges(struct shadow *shadow, const struct frame *frame,
+                        struct err *err)
+{
+	size_t at = 0, end;
+	int rc = ERR_NONE;
+
+	if (!frame->base_good)
+		return shadow_write(shadow, 0, frame->image, INLINE_PAGE_SIZE,
+		                    err);
+	while (!rc && (at = next_different(frame->image, frame->base, at)) <
+	                      INLINE_PAGE_SIZE) {
+		end = range_end(frame->image, frame->base, at);
+		rc = shadow_write(shadow, at, frame->image + at, end - at, err);
+		at = end;
+	}
+	return rc;
+}
+
+/* The base has done its work; while an operation is under way somebody may be reading
+ * it, so it stays until that ends. */
+static void base_let_go(struct inline_home *home, struct frame *frame)
+{
+	frame->base_good = false;
+	if (!frame->base)
+		return;
+	if (home->base.depth) {
+		home->cache.stale_bases = home->base.crowded = true;
+		return;
+	}
+	cache_image_give(home, frame->base);
+	frame->base = NULL;
+}
+
+static int write_page(struct inline_home *home, struct shadow *shadow,
+                      struct frame *frame, struct err *err)
+{
+	struct inline_file *file = frame->file;
+	int rc = shadow_seek(shadow, file->table, shadow_of(file),
+	                     inline_row_of(file, frame->page_no), true,
+	                     INLINE_PAGE_SIZE, err);
+
+	if (rc)
+		return rc;
+	store_le64(frame->image + INLINE_PAGE_CHECKSUM_AT,
+	           inline_page_checksum(file, frame->page_no, frame->image));
+	rc = write_ranges(shadow, frame, err);
+	if (rc)
+		frame->base_good = false; /* a part of it may be there */
+	else
+		base_let_go(home, frame);
+	return rc;
+}
+
+static int write_pages(struct inline_home *home, struct shadow *shadow,
+                       struct err *err)
+{
+	struct frame_cache *cache = &home->cache;
+	struct frame *frame;
+	int rc = ERR_NONE;
+
+	while (!rc && (frame = cache->dirty) != NULL) {
+		rc = write_page(home, shadow, frame, err);
+		if (rc)
+			break;
+		cache->dirty = frame->next_dirty;
+		cache->dirty_bytes -= INLINE_PAGE_SIZE;
+		frame->dirty = false;
+	}
+	return rc;
+}
+
+int inline_flush(struct inline_home *home, struct err *err)
+{
+	struct shadow shadow = { .blob = NULL };
+	int rc = write_pages(home, &shadow, err);
+
+	for (struct inline_table *table = home->tables; !rc && table;
+	     table = table->next)
+		if (table->changed)
+			rc = catalog_write(table, &shadow, err);
+	shadow_close(&shadow);
+	return rc;
+}
