@@ -68,9 +68,13 @@ int store_file_create(struct store_view *view, enum store_file_kind kind,
 		rc = store_view_file(view, id, &file, err);
 	if (rc)
 		return rc;
-	if (file->exists)
+	if (file->exists && id < STORE_FIRST_FREE_FILE_ID)
 		return err_set(err, ERR_EXISTS, "create", file->name,
 		               "it is there already");
+	if (file->exists)
+		return err_set(err, ERR_CORRUPT, "create", file->name,
+		               "the catalog gives a new file number %u, and has a file of that number",
+		               id);
 	rc = store_view_file_entry_edit(file, &entry, err);
 	if (rc)
 		return rc;
