@@ -13,6 +13,9 @@
 
 enum { DIMENSIONS = 128, QUERIES = 200, K = 10 };
 
+/* With ten times as many rows a search of the same width finds a little less. */
+enum { SIZE_USUAL = 20000, CHURN_USUAL = 6000 };
+
 struct recall {
 	struct test *t;
 	struct graph_rig rig;
@@ -85,7 +88,7 @@ static int recall_at(struct recall *recall, uint32_t ef)
 
 static void recall_of(struct test *t, enum hnsw_quantize quantize)
 {
-	uint32_t count = (uint32_t)test_scaled(20000, 2000);
+	uint32_t count = (uint32_t)test_scaled(SIZE_USUAL, 2000);
 	struct recall recall;
 	int wide;
 
@@ -96,7 +99,7 @@ static void recall_of(struct test *t, enum hnsw_quantize quantize)
 	wide = recall_at(&recall, 100);
 	printf("note recall of %u at ef 100: %d per mille, at ef 20: %d\n",
 	       count, wide, recall_at(&recall, 20));
-	EXPECT(t, wide >= 990);
+	EXPECT(t, wide >= (count <= SIZE_USUAL ? 990 : 980));
 	recall_close(&recall);
 }
 
@@ -113,7 +116,7 @@ static void recall_is_high_with_codes(struct test *t)
 /* Ten rounds of deleting a tenth and inserting as many others. */
 static void recall_survives_churn(struct test *t)
 {
-	uint32_t count = (uint32_t)test_scaled(6000, 2000);
+	uint32_t count = (uint32_t)test_scaled(CHURN_USUAL, 2000);
 	uint32_t pages_before, pages_after, round, i;
 	struct recall recall, fresh;
 	int churned = 0, built = 0;
@@ -142,7 +145,7 @@ static void recall_survives_churn(struct test *t)
 		churned += a;
 		built += b;
 	}
-	EXPECT(t, churned >= built - 4 * 5);
+	EXPECT(t, churned >= built - 4 * (count <= CHURN_USUAL ? 5 : 10));
 	recall_close(&recall);
 	recall_close(&fresh);
 }
@@ -184,6 +187,7 @@ static void sparse_vectors_find_themselves(struct test *t)
 		.ef_construction = 100,
 	};
 	uint32_t count = (uint32_t)test_scaled(4000, 2000), lost = 0, i;
+	uint32_t ef = count < 4000 ? 20 : count / 200;
 	float vector[WORD_DIMENSIONS];
 	struct graph_rig rig;
 
@@ -197,7 +201,7 @@ static void sparse_vectors_find_themselves(struct test *t)
 		EXPECT(t, graph_rig_insert(&rig, i, vector));
 	}
 	for (i = 0; i < count; i += 2) {
-		struct hnsw_query query = { .k = 1, .ef = 20 };
+		struct hnsw_query query = { .k = 1, .ef = ef };
 		double distance = 1;
 		int64_t rowid = -1;
 
