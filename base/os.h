@@ -176,6 +176,8 @@ struct os_methods {
 	                    void *context, struct os_thread **thread,
 	                    struct err *err);
 	void (*thread_join)(struct os *os, struct os_thread *thread);
+	/* How many threads of this process can run at once. NULL: one. */
+	uint32_t (*processors)(struct os *os);
 
 	uint64_t (*monotonic_us)(struct os *os);
 	uint64_t (*wall_ms)(struct os *os); /* since 1970 */

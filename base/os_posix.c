@@ -124,6 +124,7 @@ static const struct os_methods methods = {
 	.wake = os_posix_wake,
 	.thread_start = os_posix_thread_start,
 	.thread_join = os_posix_thread_join,
+	.processors = os_posix_processors,
 	.monotonic_us = os_posix_monotonic_us,
 	.wall_ms = os_posix_wall_ms,
 	.sleep_us = os_posix_sleep_us,

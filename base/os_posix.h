@@ -116,6 +116,7 @@ int os_posix_thread_start(struct os *os, void (*run)(void *context),
                           void *context, struct os_thread **thread,
                           struct err *err);
 void os_posix_thread_join(struct os *os, struct os_thread *thread);
+uint32_t os_posix_processors(struct os *os);
 uint64_t os_posix_monotonic_us(struct os *os);
 uint64_t os_posix_wall_ms(struct os *os);
 void os_posix_sleep_us(struct os *os, uint64_t us);

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -100,6 +101,17 @@ void os_posix_thread_join(struct os *os, struct os_thread *thread)
 {
 	pthread_join(thread->thread, NULL);
 	heap_free(posix_of(os)->heap, thread);
+}
+
+/* Those that this process was allowed; a set too small for the machine's says nothing. */
+uint32_t os_posix_processors(struct os *os)
+{
+	cpu_set_t allowed;
+
+	(void)os;
+	if (sched_getaffinity(0, sizeof allowed, &allowed))
+		return 1;
+	return (uint32_t)CPU_COUNT(&allowed);
 }
 
 /* --- time and randomness ----------------------------------------------------------- */

@@ -37,6 +37,7 @@ int store_replay_open(struct store *store, const struct store_root *base,
 	replay->store = store;
 	replay->base = *base;
 	replay->alone = alone;
+	replay->crew = store_crew_size(store);
 	replay->txid = base->txid;
 	*opened = replay;
 	return ERR_NONE;

@@ -21,30 +21,31 @@ static struct span ranges_at(const struct replay *replay, uint64_t at)
 }
 
 static __attribute__((noinline)) int
-change_make_slowly(struct replay *replay, uint64_t at, uint8_t *image,
-                   uint32_t size, struct err *err)
+change_make_slowly(const struct replay *replay, uint8_t *scratch, uint64_t at,
+                   uint8_t *image, uint32_t size, struct err *err)
 {
 	struct span ranges = ranges_at(replay, at);
 
 	if (at & CHANGE_MOVES)
 		return store_ranges_apply_moving(ranges, image, size,
-		                                 replay->scratch, err);
+		                                 scratch, err);
 	return store_ranges_apply(ranges, image, image, size, err);
 }
 
-static inline int change_make(struct replay *replay, uint64_t at,
-                              uint8_t *image, uint32_t size, struct err *err)
+static inline int change_make(const struct replay *replay, uint8_t *scratch,
+                              uint64_t at, uint8_t *image, uint32_t size,
+                              struct err *err)
 {
 	if (!(at & CHANGE_MOVES) &&
 	    record_ranges_put(ranges_at(replay, at), image, size))
 		return ERR_NONE;
-	return change_make_slowly(replay, at, image, size, err);
+	return change_make_slowly(replay, scratch, at, image, size, err);
 }
 
 int replay_change_make(struct replay *replay, uint64_t at, uint8_t *image,
                        uint32_t size, struct err *err)
 {
-	return change_make(replay, at, image, size, err);
+	return change_make(replay, replay->scratch, at, image, size, err);
 }
 
 int replay_base_copy(struct replay_file *file, const struct replay_page *page,
@@ -153,10 +154,11 @@ static inline void step(struct replay_ahead *ahead)
 
 void replay_ahead_begin(struct replay_ahead *ahead, struct replay *replay,
                         struct replay_file *file, const uint64_t *keys,
-                        size_t count)
+                        size_t count, uint8_t *scratch)
 {
 	*ahead = (struct replay_ahead){ .replay = replay, .file = file,
-	                                .keys = keys, .count = count };
+	                                .scratch = scratch, .keys = keys,
+	                                .count = count };
 	turn_to_page(ahead);
 	for (int i = 0; i < CHANGES_AHEAD; i++)
 		step(ahead);
@@ -184,6 +186,7 @@ int replay_ahead_build(struct replay_ahead *ahead,
 	}
 	rc = replay_base_copy(file, page, image, err);
 	while (!rc && (at = take(ahead)))
-		rc = change_make(ahead->replay, at, image, file->page_size, err);
+		rc = change_make(ahead->replay, ahead->scratch, at, image,
+		                 file->page_size, err);
 	return rc;
 }

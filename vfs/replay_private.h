@@ -141,6 +141,7 @@ struct replay {
 	struct store *store;
 	struct store_root base;
 	bool alone;
+	uint32_t crew;           /* so many threads may be at work              */
 	uint64_t txid;
 	uint64_t records;
 	struct replay_file *files; /* the one used last is the first */
@@ -237,11 +238,13 @@ int replay_change_make(struct replay *replay, uint64_t at, uint8_t *image,
                        uint32_t size, struct err *err);
 
 /* Builds many pages in the order of `keys`, whose low halves are their indexes. The
- * caller's storage; nothing to close. */
+ * caller's storage; nothing to close. Several may be at work on other pages; each has a
+ * `scratch` of its own, a page large. */
 enum { CHANGES_AHEAD = 12, RING_SIZE = 16 };
 struct replay_ahead {
 	struct replay *replay;
 	struct replay_file *file;
+	uint8_t *scratch;
 	const uint64_t *keys;
 	size_t count;
 	size_t page;                          /* whose changes come next     */
@@ -252,7 +255,7 @@ struct replay_ahead {
 };
 void replay_ahead_begin(struct replay_ahead *ahead, struct replay *replay,
                         struct replay_file *file, const uint64_t *keys,
-                        size_t count);
+                        size_t count, uint8_t *scratch);
 /* The next one, in `image`, unless it has its own. */
 int replay_ahead_build(struct replay_ahead *ahead,
                        const struct replay_page *page, uint8_t *image,

@@ -3,9 +3,10 @@
  *
  * Purpose       The end of a replay: what all records together say becomes bytes.
  * Structures    Pages are taken in the order of their places, so that reads and
- *               writes run forward through the file. Images are gathered and go out
- *               several at a time; the disk is told to begin while the next ones are
- *               made, which leaves little to the sync.
+ *               writes run forward through the file; a crew takes as many stretches of
+ *               it at once. Images are gathered and go out several at a time; the disk
+ *               is told to begin while the next ones are made, which leaves little to
+ *               the sync.
  * Performance   One reading, one checksum and one writing a page: 6 us of CPU. Where
  *               the lists of changes did not fit into the budget, the log is followed
  *               again for as many pages as fit.
@@ -18,6 +19,7 @@
 enum {
 	BATCH_PAGES = 16,
 	WRITE_START_PLACES = 1024, /* 4 MB */
+	STRETCH_PAGES_MIN = 64,    /* below that a thread costs more than it brings */
 };
 
 /* --- pages in the order of places ---------------------------------------------------- */
@@ -65,6 +67,24 @@ static struct replay_page *order_page(const struct order *order,
 	return replay_page_at(file, (uint32_t)order->keys[i]);
 }
 
+/* How many stretches the order is worked on in at once. */
+static uint32_t stretches_of(const struct replay *replay,
+                             const struct order *order)
+{
+	size_t least = PLANTED(replay->store->environment, PLANT_REPLAY_SMALL)
+	                       ? 1 : STRETCH_PAGES_MIN;
+	size_t most = order->count / least;
+
+	return most >= replay->crew ? replay->crew : most ? (uint32_t)most : 1;
+}
+
+/* Where a stretch begins; where the one before it ends. */
+static size_t stretch_start(const struct order *order, uint32_t stretch,
+                            uint32_t stretches)
+{
+	return order->count * stretch / stretches;
+}
+
 /* --- bases (R3) ----------------------------------------------------------------------- */
 
 static uint32_t place_of_base(const struct replay *replay,
@@ -77,21 +97,43 @@ static uint32_t place_of_base(const struct replay *replay,
 	return replay_origin_of(file, page)->base.place;
 }
 
-static int bases_verify(struct replay *replay, struct replay_file *file,
-                        struct err *err)
-{
+struct verifying {
+	struct replay_file *file;
 	struct order order;
-	int rc = order_make(replay, file, place_of_base, &order, err);
+	uint32_t stretches;
+};
 
-	for (size_t i = 0; !rc && i < order.count; i++) {
-		const struct replay_page *page = order_page(&order, file, i);
+static int stretch_verify(void *context, uint32_t stretch, struct err *err)
+{
+	const struct verifying *verifying = context;
+	const struct order *order = &verifying->order;
+	struct replay_file *file = verifying->file;
+	size_t i = stretch_start(order, stretch, verifying->stretches);
+	size_t end = stretch_start(order, stretch + 1, verifying->stretches);
+	int rc = ERR_NONE;
+
+	for (; !rc && i < end; i++) {
+		const struct replay_page *page = order_page(order, file, i);
 		const uint8_t *bytes;
 
 		rc = page_file_borrow(file->file,
 		                      &replay_origin_of(file, page)->base,
 		                      page->page_no, &bytes, err);
 	}
-	heap_free(replay->store->heap, order.keys);
+	return rc;
+}
+
+static int bases_verify(struct replay *replay, struct replay_file *file,
+                        struct err *err)
+{
+	struct verifying verifying = { .file = file };
+	int rc = order_make(replay, file, place_of_base, &verifying.order, err);
+
+	verifying.stretches = stretches_of(replay, &verifying.order);
+	if (!rc)
+		rc = store_crew_run(replay->store, verifying.stretches,
+		                    stretch_verify, &verifying, err);
+	heap_free(replay->store->heap, verifying.order.keys);
 	return rc;
 }
 
@@ -147,16 +189,25 @@ int replay_bases_verify(struct replay *replay, struct err *err)
 
 /* --- writing --------------------------------------------------------------------------- */
 
+/* One of a crew, who makes the pages of one stretch. */
 struct writing {
 	struct replay *replay;
 	struct replay_file *file;
-	uint8_t *images; /* room for so many */
+	const uint64_t *keys; /* the stretch, as in struct order */
+	size_t key_count;
+	uint8_t *images;      /* room for so many */
 	size_t room, used;
+	uint8_t *scratch;
 	struct page_ref refs[BATCH_PAGES];
 	const void *bytes[BATCH_PAGES];
 	size_t count;
 	struct replay_ahead ahead;
 	uint32_t started; /* the disk was told of what lies before this place */
+};
+
+struct writers {
+	struct writing each[CREW_MAX];
+	uint8_t *images; /* of all of them */
 };
 
 static uint32_t place_to_write(const struct replay *replay,
@@ -169,21 +220,32 @@ static uint32_t place_to_write(const struct replay *replay,
 	return page->ref.place;
 }
 
-static int room_for_images(struct writing *writing, struct err *err)
+/* A batch for each of the crew, and a page for bytes that move. */
+static int room_for_images(struct replay *replay, struct writers *writers,
+                           struct err *err)
 {
-	struct replay *replay = writing->replay;
-	size_t room = replay->budget / STORE_PAGE_SIZE;
+	size_t room = replay->budget / STORE_PAGE_SIZE / replay->crew, each;
 
 	room = room < 1 ? 1 : room > BATCH_PAGES ? BATCH_PAGES : room;
 	for (; room; room /= 2) {
-		writing->images = heap_allocate(replay->store->heap,
-		                                room * STORE_PAGE_SIZE);
-		writing->room = room;
-		if (writing->images)
-			return ERR_NONE;
+		each = (room + 1) * STORE_PAGE_SIZE;
+		writers->images = heap_allocate(replay->store->heap,
+		                                replay->crew * each);
+		if (writers->images)
+			break;
 	}
-	return err_set(err, ERR_NOMEM, "replay log of", replay->store->path,
-	               "room for a page");
+	if (!writers->images)
+		return err_set(err, ERR_NOMEM, "replay log of",
+		               replay->store->path, "room for a page");
+	for (uint32_t i = 0; i < replay->crew; i++)
+		writers->each[i] = (struct writing){
+			.replay = replay,
+			.images = writers->images + i * each,
+			.scratch = writers->images + i * each +
+			           room * STORE_PAGE_SIZE,
+			.room = room,
+		};
+	return ERR_NONE;
 }
 
 static void write_start(struct writing *writing, uint32_t to)
@@ -248,26 +310,48 @@ static int page_write(struct writing *writing, const struct replay_page *page,
 	return flush(writing, err);
 }
 
-static int order_write(struct writing *writing, const struct order *order,
+static int stretch_write(void *context, uint32_t stretch, struct err *err)
+{
+	struct writers *writers = context;
+	struct writing *writing = &writers->each[stretch];
+	int rc = ERR_NONE;
+
+	writing->started = (uint32_t)(writing->keys[0] >> 32);
+	replay_ahead_begin(&writing->ahead, writing->replay, writing->file,
+	                   writing->keys, writing->key_count, writing->scratch);
+	for (size_t i = 0; !rc && i < writing->key_count; i++)
+		rc = page_write(writing,
+		                replay_page_at(writing->file,
+		                               (uint32_t)writing->keys[i]),
+		                err);
+	return rc ? rc : flush(writing, err);
+}
+
+static int order_write(struct replay *replay, struct replay_file *file,
+                       struct writers *writers, const struct order *order,
                        struct err *err)
 {
-	struct replay_file *file = writing->file;
+	uint32_t stretches = stretches_of(replay, order);
 	uint64_t capacity;
 	int rc;
 
 	if (!order->count)
 		return ERR_NONE;
+	for (uint32_t i = 0; i < stretches; i++) {
+		size_t from = stretch_start(order, i, stretches);
+
+		writers->each[i].file = file;
+		writers->each[i].keys = order->keys + from;
+		writers->each[i].key_count =
+			stretch_start(order, i + 1, stretches) - from;
+	}
 	rc = page_file_reserve(file->file,
 	                       (order->keys[order->count - 1] >> 32) +
 	                               store_units(file->page_size),
 	                       &capacity, err);
-	writing->started = (uint32_t)(order->keys[0] >> 32);
-	replay_ahead_begin(&writing->ahead, writing->replay, file, order->keys,
-	                   order->count);
-	for (size_t i = 0; !rc && i < order->count; i++)
-		rc = page_write(writing, order_page(order, file, i), err);
 	if (!rc)
-		rc = flush(writing, err);
+		rc = store_crew_run(replay->store, stretches, stretch_write,
+		                    writers, err);
 	for (size_t i = 0; !rc && i < order->count; i++)
 		order_page(order, file, i)->count = 0;
 	return rc;
@@ -276,20 +360,19 @@ static int order_write(struct writing *writing, const struct order *order,
 /* All pages whose changes are at hand. */
 static int write_ready(struct replay *replay, struct err *err)
 {
-	struct writing writing = { .replay = replay };
-	int rc = room_for_images(&writing, err);
+	struct writers writers;
+	int rc = room_for_images(replay, &writers, err);
 
 	for (struct replay_file *file = replay->files; !rc && file;
 	     file = file->next) {
 		struct order order;
 
-		writing.file = file;
 		rc = order_make(replay, file, place_to_write, &order, err);
 		if (!rc)
-			rc = order_write(&writing, &order, err);
+			rc = order_write(replay, file, &writers, &order, err);
 		heap_free(replay->store->heap, order.keys);
 	}
-	heap_free(replay->store->heap, writing.images);
+	heap_free(replay->store->heap, writers.images);
 	replay_changes_forget(replay);
 	return rc;
 }

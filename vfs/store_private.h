@@ -498,6 +498,20 @@ int store_ranges_apply(struct span ranges, const uint8_t *base, uint8_t *bytes,
 int store_ranges_apply_moving(struct span ranges, uint8_t *bytes, uint32_t size,
                               uint8_t *scratch, struct err *err);
 
+/* --- crew.c: several threads for one piece of work ------------------------------------------- */
+
+enum { CREW_MAX = 4 };
+
+/* One part of it, in any thread; returns an error code. */
+typedef int store_crew_fn(void *context, uint32_t part, struct err *err);
+
+/* In how many parts work is done soonest, where it can be parted: 1 to CREW_MAX. */
+uint32_t store_crew_size(const struct store *store);
+/* Does parts 0 to parts - 1, each to its end. The error is that of the first part that
+ * has one. */
+int store_crew_run(struct store *store, uint32_t parts, store_crew_fn *work,
+                   void *context, struct err *err);
+
 /* --- replay.c --------------------------------------------------------------------------------- */
 
 struct replay;
