@@ -22,6 +22,7 @@ enum store_plant {
 	PLANT_SALT_REPEATED = 1 << 10,        /* old segment's bytes chain on         */
 	PLANT_SUPERBLOCK_UNSYNCED = 1 << 11,  /* superblock trusted unsynced          */
 	PLANT_PLACED_UNSYNCED = 1 << 12,      /* PLACED recorded before data is synced */
+	PLANT_REPLAY_PARTS = 1 << 29,         /* no bug: a replay takes small parts   */
 	PLANT_REPLAY_SMALL = 1 << 30,         /* no bug: a replay keeps few changes  */
 };
 

@@ -49,7 +49,7 @@ no_memory:
 	               "working memory");
 }
 
-void store_replay_close(struct replay *replay)
+void replay_forget(struct replay *replay)
 {
 	struct heap *heap = replay->store->heap;
 
@@ -60,9 +60,24 @@ void store_replay_close(struct replay *replay)
 		replay_pages_free(replay, replay->files);
 		replay_places_free(replay, &replay->files->named);
 		replay_places_free(replay, &replay->files->placed);
+		heap_free(heap, replay->files->presumed.overlay);
 		heap_free(heap, replay->files);
 		replay->files = next;
 	}
+	heap_free(heap, replay->later);
+	replay->later = NULL;
+	replay->later_count = replay->later_room = 0;
+	replay->txid = replay->base.txid;
+	replay->records = 0;
+	replay->file_count = replay->waiting_count = 0;
+	replay->counting = false;
+}
+
+void store_replay_close(struct replay *replay)
+{
+	struct heap *heap = replay->store->heap;
+
+	replay_forget(replay);
 	heap_free(heap, replay->scratch);
 	heap_free(heap, replay);
 }
@@ -83,6 +98,33 @@ static void page_size_set(struct replay_file *file)
 	file->units = store_units(file->page_size);
 }
 
+/* To a part any file is there, with pages of any size; what it takes for granted is
+ * looked at when it is joined. */
+static int file_enter_base(struct replay *replay, struct replay_file *file,
+                           struct err *err)
+{
+	struct store *store = replay->store;
+	int rc;
+
+	if (replay->part) {
+		file->exists = file->unmade = true;
+		file->page_size = STORE_PAGE_SIZE;
+		file->units = 1;
+		return ERR_NONE;
+	}
+	rc = store_catalog_read(store, &replay->base.catalog, file->file_id,
+	                        &file->entry, err);
+	file->exists = file->existed = !rc && store_entry_live(&file->entry);
+	if (!file->exists)
+		return rc;
+	page_size_set(file);
+	store_entry_table(&file->entry, &file->table);
+	if (file->file_id != STORE_CATALOG_FILE_ID)
+		return store_files_get(store, &file->entry, &file->file, err);
+	file->file = store->catalog_file;
+	return ERR_NONE;
+}
+
 static int file_enter(struct replay *replay, uint32_t file_id,
                       struct replay_file **entered, struct err *err)
 {
@@ -94,18 +136,7 @@ static int file_enter(struct replay *replay, uint32_t file_id,
 		return err_set(err, ERR_NOMEM, "replay log of", store->path,
 		               "file %u", file_id);
 	file->file_id = file_id;
-	rc = store_catalog_read(store, &replay->base.catalog, file_id,
-	                        &file->entry, err);
-	file->exists = file->existed = !rc && store_entry_live(&file->entry);
-	if (file->exists) {
-		page_size_set(file);
-		store_entry_table(&file->entry, &file->table);
-		if (file_id == STORE_CATALOG_FILE_ID)
-			file->file = store->catalog_file;
-		else
-			rc = store_files_get(store, &file->entry, &file->file,
-			                     err);
-	}
+	rc = file_enter_base(replay, file, err);
 	if (rc) {
 		heap_free(store->heap, file);
 		return rc;
@@ -143,6 +174,18 @@ static inline int file_find(struct replay *replay, uint32_t file_id,
 	if (__builtin_expect(*found && (*found)->file_id == file_id, 1))
 		return ERR_NONE;
 	return file_fetch(replay, file_id, found, err);
+}
+
+int replay_file_find(struct replay *replay, uint32_t file_id,
+                     struct replay_file **found, struct err *err)
+{
+	return file_find(replay, file_id, found, err);
+}
+
+bool replay_file_usable(const struct replay_file *file)
+{
+	return file->exists && (file->file || file->unmade) &&
+	       file->file_id != STORE_CATALOG_FILE_ID;
 }
 
 /* A file whose creation or header had not reached the disk is going to be made again;
@@ -185,29 +228,37 @@ static bool same_file(const struct catalog_entry *before,
 	              CATALOG_STATE_AT - CATALOG_BIRTH_AT) == 0;
 }
 
-static int apply_entry(struct replay *replay, struct replay_file *file,
-                       const struct record_item *item, struct err *err)
+int replay_entry_set(struct replay *replay, struct replay_file *file,
+                     const struct catalog_entry *entry, struct err *err)
 {
-	struct catalog_entry before = file->entry;
-	int rc;
+	int rc = store_entry_check(entry, file->file_id, err);
 
-	if (file->gone)
-		return replay_refuse(replay, err, "a dropped file changes", item->file_id,
-		           0);
-	rc = store_ranges_apply(item->ranges, before.bytes, file->entry.bytes,
-	                        CATALOG_ENTRY_LOGGED, err);
-	if (!rc)
-		rc = store_entry_check(&file->entry, file->file_id, err);
-	if (!rc && file->exists && !same_file(&before, &file->entry))
-		rc = replay_refuse(replay, err, "a file becomes another", item->file_id, 0);
+	if (!rc && file->exists && !same_file(&file->entry, entry))
+		rc = replay_refuse(replay, err, "a file becomes another",
+		                   file->file_id, 0);
 	if (rc)
 		return rc;
+	file->entry = *entry;
 	file->entry_changed = true;
 	file->exists = true;
 	page_size_set(file);
 	if (file->file_id == STORE_CATALOG_FILE_ID)
 		return ERR_NONE;
 	return file_appear(replay, file, err);
+}
+
+int replay_entry_apply(struct replay *replay, struct replay_file *file,
+                       struct span ranges, struct err *err)
+{
+	struct catalog_entry entry = file->entry;
+	int rc;
+
+	if (file->gone)
+		return replay_refuse(replay, err, "a dropped file changes",
+		                     file->file_id, 0);
+	rc = store_ranges_apply(ranges, file->entry.bytes, entry.bytes,
+	                        CATALOG_ENTRY_LOGGED, err);
+	return rc ? rc : replay_entry_set(replay, file, &entry, err);
 }
 
 /* --- pages -------------------------------------------------------------------------- */
@@ -247,18 +298,18 @@ static inline int place_claim(struct replay *replay, struct replay_file *file,
 
 /* A page that is in its file already. Of a file whose name has not reached the disk
  * that cannot be: its directory was synced before the record was written. */
-static int verify_placed(struct replay *replay, struct replay_file *file,
-                         const struct record_item *item,
-                         const struct page_ref *ref, struct err *err)
+int replay_placed_verify(struct replay *replay, struct replay_file *file,
+                         uint32_t page_no, const struct page_ref *ref,
+                         struct err *err)
 {
 	const uint8_t *bytes;
 
 	if (file->missing)
 		return replay_refuse(replay, err, "the file of a page that was synced is not there",
-		           file->file_id, item->page_no);
+		           file->file_id, page_no);
 	if (file->unmade)
 		return ERR_NONE;
-	return page_file_verify(file->file, ref, item->page_no, &bytes, err);
+	return page_file_verify(file->file, ref, page_no, &bytes, err);
 }
 
 static int apply_placed(struct replay *replay, struct replay_file *file,
@@ -268,7 +319,10 @@ static int apply_placed(struct replay *replay, struct replay_file *file,
 	                        .length = file->page_size,
 	                        .birth = replay->txid,
 	                        .checksum = item->checksum };
-	int rc = verify_placed(replay, file, item, &ref, err);
+	int rc = replay->part
+	                 ? replay_part_placed(replay, item, err)
+	                 : replay_placed_verify(replay, file, item->page_no,
+	                                        &ref, err);
 
 	if (!rc && !replay->alone)
 		rc = space_note(&replay->store->space, file->file_id,
@@ -313,6 +367,14 @@ apply_other(struct replay *replay, struct replay_file *file,
 	}
 }
 
+static int apply_entry(struct replay *replay, struct replay_file *file,
+                       const struct record_item *item, struct err *err)
+{
+	return replay->part
+	               ? replay_part_entry(replay, file, item, err)
+	               : replay_entry_apply(replay, file, item->ranges, err);
+}
+
 static inline int apply_item(struct replay *replay,
                              const struct record_item *item, struct err *err)
 {
@@ -323,8 +385,9 @@ static inline int apply_item(struct replay *replay,
 		return rc;
 	if (item->kind == RECORD_ENTRY)
 		return apply_entry(replay, file, item, err);
-	if (!file->exists || (!file->file && !file->unmade) ||
-	    item->file_id == STORE_CATALOG_FILE_ID)
+	if (replay->part)
+		replay_part_note(file, item);
+	if (!replay_file_usable(file))
 		return replay_refuse(replay, err, "a page of a file that is not there",
 		           item->file_id,
 		           item->kind == RECORD_GONE ? 0 : item->page_no);
@@ -379,8 +442,8 @@ static int apply_items(struct replay *replay, struct span payload,
 	return rc;
 }
 
-static int each_record(void *context, uint64_t lsn, struct span payload,
-                       struct err *err)
+int replay_record(void *context, uint64_t lsn, struct span payload,
+                  struct err *err)
 {
 	struct replay *replay = context;
 	uint64_t txid;
@@ -391,6 +454,8 @@ static int each_record(void *context, uint64_t lsn, struct span payload,
 
 	if (rc)
 		return rc;
+	if (__builtin_expect(replay->part && !replay->records, 0))
+		replay->txid = replay->txid_before = txid - 1;
 	if (txid != replay->txid + 1)
 		return err_set(err, ERR_CORRUPT, "replay log of",
 		               replay->store->path,
@@ -406,12 +471,16 @@ int store_replay_follow(struct replay *replay, struct wal_history *history,
                         uint64_t *end, struct err *err)
 {
 	uint64_t bytes;
+	bool whole;
 	int rc;
 
 	replay->history = history;
 	replay->log = wal_history_start(history, &bytes);
 	replay_budget(replay, bytes);
-	rc = wal_history_read(history, each_record, replay, end, err);
+	rc = replay_parts_follow(replay, &whole, end, err);
+	if (rc || whole)
+		return rc;
+	rc = wal_history_read(history, replay_record, replay, end, err);
 	return rc ? rc : replay_waiting_settle(replay, err);
 }
 

@@ -131,18 +131,20 @@ static void turn_to_page(struct replay_ahead *ahead)
 
 static inline void step(struct replay_ahead *ahead)
 {
+	const struct replay_changes *changes = ahead->changes;
 	uint64_t at = 0;
 
 	if (ahead->page == ahead->count)
 		return;
-	if (ahead->used == CHANGES_A_NODE) {
-		ahead->changes = ahead->changes->next;
+	if (changes && (ahead->used == CHANGES_A_NODE ||
+	                !changes->at[ahead->used])) {
+		ahead->changes = changes = changes->next;
 		ahead->used = 0;
-		if (ahead->changes)
-			__builtin_prefetch(ahead->changes->next);
+		if (changes)
+			__builtin_prefetch(changes->next);
 	}
-	if (ahead->changes)
-		at = ahead->changes->at[ahead->used++];
+	if (changes)
+		at = changes->at[ahead->used++];
 	ahead->ring[ahead->put++ % RING_SIZE] = at;
 	if (at) {
 		ask_for_change(ahead->replay, at);

@@ -160,6 +160,8 @@ page_make(struct replay *replay, struct replay_file *file, uint32_t page_no,
 	**made = (struct replay_page){ .page_no = page_no,
 	                               .index = file->count,
 	                               .last_used = CHANGES_A_NODE,
+	                               .before = replay->part ? PAGE_BEFORE_COUNTS
+	                                                      : 0,
 	                               .ref = now };
 	*replay_origin_of(file, *made) = (struct replay_origin){ .first = NULL };
 	*page_slot(file, page_no) = (struct replay_slot){
@@ -337,6 +339,7 @@ int replay_page_set(struct replay *replay, struct replay_file *file,
 	page->ref = *ref;
 	page->count = 0;
 	page->from_zero = false;
+	page->before &= (uint8_t)~PAGE_BEFORE_COUNTS;
 	return ERR_NONE;
 }
 
@@ -372,6 +375,9 @@ begin_changes(struct replay *replay, struct replay_page *page,
 		list_drop(replay, file, page);
 		page->from_zero = true;
 		page->count = 0;
+		page->before &= (uint8_t)~PAGE_BEFORE_COUNTS;
+	} else if (page->before & PAGE_BEFORE_COUNTS) {
+		page->before |= PAGE_BEFORE_NEEDED;
 	} else if (!is_there(&page->ref)) {
 		replay->txid = change->birth;
 		return replay_refuse(replay, err,
@@ -427,6 +433,76 @@ int replay_waiting_settle(struct replay *replay, struct err *err)
 	for (uint32_t i = 0; !rc && i < count; i++)
 		rc = change_settle(replay, pages[i], &replay->waiting[i], err);
 	return rc;
+}
+
+/* --- joining ---------------------------------------------------------------------- */
+
+/* A part does not know how large pages are. */
+static void ref_join(const struct replay_file *file, struct page_ref *ref,
+                     const struct page_ref *later)
+{
+	*ref = *later;
+	if (ref->length)
+		ref->length = file->page_size;
+}
+
+/* Leaves a list with unused entries in the middle, each behind used ones. */
+static void list_join(const struct replay_file *file, struct replay_page *page,
+                      const struct replay_origin *origin,
+                      const struct replay_page *later)
+{
+	if (!later->last)
+		return;
+	if (page->last)
+		page->last->next = origin->first;
+	else
+		replay_origin_of(file, page)->first = origin->first;
+	page->last = later->last;
+	page->last_used = later->last_used;
+}
+
+int replay_page_join(struct replay *replay, struct replay_file *file,
+                     const struct replay_file *later_file,
+                     const struct replay_page *later, struct err *err)
+{
+	const struct replay_origin *origin = replay_origin_of(later_file, later);
+	struct replay_page *page;
+	int rc = page_enter(replay, file, later->page_no, &page, err);
+
+	if (rc)
+		return rc;
+	if (later->before & PAGE_BEFORE_NEEDED && !is_there(&page->ref))
+		return replay_refuse(replay, err,
+		                     "a change to a page that is not there",
+		                     file->file_id, page->page_no);
+	if (!(later->before & PAGE_BEFORE_COUNTS)) {
+		list_drop(replay, file, page);
+		page->count = 0;
+		page->from_zero = later->from_zero;
+		ref_join(file, &replay_origin_of(file, page)->base,
+		         &origin->base);
+	} else if (page->count == 0) {
+		replay_origin_of(file, page)->base = page->ref;
+	}
+	ref_join(file, &page->ref, &later->ref);
+	page->count = later->count > UINT32_MAX - page->count
+	                      ? UINT32_MAX : page->count + later->count;
+	list_join(file, page, origin, later);
+	return ERR_NONE;
+}
+
+void replay_changes_join(struct replay *replay, struct replay *part)
+{
+	struct replay_block **end = &replay->blocks;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = part->blocks;
+	part->blocks = NULL;
+	replay->kept += part->kept;
+	replay->counting |= part->counting;
+	if (replay->counting)
+		lists_forget(replay);
 }
 
 /* --- gathering ---------------------------------------------------------------------- */

@@ -49,6 +49,49 @@ bool replay_places_has(const struct replay_places *places, uint32_t place)
 	       (place & 63) & 1;
 }
 
+bool replay_places_meet(const struct replay_places *one,
+                        const struct replay_places *other)
+{
+	uint32_t room = one->room < other->room ? one->room : other->room;
+
+	for (uint32_t leaf = 0; leaf < room; leaf++) {
+		const uint64_t *a = one->leaves[leaf], *b = other->leaves[leaf];
+
+		for (size_t i = 0; a && b && i < PLACES_LEAF_WORDS; i++)
+			if (a[i] & b[i])
+				return true;
+	}
+	return false;
+}
+
+static void leaf_join(struct replay_places *places, uint64_t *words,
+                      const uint64_t *others)
+{
+	for (size_t i = 0; i < PLACES_LEAF_WORDS; i++) {
+		places->count += (uint32_t)__builtin_popcountll(others[i] &
+		                                                ~words[i]);
+		words[i] |= others[i];
+	}
+}
+
+int replay_places_join(struct replay *replay, struct replay_places *places,
+                       const struct replay_places *others, struct err *err)
+{
+	for (uint32_t leaf = 0; leaf < others->room; leaf++) {
+		int rc = ERR_NONE;
+
+		if (!others->leaves[leaf])
+			continue;
+		if (leaf >= places->room || !places->leaves[leaf])
+			rc = replay_places_grow(replay, places,
+			                        leaf << PLACES_LEAF_BITS, err);
+		if (rc)
+			return rc;
+		leaf_join(places, places->leaves[leaf], others->leaves[leaf]);
+	}
+	return ERR_NONE;
+}
+
 uint32_t replay_places_next(const struct replay_places *places, uint32_t from)
 {
 	uint64_t end = (uint64_t)places->room << PLACES_LEAF_BITS;

@@ -1,7 +1,8 @@
 /*
  * replay_private.h - what the files of a replay share: replay.c follows records,
  * replay_pages.c remembers what becomes of pages, replay_build.c makes their images,
- * replay_write.c writes them, replay_places.c keeps sets of places.
+ * replay_write.c writes them, replay_places.c keeps sets of places, replay_part.c follows
+ * parts of the log at once.
  */
 #ifndef TURDB_VFS_REPLAY_PRIVATE_H
 #define TURDB_VFS_REPLAY_PRIVATE_H
@@ -42,6 +43,12 @@ static inline int replay_places_add(struct replay *replay,
 }
 
 bool replay_places_has(const struct replay_places *places, uint32_t place);
+/* Whether a place is in both. */
+bool replay_places_meet(const struct replay_places *one,
+                        const struct replay_places *other);
+/* Adds all of `others`. */
+int replay_places_join(struct replay *replay, struct replay_places *places,
+                       const struct replay_places *others, struct err *err);
 /* The first one that is >= from, or 0. */
 uint32_t replay_places_next(const struct replay_places *places, uint32_t from);
 void replay_places_free(struct replay *replay, struct replay_places *places);
@@ -68,11 +75,18 @@ struct replay_page {
 	uint8_t last_used;   /* changes in `last`; all seven when it is NULL */
 	bool from_zero;      /* the base is a page of zeros    */
 	bool wanted;         /* its changes are being gathered */
+	uint8_t before;      /* in a part: PAGE_BEFORE_...     */
 	struct page_ref ref; /* of the newest version          */
 	struct replay_changes *last;
 	uint8_t *image;
 };
 static_assert(sizeof(struct replay_page) == CACHE_LINE, "one cache line");
+
+/* What a part presumes of a page. */
+enum {
+	PAGE_BEFORE_COUNTS = 1, /* its base is the version before the part */
+	PAGE_BEFORE_NEEDED = 2, /* there is such a version                 */
+};
 
 /* What the page's building begins with. */
 struct replay_origin {
@@ -93,6 +107,15 @@ struct replay_slot {
 	uint32_t taken; /* the page's index + 1; 0: free */
 };
 
+/* What a part, which knows nothing of the file before it, learns or takes for granted. */
+struct replay_presumed {
+	bool exists, made;     /* it was there before; the part makes it        */
+	uint32_t place_bits;   /* of all places                                 */
+	uint32_t place_max;
+	uint64_t reach;        /* of all changes                                */
+	struct replay_overlay *overlay; /* bytes of its catalog entry, or NULL  */
+};
+
 struct replay_file {
 	uint32_t file_id, page_size, units;
 	bool exists, existed, entry_changed, gone;
@@ -108,6 +131,7 @@ struct replay_file {
 	uint32_t slot_shift;   /* 32 - slot_bits                               */
 	struct replay_places named; /* by any record                           */
 	struct replay_places placed; /* by one that says PLACED                */
+	struct replay_presumed presumed; /* in a part                          */
 	struct replay_file *next;
 };
 
@@ -137,6 +161,14 @@ enum { WAITING_MAX = 32 };
 
 struct replay_block; /* memory for lists of changes */
 
+/* An item that a part leaves to be looked at when it is joined. */
+struct replay_later {
+	uint64_t txid;
+	uint64_t checksum; /* PLACED */
+	uint32_t file_id, page_no, place;
+	struct span ranges; /* ENTRY; none: PLACED */
+};
+
 struct replay {
 	struct store *store;
 	struct store_root base;
@@ -146,6 +178,10 @@ struct replay {
 	uint64_t records;
 	struct replay_file *files; /* the one used last is the first */
 	uint32_t file_count;
+	bool part;                 /* not from the base on: replay_part.c       */
+	uint64_t txid_before;      /* of a part                                 */
+	struct replay_later *later;
+	size_t later_count, later_room;
 	struct wal_history *history;
 	const uint8_t *log;      /* where positions in `at` count from          */
 	uint8_t *scratch;        /* bytes that move within a page               */
@@ -226,6 +262,12 @@ size_t replay_page_cost(const struct replay_file *file,
                         const struct replay_page *page);
 /* Forgets all lists and images. */
 void replay_changes_forget(struct replay *replay);
+/* What `later`, a page of a part's file, says comes after what is known. */
+int replay_page_join(struct replay *replay, struct replay_file *file,
+                     const struct replay_file *later_file,
+                     const struct replay_page *later, struct err *err);
+/* The part's lists are the replay's, once its pages are joined. */
+void replay_changes_join(struct replay *replay, struct replay *part);
 void replay_pages_free(struct replay *replay, struct replay_file *file);
 
 /* --- replay_build.c --------------------------------------------------------------------- */
@@ -272,5 +314,35 @@ int replay_pages_write(struct replay *replay, struct err *err);
 
 /* Follows the log once more, for replay_page_gather(). */
 int replay_gather(struct replay *replay, struct err *err);
+/* Applies a record; a wal_record_fn. */
+int replay_record(void *replay, uint64_t lsn, struct span payload,
+                  struct err *err);
+int replay_file_find(struct replay *replay, uint32_t file_id,
+                     struct replay_file **found, struct err *err);
+/* The file can have pages. */
+bool replay_file_usable(const struct replay_file *file);
+/* Its catalog entry has these bytes from now on. */
+int replay_entry_set(struct replay *replay, struct replay_file *file,
+                     const struct catalog_entry *entry, struct err *err);
+int replay_entry_apply(struct replay *replay, struct replay_file *file,
+                       struct span ranges, struct err *err);
+int replay_placed_verify(struct replay *replay, struct replay_file *file,
+                         uint32_t page_no, const struct page_ref *ref,
+                         struct err *err);
+/* As it was when it was opened. */
+void replay_forget(struct replay *replay);
+
+/* --- replay_part.c ----------------------------------------------------------------------- */
+
+/* Follows the log in parts, several at once, if it can be: *whole. False: nothing was
+ * done, and it has to be followed in one. */
+int replay_parts_follow(struct replay *replay, bool *whole, uint64_t *end,
+                        struct err *err);
+/* Of a part, for replay.c: what the file must have been, and what waits. */
+void replay_part_note(struct replay_file *file, const struct record_item *item);
+int replay_part_entry(struct replay *part, struct replay_file *file,
+                      const struct record_item *item, struct err *err);
+int replay_part_placed(struct replay *part, const struct record_item *item,
+                       struct err *err);
 
 #endif

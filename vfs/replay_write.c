@@ -18,7 +18,7 @@
 
 enum {
 	BATCH_PAGES = 16,
-	WRITE_START_PLACES = 1024, /* 4 MB */
+	WRITE_START_PLACES = 256,   /* 1 MB; 4 MB leave 3 to 6 ms more of 64 MB to the sync */
 	STRETCH_PAGES_MIN = 64,    /* below that a thread costs more than it brings */
 };
 
@@ -71,7 +71,7 @@ static struct replay_page *order_page(const struct order *order,
 static uint32_t stretches_of(const struct replay *replay,
                              const struct order *order)
 {
-	size_t least = PLANTED(replay->store->environment, PLANT_REPLAY_SMALL)
+	size_t least = PLANTED(replay->store->environment, PLANT_REPLAY_PARTS)
 	                       ? 1 : STRETCH_PAGES_MIN;
 	size_t most = order->count / least;
 
@@ -224,7 +224,7 @@ static uint32_t place_to_write(const struct replay *replay,
 static int room_for_images(struct replay *replay, struct writers *writers,
                            struct err *err)
 {
-	size_t room = replay->budget / STORE_PAGE_SIZE / replay->crew, each;
+	size_t room = replay->budget / STORE_PAGE_SIZE / replay->crew, each = 0;
 
 	room = room < 1 ? 1 : room > BATCH_PAGES ? BATCH_PAGES : room;
 	for (; room; room /= 2) {

@@ -9,6 +9,10 @@
  *               further on knew a position beyond the end, then what is missing
  *               had been promised, and the log is corrupt. So the rest of the
  *               segment and all later ones are searched: some 4 ms for 16 MB.
+ * Parts         Several threads may each walk along a part, from a segment's first
+ *               record on. A part counts only when the one before it has come to where
+ *               it begins, and its first record names that one's last: then all is as
+ *               if one walk had read both.
  * Safety        (L1) Nothing is written. (L2) The same bytes give the same
  *               records and the same end. (L3) Records of a line that was
  *               started after the end found here are never replayed: when
@@ -29,21 +33,33 @@ enum {
 	AHEAD_MAX = 512, /* of a record */
 };
 
+/* What goes along the line of records, or along a part of it: one thread at a time. */
+struct walk {
+	struct wal_history *history;
+	struct wal_reader reader;
+	size_t current;          /* of the list                              */
+	size_t stop;             /* of the list: its record is not read      */
+	uint64_t at;
+	uint64_t previous;       /* checksum the next record has to name ...  */
+	bool previous_known;     /* ... unless it is the first one read       */
+	bool stopped;            /* the line goes on at `stop`                */
+	bool is_cut;
+	bool any;                /* a record was read; the first one named    */
+	uint64_t first_previous; /* this as its previous                      */
+	wal_record_fn *each;
+	void *context;
+};
+
 struct wal_history {
 	struct wal *wal;
 	struct wal_list list;
 	struct wal_map map;
 	size_t *mapped_at;       /* of each segment, in the map              */
+	size_t *line;            /* of the list: segments in a row           */
 	bool *mapped;
-	struct wal_reader reader;
-	size_t current;          /* of the list                              */
 	uint64_t from;
-	uint64_t at;
-	uint64_t previous;       /* checksum the next record has to name ...  */
-	bool previous_known;     /* ... unless it is the first one read       */
 	bool none_expected, is_cut, cut;
-	wal_record_fn *each;
-	void *context;
+	struct walk walks[WAL_PARTS_MAX]; /* the first one is for the whole, too */
 };
 
 static int fail_position(struct err *err, uint64_t from, const char *why)
@@ -58,7 +74,11 @@ static int fail_position(struct err *err, uint64_t from, const char *why)
 static int find_start(struct wal_history *history, bool *empty, struct err *err)
 {
 	const struct wal_list *list = &history->list;
+	struct walk *walk = &history->walks[0];
 	bool found = false;
+
+	*walk = (struct walk){ .history = history, .reader = walk->reader,
+	                       .stop = SIZE_MAX, .at = history->from };
 
 	for (size_t i = 0; i < list->valid_count; i++) {
 		const struct wal_segment *item = &list->items[i];
@@ -69,66 +89,80 @@ static int find_start(struct wal_history *history, bool *empty, struct err *err)
 		                history->from >= item->end))
 			continue;
 		found = true;
-		history->current = i;
-		history->at = starts ? item->first : history->from;
+		walk->current = i;
+		walk->at = starts ? item->first : history->from;
 	}
 	*empty = !found;
 	if (found || history->none_expected ||
 	    (list->valid_count == 0 && history->from == 0))
 		return ERR_NONE;
-	history->is_cut = true;
+	walk->is_cut = true;
 	return fail_position(err, history->from, list->valid_count ?
 	                     "which is in no segment of the log" :
 	                     "but the log has no segments");
 }
 
 /* Opens segment i of the list in the reader, mapped once. */
-static int open_segment(struct wal_history *history, size_t i, struct err *err)
+static int open_segment(struct walk *walk, size_t i, struct err *err)
 {
+	struct wal_history *history = walk->history;
 	const struct wal_segment *item = &history->list.items[i];
 	size_t at = history->mapped_at[i];
-	int rc = wal_reader_open(history->wal, &history->reader, item, err);
+	int rc = wal_reader_open(history->wal, &walk->reader, item, err);
 
 	if (!rc && !history->mapped[i])
-		rc = wal_map_segment(&history->map, at, history->reader.file,
-		                     item, err);
+		rc = wal_map_segment(&history->map, at, walk->reader.file, item,
+		                     err);
 	if (rc)
 		return rc;
 	history->mapped[i] = true;
-	wal_reader_use_map(&history->reader, history->map.bytes + at);
+	wal_reader_use_map(&walk->reader, history->map.bytes + at);
 	return ERR_NONE;
 }
 
-static int open_current(struct wal_history *history, struct err *err)
+static int open_current(struct walk *walk, struct err *err)
 {
-	const struct wal_segment *item = &history->list.items[history->current];
+	const struct wal_segment *item =
+		&walk->history->list.items[walk->current];
 
-	if (history->at == item->first && item->flags & WAL_SEGMENT_STARTED) {
-		history->previous = item->salt;
-		history->previous_known = true;
+	if (walk->at == item->first && item->flags & WAL_SEGMENT_STARTED) {
+		walk->previous = item->salt;
+		walk->previous_known = true;
 	}
-	return open_segment(history, history->current, err);
+	return open_segment(walk, walk->current, err);
+}
+
+/* The segment that goes on where segment i ends; the list's end if there is none. */
+static size_t next_of_line(const struct wal_list *list, size_t i)
+{
+	uint64_t first = list->items[i].end;
+
+	for (i++; i < list->valid_count; i++)
+		if (list->items[i].first == first &&
+		    !(list->items[i].flags & WAL_SEGMENT_STARTED))
+			break;
+	return i;
 }
 
 /* The segment in use was closed by a record; the next one must be there. */
-static int go_on(struct wal_history *history, struct err *err)
+static int go_on(struct walk *walk, struct err *err)
 {
-	const struct wal_list *list = &history->list;
-	uint64_t first = list->items[history->current].end;
+	const struct wal_list *list = &walk->history->list;
+	const struct wal_segment *closed = &list->items[walk->current];
+	size_t next = next_of_line(list, walk->current);
 	char name[WAL_NAME_SIZE];
 
-	for (size_t i = history->current + 1; i < list->valid_count; i++)
-		if (list->items[i].first == first &&
-		    !(list->items[i].flags & WAL_SEGMENT_STARTED)) {
-			history->current = i;
-			history->at = first;
-			return open_current(history, err);
-		}
-	wal_segment_name(name, list->items[history->current].no);
-	history->is_cut = true;
+	if (next < list->valid_count) {
+		walk->at = closed->end;
+		walk->current = next;
+		walk->stopped = next == walk->stop;
+		return walk->stopped ? ERR_NONE : open_current(walk, err);
+	}
+	wal_segment_name(name, closed->no);
+	walk->is_cut = true;
 	return err_set(err, ERR_CORRUPT, "replay the log", name,
 	               "the segment that continues it at position %" PRIu64
-	               " is missing or has lost its header", first);
+	               " is missing or has lost its header", closed->end);
 }
 
 /* Asks for as many bytes as the record has, some records ahead: 5 % of what following
@@ -140,116 +174,221 @@ ask_ahead(const uint8_t *at, uint64_t size)
 		__builtin_prefetch(at + AHEAD + i);
 }
 
-static int replay_records(struct wal_history *history, struct err *err)
+static int walk_records(struct walk *walk, struct err *err)
 {
-	for (;;) {
+	const struct wal_options *options = &walk->history->wal->options;
+
+	(void)options; /* of tests only */
+	while (!walk->stopped) {
 		struct wal_record record;
 		struct span payload;
 		bool holds;
 		int rc;
 
-		rc = wal_reader_record(&history->reader, history->at, &record,
+		rc = wal_reader_record(&walk->reader, walk->at, &record,
 		                       &payload, &holds, err);
 		if (rc || !holds ||
-		    (history->previous_known &&
-		     record.previous != history->previous &&
-		     !PLANTED(&history->wal->options, PLANT_SALT_REPEATED)))
+		    (walk->previous_known && record.previous != walk->previous &&
+		     !PLANTED(options, PLANT_SALT_REPEATED)))
 			return rc;
 		ask_ahead(payload.data, record.size);
+		if (__builtin_expect(!walk->any, 0))
+			walk->first_previous = record.previous;
+		walk->any = true;
 		if (record.magic == WAL_RECORD_MAGIC)
-			rc = history->each(history->context, record.lsn, payload,
-			                  err);
-		history->at += record.size;
-		history->previous = record.checksum;
-		history->previous_known = true;
+			rc = walk->each(walk->context, record.lsn, payload, err);
+		walk->at += record.size;
+		walk->previous = record.checksum;
+		walk->previous_known = true;
 		if (!rc && record.magic == WAL_RECORD_LAST)
-			rc = go_on(history, err);
+			rc = go_on(walk, err);
 		if (rc)
 			return rc;
 	}
+	return ERR_NONE;
 }
 
 /* Looks in the reader's segment for a record that knew more to be durable. */
-static int search_segment(struct wal_history *history, uint64_t from,
-                          struct err *err)
+static int search_segment(struct walk *walk, uint64_t from, struct err *err)
 {
 	struct wal_record record;
 	bool found;
 	int rc;
 
 	for (;;) {
-		rc = wal_reader_search(&history->reader, &from, &record, &found,
+		rc = wal_reader_search(&walk->reader, &from, &record, &found,
 		                       err);
 		if (rc || !found)
 			return rc;
-		if (record.durable > history->at) {
-			history->is_cut = true;
+		if (record.durable > walk->at) {
+			walk->is_cut = true;
 			return err_set(err, ERR_CORRUPT, "replay the log",
-			               history->reader.file->name,
+			               walk->reader.file->name,
 			               "the record at position %" PRIu64 " is "
 			               "damaged, but the one at %" PRIu64
 			               " says that it had been durable",
-			               history->at, record.lsn);
+			               walk->at, record.lsn);
 		}
 		from += record.size;
 	}
 }
 
-static int search_segments(struct wal_history *history, size_t i,
-                           struct err *err)
+static int search_segments(struct walk *walk, size_t i, struct err *err)
 {
-	const struct wal_list *list = &history->list;
+	const struct wal_list *list = &walk->history->list;
 	int rc = ERR_NONE;
 
 	for (; i < list->valid_count && !rc; i++) {
-		if (list->items[i].end <= history->at)
+		if (list->items[i].end <= walk->at)
 			continue;
-		rc = open_segment(history, i, err);
+		rc = open_segment(walk, i, err);
 		if (!rc)
-			rc = search_segment(history, list->items[i].first, err);
+			rc = search_segment(walk, list->items[i].first, err);
 	}
 	return rc;
 }
 
-static int read_all(struct wal_history *history, bool empty, struct err *err)
+/* What lies behind the last record that holds. */
+static int search_rest(struct walk *walk, struct err *err)
+{
+	int rc = search_segment(walk, walk->at, err);
+
+	return rc ? rc : search_segments(walk, walk->current + 1, err);
+}
+
+static int read_all(struct walk *walk, bool empty, struct err *err)
 {
 	int rc;
 
 	if (empty)
-		return search_segments(history, 0, err);
-	rc = open_current(history, err);
+		return search_segments(walk, 0, err);
+	rc = open_current(walk, err);
 	if (!rc)
-		rc = replay_records(history, err);
-	if (!rc)
-		rc = search_segment(history, history->at, err);
-	return rc ? rc : search_segments(history, history->current + 1, err);
+		rc = walk_records(walk, err);
+	return rc ? rc : search_rest(walk, err);
+}
+
+/* What a reading came to that ended in `walk`. */
+static int conclude(struct wal_history *history, const struct walk *walk, int rc,
+                    const struct err *reason, uint64_t *end, struct err *err)
+{
+	for (uint32_t i = 0; i < WAL_PARTS_MAX; i++)
+		wal_reader_close(&history->walks[i].reader);
+	history->is_cut = walk->is_cut;
+	if (rc && history->is_cut && history->cut)
+		rc = ERR_NONE;
+	if (rc) {
+		if (err)
+			*err = *reason;
+		return rc;
+	}
+	history->wal->replayed_from = history->from;
+	*end = walk->at;
+	return ERR_NONE;
 }
 
 int wal_history_read(struct wal_history *history, wal_record_fn *each,
                      void *context, uint64_t *end, struct err *err)
 {
+	struct walk *walk = &history->walks[0];
 	struct err reason;
 	bool empty;
+	int rc = find_start(history, &empty, &reason);
+
+	walk->each = each;
+	walk->context = context;
+	if (!rc)
+		rc = read_all(walk, empty, &reason);
+	return conclude(history, walk, rc, &reason, end, err);
+}
+
+/* --- in parts ----------------------------------------------------------------------- */
+
+/* The segments that may follow each other from where the history begins on. */
+static size_t find_line(struct wal_history *history)
+{
+	const struct wal_list *list = &history->list;
+	size_t count = 0, i = history->walks[0].current;
+
+	for (; i < list->valid_count; i = next_of_line(list, i))
+		history->line[count++] = i;
+	return count;
+}
+
+static uint64_t bytes_of(const struct wal_history *history, size_t i)
+{
+	const struct wal_segment *item = &history->list.items[i];
+
+	return item->end - item->first;
+}
+
+/* The next part begins with segment i; the one before ends there. */
+static void begin_part(struct wal_history *history, uint32_t part, size_t i)
+{
+	struct walk *walk = &history->walks[part];
+
+	*walk = (struct walk){ .history = history, .reader = walk->reader,
+	                       .current = i, .stop = SIZE_MAX,
+	                       .at = history->list.items[i].first };
+	walk[-1].stop = i;
+}
+
+uint32_t wal_history_part(struct wal_history *history, uint32_t most,
+                          uint64_t least)
+{
+	uint64_t all = 0, before = 0, each;
+	size_t count;
+	struct err ignored;
+	uint32_t parts = 1;
+	bool empty;
+
+	if (history->cut || find_start(history, &empty, &ignored) || empty)
+		return 1;
+	count = find_line(history);
+	for (size_t i = 0; i < count; i++)
+		all += bytes_of(history, history->line[i]);
+	most = most < WAL_PARTS_MAX ? most : WAL_PARTS_MAX;
+	each = all / most > least ? all / most : least;
+	for (size_t i = 0; i < count && parts < most; i++) {
+		if (i && before >= each * parts && all - before >= least)
+			begin_part(history, parts++, history->line[i]);
+		before += bytes_of(history, history->line[i]);
+	}
+	return parts;
+}
+
+int wal_history_read_part(struct wal_history *history, uint32_t part,
+                          wal_record_fn *each, void *context, struct err *err)
+{
+	struct walk *walk = &history->walks[part];
 	int rc;
 
-	history->each = each;
-	history->context = context;
-	history->previous_known = history->is_cut = false;
-	history->at = history->from;
-	rc = find_start(history, &empty, &reason);
-	if (!rc)
-		rc = read_all(history, empty, &reason);
-	wal_reader_close(&history->reader);
-	if (rc && history->is_cut && history->cut)
-		rc = ERR_NONE;
-	if (rc) {
-		if (err)
-			*err = reason;
-		return rc;
-	}
-	history->wal->replayed_from = history->from;
-	*end = history->at;
-	return ERR_NONE;
+	walk->each = each;
+	walk->context = context;
+	rc = open_current(walk, err);
+	return rc ? rc : walk_records(walk, err);
+}
+
+enum wal_joint wal_history_joint(const struct wal_history *history,
+                                 uint32_t part)
+{
+	const struct walk *before = &history->walks[part - 1];
+	const struct walk *walk = &history->walks[part];
+
+	if (!before->stopped)
+		return WAL_JOINT_ENDED;
+	return walk->any && walk->first_previous != before->previous
+	               ? WAL_JOINT_BROKEN : WAL_JOINT_HOLDS;
+}
+
+int wal_history_end(struct wal_history *history, uint32_t part, uint64_t *end,
+                    struct err *err)
+{
+	struct walk *walk = &history->walks[part];
+	struct err reason;
+	int rc = search_rest(walk, &reason);
+
+	return conclude(history, walk, rc, &reason, end, err);
 }
 
 const uint8_t *wal_history_start(const struct wal_history *history,
@@ -302,6 +441,8 @@ void wal_history_close(struct wal_history *history)
 	if (!history)
 		return;
 	heap = history->wal->heap;
+	for (uint32_t i = 0; i < WAL_PARTS_MAX; i++)
+		wal_reader_close(&history->walks[i].reader);
 	wal_map_close(&history->map);
 	wal_list_close(history->wal, &history->list);
 	heap_free(heap, history->mapped_at);
@@ -312,13 +453,15 @@ void wal_history_close(struct wal_history *history)
 static int make_table(struct wal_history *history, struct err *err)
 {
 	size_t count = history->list.valid_count + 1;
-	size_t each = sizeof *history->mapped_at + sizeof *history->mapped;
+	size_t each = sizeof *history->mapped_at + sizeof *history->line +
+	              sizeof *history->mapped;
 
 	history->mapped_at = heap_zeroed(history->wal->heap, count * each);
 	if (!history->mapped_at)
 		return err_set(err, ERR_NOMEM, "replay the log", "wal",
 		               "out of memory for %zu segments", count - 1);
-	history->mapped = (bool *)(history->mapped_at + count);
+	history->line = history->mapped_at + count;
+	history->mapped = (bool *)(history->line + count);
 	return ERR_NONE;
 }
 
@@ -332,8 +475,9 @@ int wal_history_open(struct wal *wal, uint64_t from,
 		return err_set(err, ERR_NOMEM, "replay the log", "wal",
 		               "out of memory");
 	history->wal = wal;
-	history->from = history->at = from;
-	wal_reader_init(&history->reader, wal->heap);
+	history->from = from;
+	for (uint32_t i = 0; i < WAL_PARTS_MAX; i++)
+		wal_reader_init(&history->walks[i].reader, wal->heap);
 	rc = wal_list_read(wal, &history->list, err);
 	if (!rc)
 		rc = wal_list_check_damage(wal, &history->list, err);

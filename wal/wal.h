@@ -153,6 +153,27 @@ void wal_history_close(struct wal_history *history);
 int wal_history_read(struct wal_history *history, wal_record_fn *each,
                      void *context, uint64_t *end, struct err *err);
 
+/*
+ * The same in parts, which several threads may read at once, each a part of its own.
+ * _part: cuts the log where segments begin into at most `most` parts, of `least` bytes
+ * or more each, and says how many they are; with one, wal_history_read() does it all.
+ * _read_part: calls `each` for the records of a part. Only part 0 is sure to belong to
+ * the log. _joint: when part - 1 and all before it do, and both were read, whether
+ * `part` does, too. ENDED: the log ended before it. BROKEN: it is not known where;
+ * wal_history_read() tells. _end: after the last part that belongs to the log, once
+ * nothing failed; then as wal_history_read().
+ */
+enum { WAL_PARTS_MAX = 4 };
+enum wal_joint { WAL_JOINT_HOLDS, WAL_JOINT_ENDED, WAL_JOINT_BROKEN };
+uint32_t wal_history_part(struct wal_history *history, uint32_t most,
+                          uint64_t least);
+int wal_history_read_part(struct wal_history *history, uint32_t part,
+                          wal_record_fn *each, void *context, struct err *err);
+enum wal_joint wal_history_joint(const struct wal_history *history,
+                                 uint32_t part);
+int wal_history_end(struct wal_history *history, uint32_t part, uint64_t *end,
+                    struct err *err);
+
 /* Every payload lies behind this address, by less than `bytes`, which is about
  * the size of the log. NULL and 0: there are none. */
 const uint8_t *wal_history_start(const struct wal_history *history,

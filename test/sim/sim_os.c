@@ -757,6 +757,13 @@ static int sim_punch(struct os_file *file, uint64_t offset, uint64_t size,
 	return sim_leave(disk, ERR_NONE);
 }
 
+/* Work is parted as for so many, though one after the other does it. */
+static uint32_t sim_processors(struct os *os)
+{
+	(void)os;
+	return 3;
+}
+
 const struct os_methods sim_methods = {
 	.directory_open = sim_directory_open,
 	.directory_make = sim_directory_make,
@@ -786,6 +793,7 @@ const struct os_methods sim_methods = {
 	.lock_probe = sim_lock_probe,
 	.wait = sim_wait,
 	.wake = sim_wake,
+	.processors = sim_processors,
 	.monotonic_us = sim_monotonic_us,
 	.wall_ms = sim_wall_ms,
 	.sleep_us = sim_sleep_us,

@@ -375,13 +375,13 @@ static int recover(void *context, struct sim_disk *disk, struct err *err)
 	return rc ? rc : actor_end(&actor, err);
 }
 
-static void every_crash_leaves_a_prefix_of_the_commits(struct test *t)
+static void explore(struct test *t, uint32_t plants)
 {
-	struct workload workload = { .plants = PLANT_REPLAY_SMALL };
+	struct workload workload = { .plants = plants };
 	struct explore_plan plan = {
 		.name = "store", .work = work, .check = check,
 		.recover = recover, .context = &workload, .seed = t->seed,
-		.states = test_scaled(5000, 400), .recrash_every = 5,
+		.states = test_scaled(2500, 400), .recrash_every = 5,
 	};
 
 	explore_expect(t, &plan);
@@ -391,6 +391,16 @@ static void every_crash_leaves_a_prefix_of_the_commits(struct test *t)
 		       crossing_names[i]);
 		EXPECT(t, workload.crossed[i] > 0);
 	}
+}
+
+static void every_crash_leaves_a_prefix_of_the_commits(struct test *t)
+{
+	explore(t, PLANT_REPLAY_PARTS);
+}
+
+static void every_crash_leaves_a_prefix_with_memory_for_few_changes(struct test *t)
+{
+	explore(t, PLANT_REPLAY_PARTS | PLANT_REPLAY_SMALL);
 }
 
 /* --- long logs ---------------------------------------------------------------------------- */
@@ -469,13 +479,15 @@ static void long_log(struct test *t, uint32_t plants, uint32_t pages,
 static void a_long_log_gives_every_page_its_last_version(struct test *t)
 {
 	long_log(t, PLANT_REPLAY_SMALL, LONG_PAGES, 600);
+	if (!t->failed)
+		long_log(t, PLANT_REPLAY_PARTS, LONG_PAGES, 600);
 }
 
 static void a_page_that_changes_all_the_time_gets_its_last_version(struct test *t)
 {
 	long_log(t, 0, 3, 1200);
 	if (!t->failed)
-		long_log(t, PLANT_REPLAY_SMALL, 1, 2000);
+		long_log(t, PLANT_REPLAY_SMALL | PLANT_REPLAY_PARTS, 1, 2000);
 }
 
 /* --- planted bugs --------------------------------------------------------------------- */
@@ -511,7 +523,8 @@ struct hunt {
 static void search(struct hunt *hunt)
 {
 	struct workload workload = { .plants = hunt->planted->bug |
-	                                       PLANT_REPLAY_SMALL };
+	                                       PLANT_REPLAY_SMALL |
+	                                       PLANT_REPLAY_PARTS };
 	struct explore_plan plan = {
 		.name = "planted", .work = work, .check = check,
 		.recover = recover, .context = &workload, .seed = hunt->seed,
@@ -585,6 +598,7 @@ static const struct test_case cases[] = {
 	CASE(a_long_log_gives_every_page_its_last_version),
 	CASE(a_page_that_changes_all_the_time_gets_its_last_version),
 	CASE(every_crash_leaves_a_prefix_of_the_commits),
+	CASE(every_crash_leaves_a_prefix_with_memory_for_few_changes),
 	CASE(each_planted_bug_is_found),
 };
 TEST_MAIN(cases)
