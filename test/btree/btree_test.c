@@ -33,6 +33,7 @@ static void random_steps(struct test *t, uint32_t usable_size, bool unkind,
 	}
 }
 
+/* (btree/node_edit N1, btree/node_edit N2) */
 static void tiny_pages_follow_the_model(struct test *t)
 {
 	random_steps(t, 256, false, 60, test_scaled(4000, 400), 1);

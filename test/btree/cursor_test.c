@@ -287,6 +287,7 @@ static void cursors_follow_the_model(struct test *t, uint32_t usable_size,
 	}
 }
 
+/* (btree/cursor C1, btree/cursor C2, rule 13) */
 static void cursors_survive_everything_in_tiny_pages(struct test *t)
 {
 	cursors_follow_the_model(t, 256, false, 300);

@@ -129,6 +129,7 @@ static void use(struct tree_bed *bed)
 	btree_scratch_free(&scratch);
 }
 
+
 static void damaged_trees_are_survived(struct test *t, enum bed_keys keys,
                                        uint32_t usable_size)
 {
@@ -160,6 +161,7 @@ static void damaged_trees_are_survived(struct test *t, enum bed_keys keys,
 	bed_close(&bed);
 }
 
+/* (btree/tree T1, btree/tree T2, btree/cursor C3) */
 static void damaged_rowid_trees_are_survived(struct test *t)
 {
 	damaged_trees_are_survived(t, BED_ROWIDS, 256);
@@ -174,7 +176,7 @@ static void damaged_trees_of_byte_keys_are_survived(struct test *t)
 	damaged_trees_are_survived(t, BED_WILD, 4096);
 }
 
-/* Each number in a header is there to be checked. */
+/* Each number in a header is there to be checked. (btree/verify V3) */
 static void the_check_notices_damage_to_structure(struct test *t)
 {
 	struct tree_bed bed;
@@ -230,6 +232,93 @@ static void count_problem(void *context, const char *sentence)
 	++*(int *)context;
 }
 
+struct wanted {
+	const char *words;
+	bool found;
+};
+
+static void look_for(void *context, const char *sentence)
+{
+	struct wanted *wanted = context;
+
+	wanted->found |= strstr(sentence, wanted->words) != NULL;
+}
+
+/* A tree of three levels, harmed. */
+static void check_says(struct test *t, void (*harm)(struct tree_bed *bed),
+                       const char *words)
+{
+	struct wanted wanted = { .words = words };
+	struct tree_bed bed;
+
+	EXPECT_OK(t, bed_open(&bed, t, BED_ROWIDS, 256, false));
+	for (int i = 0; i < 600; i++)
+		bed_step(&bed, t);
+	harm(&bed);
+	EXPECT_EQ(t, btree_verify(&bed.tree, look_for, NULL, &wanted, &t->err),
+	          ERR_CORRUPT);
+	if (!wanted.found)
+		test_fail(t, __FILE__, __LINE__, "nobody said: %s", words);
+	bed_close(&bed);
+}
+
+static uint32_t leaf_of(struct tree_bed *bed, uint32_t nth)
+{
+	uint32_t page_no = 0;
+
+	for (uint32_t i = 1; i < memory_pager_page_count(bed->memory); i++)
+		if (memory_pager_page_kind(bed->memory, i) == PAGE_LEAF &&
+		    !nth--)
+			return i;
+	return page_no;
+}
+
+static void page_waits_to_be_freed_and_is_in_use(struct tree_bed *bed)
+{
+	store_le32(memory_pager_state_bytes(bed->memory) + STATE_GARBAGE_AT,
+	           leaf_of(bed, 1));
+}
+
+/* With their places in the chain kept. */
+static void leaves_change_places(struct tree_bed *bed)
+{
+	uint8_t *a = memory_pager_bytes(bed->memory, leaf_of(bed, 1));
+	uint8_t *b = memory_pager_bytes(bed->memory, leaf_of(bed, 2));
+	uint32_t next = load_le32(a + NODE_NEXT_AT);
+	uint8_t kept[256];
+
+	memcpy(kept, a, sizeof kept);
+	memcpy(a, b, sizeof kept);
+	memcpy(b, kept, sizeof kept);
+	store_le32(b + NODE_NEXT_AT, load_le32(a + NODE_NEXT_AT));
+	store_le32(a + NODE_NEXT_AT, next);
+}
+
+static void chain_goes_on(struct tree_bed *bed)
+{
+	for (uint32_t i = 1; i < memory_pager_page_count(bed->memory); i++) {
+		uint8_t *page = memory_pager_bytes(bed->memory, i);
+
+		if (memory_pager_page_kind(bed->memory, i) == PAGE_LEAF &&
+		    !load_le32(page + NODE_NEXT_AT))
+			store_le32(page + NODE_NEXT_AT, leaf_of(bed, 1));
+	}
+}
+
+static void one_entry_less_is_counted(struct tree_bed *bed)
+{
+	memory_pager_state_bytes(bed->memory)[STATE_ENTRIES_AT] ^= 1;
+}
+
+/* (btree/verify V1, btree/verify V2, btree/verify V3, btree/verify V4) */
+static void the_check_names_what_is_wrong(struct test *t)
+{
+	check_says(t, page_waits_to_be_freed_and_is_in_use, "it is reached twice");
+	check_says(t, leaves_change_places, "the separator that");
+	check_says(t, chain_goes_on, "the last leaf leads to it");
+	check_says(t, one_entry_less_is_counted, "its state says");
+}
+
 static void the_check_reports_each_problem_and_goes_on(struct test *t)
 {
 	struct tree_bed bed;
@@ -256,6 +345,7 @@ static const struct test_case cases[] = {
 	CASE(damaged_trees_of_byte_keys_are_survived),
 	CASE(a_leaf_both_empty_and_full_is_refused),
 	CASE(the_check_notices_damage_to_structure),
+	CASE(the_check_names_what_is_wrong),
 	CASE(the_check_reports_each_problem_and_goes_on),
 };
 TEST_MAIN(cases)

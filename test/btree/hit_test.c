@@ -234,6 +234,7 @@ static void hits_follow_the_model(struct test *t, uint32_t usable_size,
 	}
 }
 
+/* (btree/hit H1) */
 static void hits_are_kept_or_found_out_in_tiny_pages(struct test *t)
 {
 	hits_follow_the_model(t, 256, false, 300);
@@ -291,10 +292,54 @@ static void a_fresh_hit_needs_no_search(struct test *t)
 	bed_close(&bed);
 }
 
+/* Nothing but the caller's word binds a hit to its key. (btree/hit H2) */
+static void a_hit_of_another_key_changes_nothing_of_it(struct test *t)
+{
+	struct tree_bed bed;
+	struct btree_scratch scratch = { .heap = &bed.heap };
+	struct span value;
+	struct btree_hit hit;
+	uint8_t keys[2][8], *bytes;
+	bool found;
+
+	EXPECT_OK(t, bed_open(&bed, t, BED_ROWIDS, 512, false));
+	for (int i = 0; i < 2; i++) {
+		btree_rowid_key(keys[i], 5 + i);
+		EXPECT_OK(t, btree_put(&bed.tree, span_of(keys[i], 8),
+		                       span_of(i ? "six" : "one", 3),
+		                       BTREE_PUT_NEW, &t->err));
+	}
+	EXPECT_OK(t, btree_find(&bed.tree, span_of(keys[0], 8), &scratch, &value,
+	                        &hit, &found, &t->err));
+	EXPECT(t, btree_hit_holds(&bed.tree, &hit));
+	EXPECT_OK(t, btree_edit_hit(&bed.tree, &hit, span_of(keys[1], 8), &bytes,
+	                            &t->err));
+	EXPECT(t, !bytes);
+	EXPECT_OK(t, btree_find(&bed.tree, span_of(keys[0], 8), &scratch, &value,
+	                        &hit, &found, &t->err));
+	EXPECT_OK(t, btree_put_hit(&bed.tree, &hit, span_of(keys[1], 8),
+	                           span_of("two", 3), &t->err));
+	EXPECT_OK(t, btree_find(&bed.tree, span_of(keys[0], 8), &scratch, &value,
+	                        &hit, &found, &t->err));
+	EXPECT(t, found && memcmp(value.data, "one", 3) == 0);
+	EXPECT_OK(t, btree_delete_hit(&bed.tree, &hit, span_of(keys[1], 8),
+	                              &found, &t->err));
+	EXPECT(t, found);
+	EXPECT_OK(t, btree_find(&bed.tree, span_of(keys[0], 8), &scratch, &value,
+	                        &hit, &found, &t->err));
+	EXPECT(t, found && memcmp(value.data, "one", 3) == 0);
+	EXPECT_OK(t, btree_find(&bed.tree, span_of(keys[1], 8), &scratch, &value,
+	                        &hit, &found, &t->err));
+	EXPECT(t, !found);
+	btree_scratch_free(&scratch);
+	bed_close(&bed);
+}
+
 static const struct test_case cases[] = {
 	CASE(hits_are_kept_or_found_out_in_tiny_pages),
 	CASE(hits_are_kept_or_found_out_in_pages_that_move),
 	CASE(hits_are_kept_or_found_out_in_large_pages),
 	CASE(a_fresh_hit_needs_no_search),
+	CASE(a_hit_of_another_key_changes_nothing_of_it),
 };
 TEST_MAIN(cases)

@@ -6,6 +6,7 @@
  * watch. Damage to links, levels, counts and lists is found by the verifier.
  */
 #include "hnsw/hnsw_format.h"
+#include "hnsw/quantise.h"
 #include "hnsw/vector.h"
 #include "test/support/graph_image.h"
 #include "test/support/graph_rig.h"
@@ -30,6 +31,7 @@ static void damage(struct graph_image *image, uint64_t *seed)
 	}
 }
 
+/* (hnsw/twins T1) */
 static void damaged_bytes_are_errors_at_worst(struct test *t)
 {
 	unsigned rounds = (unsigned)test_scaled(400, 100), round, kind;
@@ -257,6 +259,24 @@ static void nobody_links_to(struct graph_rig *rig)
 	}
 }
 
+static void node_above_the_top(struct graph_rig *rig)
+{
+	block_of(rig, 9)[NODE_LEVEL_AT] = (uint8_t)(
+		memory_pager_state_bytes(rig->memory)[STATE_TOP_LEVEL_AT] + 1);
+}
+
+static void entry_below_the_top(struct graph_rig *rig)
+{
+	uint8_t *state = memory_pager_state_bytes(rig->memory);
+	uint32_t node = 0;
+
+	while (block_of(rig, node)[NODE_LEVEL_AT] != 0)
+		node++;
+	store_le32(state + STATE_ENTRY_AT, node + 1);
+}
+
+/* (hnsw/verify V1, hnsw/verify V2, hnsw/verify V3, hnsw/verify V4, hnsw/verify V5,
+ * hnsw/verify V7) */
 static void the_verifier_names_what_is_wrong(struct test *t)
 {
 	verify_finds(t, degree_beyond, "node 9 has more links than fit");
@@ -271,6 +291,8 @@ static void the_verifier_names_what_is_wrong(struct test *t)
 	verify_finds(t, chain_cut, "4 nodes are twins, 3 are in chains");
 	verify_finds(t, chain_cyclic, "node 63 is no twin behind node 60");
 	verify_finds(t, chain_forgotten, "4 nodes are twins, 0 are in chains");
+	verify_finds(t, node_above_the_top, "node 9 is on level");
+	verify_finds(t, entry_below_the_top, "is not on the top level");
 	verify_finds(t, count_wrong, "62 nodes are live, the state says 40");
 	verify_finds(t, free_list_cyclic, "free list goes wrong");
 	verify_finds(t, vector_not_finite, "not a finite number");
@@ -295,9 +317,90 @@ static void a_newer_format_is_refused(struct test *t)
 	graph_rig_close(&rig);
 }
 
+struct pages_met {
+	uint64_t seen;
+	int twice;
+};
+
+static void count_twice(void *context, uint32_t page_no)
+{
+	struct pages_met *pages = context;
+
+	pages->twice += (int)(pages->seen >> page_no % 64 & 1);
+	pages->seen |= UINT64_C(1) << page_no % 64;
+}
+
+/* The caller compares the pages of all graphs and trees. (hnsw/verify V8) */
+static void a_page_of_two_strips_is_visited_twice(struct test *t)
+{
+	struct pages_met pages = { .seen = 0 };
+	struct graph_rig rig;
+	struct hnsw *graph;
+	uint8_t *state;
+
+	if (!open_filled(&rig, t))
+		return;
+	state = memory_pager_state_bytes(rig.memory);
+	EXPECT_OK(t, hnsw_verify(rig.graph, NULL, count_twice, NULL, &pages,
+	                         &t->err));
+	EXPECT_EQ(t, pages.twice, 0);
+	store_le32(state + STATE_UPPERS_AT, load_le32(state + STATE_NODES_AT));
+	EXPECT_OK(t, hnsw_open(memory_pager_of(rig.memory),
+	                       hnsw_kernels_for(CPU_C), &graph, &t->err));
+	pages.seen = 0;
+	hnsw_verify(graph, NULL, count_twice, NULL, &pages, &t->err);
+	EXPECT(t, pages.twice > 0);
+	hnsw_close(graph);
+	graph_rig_close(&rig);
+}
+
+/* Learns its ranges on the way. */
+static bool open_coded(struct graph_rig *rig, struct test *t)
+{
+	struct hnsw_options options = plain;
+	uint8_t vector[16];
+	uint64_t seed = 1;
+
+	options.quantize = HNSW_SQ8;
+	if (!graph_rig_open(rig, t, &options, 0, false))
+		return false;
+	for (int64_t i = 0; i < QUANTISE_FIRST_COUNT + 20; i++) {
+		graph_rig_vector(rig, &seed, 100, vector);
+		if (!graph_rig_insert(rig, i, vector))
+			return false;
+	}
+	return graph_rig_check(rig);
+}
+
+/* (hnsw/verify V6) */
+static void a_code_that_is_not_its_vectors_is_named(struct test *t)
+{
+	struct wanted wanted = { .words = "is not that of its vector" };
+	struct graph_rig rig;
+	struct hnsw *graph;
+	uint8_t *state, *page;
+
+	if (!open_coded(&rig, t))
+		return;
+	state = memory_pager_state_bytes(rig.memory);
+	EXPECT(t, state[STATE_FLAGS_AT] & STATE_TRAINED);
+	/* All nodes are in one page still, their codes in front. */
+	page = memory_pager_bytes(rig.memory, load_le32(state + STATE_NODES_AT));
+	page[NODES_PAYLOADS_AT] ^= 1;
+	EXPECT_OK(t, hnsw_open(memory_pager_of(rig.memory),
+	                       hnsw_kernels_for(CPU_C), &graph, &t->err));
+	EXPECT_ERR(t, hnsw_verify(graph, problem, NULL, NULL, &wanted, &t->err),
+	           ERR_CORRUPT, "verify graph memory: ");
+	EXPECT(t, wanted.found);
+	hnsw_close(graph);
+	graph_rig_close(&rig);
+}
+
 static const struct test_case cases[] = {
 	CASE(damaged_bytes_are_errors_at_worst),
 	CASE(the_verifier_names_what_is_wrong),
+	CASE(a_page_of_two_strips_is_visited_twice),
+	CASE(a_code_that_is_not_its_vectors_is_named),
 	CASE(a_newer_format_is_refused),
 };
 

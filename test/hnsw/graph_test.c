@@ -75,11 +75,13 @@ static void churn_kind(struct test *t, const struct hnsw_options *options,
 	graph_rig_close(&rig);
 }
 
+/* (hnsw/strip S1) */
 static void every_step_leaves_a_sound_graph(struct test *t)
 {
 	churn_kind(t, &plain, 1024, 500, 3);
 }
 
+/* (hnsw/choose L1) */
 static void graphs_of_two_links_stay_connected(struct test *t)
 {
 	struct hnsw_options options = plain;
@@ -123,7 +125,8 @@ static void every_metric_and_element_makes_a_sound_graph(struct test *t)
 		churn_kind(t, &options, 1024, 120, 5);
 }
 
-/* Crosses both trainings, and goes on in both codes while recoding. */
+/* Crosses both trainings, and goes on in both codes while recoding. (hnsw/quantise
+ * Q1) */
 static void codes_are_learned_and_kept_true(struct test *t)
 {
 	static const enum hnsw_metric metrics[] = { HNSW_L2, HNSW_COSINE,

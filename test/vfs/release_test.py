@@ -53,6 +53,21 @@ def dropping_an_ordinary_table_gives_its_space_back_at_once(scratch):
     sound(con)
 
 
+# Another connection has nothing of it in its cache. (vfs/sqlite_free F1)
+def a_freelist_whose_pages_have_no_bytes_is_whole(scratch):
+    con = connect('app')
+    con.execute('CREATE TABLE gone(id INTEGER PRIMARY KEY, v)')
+    fill(con, 'gone', 8000)
+    con.execute('DROP TABLE gone')
+    expect(value(con, 'PRAGMA freelist_count') > 300)
+    con.close()
+    con = connect('app')
+    sound(con)
+    con.execute('CREATE TABLE again(id INTEGER PRIMARY KEY, v)')
+    fill(con, 'again', 8000)
+    sound(con)
+
+
 def dropping_a_turdb_table_gives_its_space_back_at_once(scratch):
     con = connect('app')
     con.execute('CREATE VIRTUAL TABLE keep USING turdb(id INTEGER PRIMARY KEY, v)')
@@ -92,6 +107,7 @@ def a_rolled_back_drop_keeps_everything(scratch):
     sound(con)
 
 
+# (vfs/release G2)
 def a_reader_keeps_what_it_sees_and_its_leaving_frees_it(scratch):
     for kind, make in (('ordinary', 'CREATE TABLE gone(id INTEGER PRIMARY KEY, v)'),
                        ('turdb', 'CREATE VIRTUAL TABLE gone USING turdb(id INTEGER PRIMARY KEY, v)')):
