@@ -103,7 +103,7 @@ int cursor_key_rest_remember(struct btree_cursor *cursor, const uint8_t *rest,
 	return ERR_NONE;
 }
 
-/* (C2) Stands before `slot` because the remembered entry is gone. */
+/* (btree/cursor C2) Stands before `slot` because the remembered entry is gone. */
 static void slot_stand_before(struct btree_cursor *cursor, uint32_t page_no,
                               const struct node *node, uint32_t slot)
 {
@@ -122,6 +122,7 @@ int cursor_descend(struct btree_cursor *cursor, struct span key,
 	return tree_descend(cursor->tree, &probe, path, found, err);
 }
 
+/* Whoever has moved, the key is sought again. (btree/cursor C1), (rule 13) */
 int cursor_refresh(struct btree_cursor *cursor, struct err *err)
 {
 	struct path path;

@@ -14,7 +14,7 @@ enum {
 	RUN_MIN = 2,      /* leaves walked through before more are fetched */
 };
 
-/* (C3) when a step leads to entry `slot` of another page, or of one that has been
+/* (btree/cursor C3) when a step leads to entry `slot` of another page, or of one that has been
  * read again. */
 static bool goes_on(const struct btree_cursor *cursor, const struct node *node,
                     uint32_t slot, bool forward)
@@ -160,7 +160,7 @@ int cursor_previous_enter(struct btree_cursor *cursor, struct path *path,
 	return rc;
 }
 
-/* (C3) for neighbours in the page in hand whose heads do not tell: equal ones, or
+/* (btree/cursor C3) for neighbours in the page in hand whose heads do not tell: equal ones, or
  * damage. */
 static __attribute__((noinline)) bool neighbours_ascend(
 	const struct btree_cursor *cursor, uint32_t slot)

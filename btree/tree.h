@@ -66,7 +66,8 @@ static inline int tree_node_refuse(struct btree *tree, uint32_t page_no,
 	                                                level, err));
 }
 
-/* Reads a node with its checks (T2), which is to be on that level (T1). */
+/* Reads a node with its checks (btree/tree T2), which is to be on that level
+ * (btree/tree T1). */
 static inline int tree_node_read(struct btree *tree, uint32_t page_no,
                                  uint8_t level, struct node *node,
                                  struct err *err)

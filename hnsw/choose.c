@@ -133,7 +133,7 @@ static void plan_sort(struct plan *plan)
 	}
 }
 
-/* Keeps the backbone and what is not redundant. */
+/* Keeps the backbone (L1) and what is not redundant. */
 static int plan_keep_diverse(struct hnsw *graph, struct plan *plan,
                              struct err *err)
 {

@@ -29,7 +29,7 @@ static inline uint32_t quantiser_record_size(uint32_t dimensions)
 	return QUANTISER_MIDDLES_AT + dimensions * 3 * (uint32_t)sizeof(float);
 }
 
-/* The quantiser slot whose codes a node has (Q1). */
+/* The quantiser slot whose codes a node has (hnsw/quantise Q1). */
 static inline uint32_t quantise_slot_of(const struct hnsw *graph, uint32_t node)
 {
 	const struct graph_state *state = &graph->state;

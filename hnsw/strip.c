@@ -319,6 +319,7 @@ int strip_page_edit(struct strip *strip, uint32_t record, uint8_t **page,
 	return page_edit(strip, index, page, err);
 }
 
+/* (hnsw/strip S1) */
 int strip_edit(struct strip *strip, uint32_t record, uint8_t **bytes,
                struct err *err)
 {

@@ -202,7 +202,7 @@ static int write_superblock(struct store *store, const struct store_root *root,
 	return tried(store, rc ? rc : os_sync(store->meta, err));
 }
 
-/* Keeps (P2) by the order of its stores. */
+/* Keeps (P2) by the order of its stores. (rule 6) */
 static void candidate_durable(struct store *store,
                               const struct store_root *root, uint64_t sequence)
 {

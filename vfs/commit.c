@@ -89,6 +89,7 @@ static int sort_edits(struct store_view *view, uint32_t *count,
 	return ERR_NONE;
 }
 
+/* (C1) */
 static void give_taken_back(struct store_view *view)
 {
 	struct err err;
@@ -202,6 +203,7 @@ static int put_file(struct commit *commit, struct edit **edits, uint32_t count,
 	return rc;
 }
 
+/* What the record only names is on disk before it. (rule 1) */
 static int sync_placed(struct commit *commit, uint32_t count, struct err *err)
 {
 	struct store_view *view = commit->view;
@@ -405,7 +407,7 @@ void store_publish(struct store *store, const struct store_root *root)
 {
 	struct shm_head *head = store->shm.head;
 
-	assert(root->txid >= atomic_load(&head->published)); /* 5 */
+	assert(root->txid >= atomic_load(&head->published)); /* (rule 5) */
 	head->ring[root->txid % SHM_RING] = *root;
 	atomic_store_explicit(&head->published, root->txid,
 	                      memory_order_seq_cst);
@@ -419,6 +421,7 @@ static void disown_spilled(struct store_view *view)
 			edit->now.state = EDIT_ABSENT;
 }
 
+/* (C3), (vfs/retained K1) */
 static void give_superseded_back(struct store_view *view,
                                  const struct store_root *root)
 {
@@ -586,7 +589,7 @@ int store_view_commit(struct store_view *view,
 		leave(view);
 		return ERR_NONE;
 	}
-	rc = write_late(view, &root, &replayed, err);
+	rc = write_late(view, &root, &replayed, err); /* (vfs/late T2) */
 	if (rc) {
 		disown_spilled(view);
 		leave(view);

@@ -58,6 +58,7 @@ void store_commit_make_room(struct store_view *view)
 		store_reserve_give(view->store);
 }
 
+/* (vfs/reserve N1) */
 int store_commit_allowed(struct store_view *view, struct err *err)
 {
 	struct store *store = view->store;

@@ -109,11 +109,12 @@ static int write_image(struct commit *commit, const struct edit *edit,
 		return rc;
 	ref->checksum = page_file_checksum(file->file_id, edit->page_no,
 	                                   ref->birth, image, ref->length);
-	if (use == SPACE_PLACED)
+	if (use == SPACE_PLACED) /* (vfs/late T1) */
 		return page_file_write(file->file, ref, image, err);
 	return store_late_image(commit->view, file->file, ref, image, err);
 }
 
+/* (vfs/commit C2) */
 static int note(struct commit *commit, const struct edit *edit, uint32_t place,
                 enum space_use use, struct err *err)
 {

@@ -6,6 +6,8 @@
  * connection, which SQLite counts like any others: a progress handler that is to
  * be called every 100,000 steps is called a few times a second, and what it ends
  * with SQLITE_INTERRUPT is our call.
+ *
+ * (I1) Whatever may take long breathes: an interrupt or the progress handler ends it.
  */
 #include "vfs/vfs.h"
 
@@ -33,6 +35,7 @@ static int run_steps(struct vfs_breath *breath, struct err *err)
 	return ERR_NONE;
 }
 
+/* (I1) */
 static int take(struct breath *base, struct err *err)
 {
 	struct vfs_breath *breath = (struct vfs_breath *)base;

@@ -256,6 +256,7 @@ static int journal_read(sqlite3_file *base, void *to, int size,
 
 /* --- the rest ------------------------------------------------------------------ */
 
+/* (J2) */
 static void forget(struct door_file *owner)
 {
 	struct door_journal *journal = &owner->journal;

@@ -294,7 +294,7 @@ int door_lock(sqlite3_file *base, int level)
 	return rc;
 }
 
-/* (D2) What RESERVED did not commit is discarded. */
+/* (vfs/door D2) What RESERVED did not commit is discarded. */
 int door_unlock(sqlite3_file *base, int level)
 {
 	struct door_file *file = door_file_of(base);

@@ -201,6 +201,7 @@ static struct door_file *find_text(struct door_names *names, const char *name)
 	return file;
 }
 
+/* Takes no lock. (N1) */
 struct door_file *door_names_find(struct door_names *names, const char *name)
 {
 	struct slot *slot;

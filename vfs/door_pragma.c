@@ -50,6 +50,7 @@ static int journal_mode(struct door_file *file, char **arguments)
 	return answer(arguments, "wal");
 }
 
+/* (rule 16) */
 static int locking_mode(struct door_file *file, char **arguments)
 {
 	(void)file;
@@ -256,7 +257,7 @@ int door_pragma(struct door_file *file, char **arguments)
 		{ "turdb_checkpoint_s", checkpoint_s },
 	};
 
-	if (file->nested) /* (D3) */
+	if (file->nested) /* (vfs/door D3) */
 		return SQLITE_NOTFOUND;
 	for (size_t i = 0; i < sizeof pragmas / sizeof pragmas[0]; i++)
 		if (sqlite3_stricmp(arguments[1], pragmas[i].name) == 0)

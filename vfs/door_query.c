@@ -8,7 +8,7 @@
  * Two traps. Running a statement sets the connection's count of busy-handler calls
  * to zero, and a handler that counts would never give up: statements go through
  * sqlite3_file_control(), which saves that count. And "PRAGMA schema.journal_mode"
- * reads the schema first, when it is not loaded: see (D4) in door.h; while SQLite
+ * reads the schema first, when it is not loaded: see D4 in door.h; while SQLite
  * reads a schema it refuses qualified PRAGMAs, so preparing an attached database
  * succeeds at its second read transaction.
  */

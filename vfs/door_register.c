@@ -34,7 +34,7 @@ static int door_delete(sqlite3_vfs *vfs, const char *name, int sync)
 
 static int door_access(sqlite3_vfs *vfs, const char *name, int flags, int *answer)
 {
-	if (is_ours(vfs, name)) {
+	if (is_ours(vfs, name)) { /* (vfs/door_journal J2) */
 		*answer = 0;
 		return SQLITE_OK;
 	}

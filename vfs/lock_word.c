@@ -373,7 +373,7 @@ static int lock_is_busy(struct store *store, struct shm_lock *lock,
 }
 
 /* Takes the word from a holder that died, or passes it on when whoever it is kept
- * for does not come. */
+ * for does not come. (L3) */
 static bool take_from_the_dead(struct store *store, struct shm_lock *lock,
                                uint64_t word, bool *died)
 {

@@ -120,7 +120,7 @@ static int remove_found(struct orphan_search *search)
 	return rc;
 }
 
-/* In rounds, as many files at a time as there is room to note. */
+/* In rounds, as many files at a time as there is room to note. (rule 12) */
 int store_files_remove_orphans(struct store *store,
                                const struct store_root *durable,
                                bool alone, struct err *err)

@@ -251,6 +251,7 @@ int page_file_verify(struct page_file *file, const struct page_ref *ref,
 	return ERR_NONE;
 }
 
+/* (F3) */
 void page_file_remember(struct page_file *file, const struct page_ref *ref)
 {
 	if (atomic_load_explicit(&file->suspect, memory_order_relaxed))

@@ -121,7 +121,7 @@ int page_file_truncate(struct page_file *file, uint64_t places,
 
 /* --- holes ---------------------------------------------------------------- */
 
-/* What was verified there stays in the table (F3): no reference to it is left. */
+/* What was verified there stays in the table (vfs/page_file F3): no reference to it is left. */
 int page_file_punch(struct page_file *file, uint32_t place, uint32_t units,
                     struct err *err)
 {

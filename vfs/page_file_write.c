@@ -2,7 +2,7 @@
  * page_file_write.c - images written by pwrite, behind the readers' backs.
  *
  * An image goes to a place that no reader knows yet, and counts as verified from
- * then on (F3). The map shows it at once: both are the page cache.
+ * then on. The map shows it at once: both are the page cache.
  */
 #include "vfs/page_file.h"
 

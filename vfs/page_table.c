@@ -149,7 +149,7 @@ int page_table_depth_check(const struct page_file *file,
 
 /* --- finding -------------------------------------------------------------- */
 
-/* Any depth, known or not. */
+/* Any depth, known or not; the level is counted down here. (T2) */
 static __attribute__((noinline)) int
 find_step_by_step(struct page_file *file, const struct page_table *table,
                   uint32_t page_no, struct page_ref *ref, struct err *err)

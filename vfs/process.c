@@ -58,6 +58,7 @@ void store_process_leave(struct store *store)
 	store->owner = 0;
 }
 
+/* (rule 8) */
 bool store_process_lives(struct store *store, uint64_t owner)
 {
 	uint32_t index = (uint32_t)(owner >> 32) - 1;

@@ -182,7 +182,7 @@ static bool has_line(const struct superblock *super,
 	return !super->line || wal_history_has(history, super->line);
 }
 
-/* Nothing has been written yet when damage is met (R3). */
+/* Nothing has been written yet when damage is met (vfs/replay R3). */
 static int follow_log(struct store *store, const struct superblock *super,
                       struct wal_history *history, struct replay *replay,
                       uint64_t *end, struct err *err)
@@ -325,7 +325,7 @@ static int replay_log(struct store *store, struct superblock *super,
 
 	if (rc)
 		return explain_segment(store, super, rc, err);
-	if (super->clean && !super->other_damaged)
+	if (super->clean && !super->other_damaged) /* (Y6) */
 		wal_history_expect_none(history);
 	rc = follow(store, super, history, &base, &replay, &end, err);
 	if (rc)
@@ -418,6 +418,7 @@ static int name_line(struct store *store, uint64_t line, struct err *err)
 	return rc;
 }
 
+/* (Y3) */
 int store_log_start(struct store *store, struct err *err)
 {
 	struct shm_head *head = store->shm.head;
@@ -469,7 +470,7 @@ close_history:
 	return rc;
 }
 
-/* A dead writer's record that is whole counts: it is replayed and published. */
+/* A dead writer's record that is whole counts: it is replayed and published. (rule 1) */
 static int finish_dead_writer(struct store *store, struct err *err)
 {
 	struct store_root newest, root;
@@ -490,6 +491,7 @@ static int finish_dead_writer(struct store *store, struct err *err)
 	return ERR_NONE;
 }
 
+/* Builds anew what the dead had in their hands. (rule 10) */
 int store_writer_entered(struct store *store, bool died, struct err *err)
 {
 	struct shm_head *head = store->shm.head;
@@ -529,6 +531,7 @@ int store_writer_redo(struct store *store, struct store_root *root,
 	return ERR_NONE;
 }
 
+/* (rule 9) */
 void store_poison(struct store *store)
 {
 	atomic_store(&store->shm.head->poisoned, 1);

@@ -276,7 +276,7 @@ static inline int place_check(const struct replay *replay,
 	return ERR_NONE;
 }
 
-/* (R4) Once a record says PLACED for a place, no other record names it. */
+/* (R4), (rule 2) Once a record says PLACED for a place, no other record names it. */
 static inline int place_claim(struct replay *replay, struct replay_file *file,
                        const struct record_item *item, struct err *err)
 {
@@ -688,6 +688,7 @@ static int entry_nothing(void *context, uint32_t file_id,
 	return ERR_NONE;
 }
 
+/* (R3) All that can be wrong is found here. */
 int store_replay_check(struct replay *replay, struct err *err)
 {
 	int rc = store_catalog_each(replay->store, &replay->base.catalog,
@@ -723,7 +724,7 @@ static int verify_all_placed(struct replay_file *file, struct err *err)
 	return rc;
 }
 
-/* A header that is there is written again, too (R1): a sync that failed may have left
+/* A header that is there is written again, too (R1), (rule 3): a sync that failed may have left
  * it in the page cache only. */
 static int file_make(struct replay *replay, struct replay_file *file,
                      struct err *err)

@@ -189,7 +189,7 @@ static int join_content(struct replay *replay, struct replay_file *file,
 	return replay_entry_set(replay, file, &entry, err);
 }
 
-/* (R4) of replay.c, and what depends on the size of pages. */
+/* (vfs/replay R4), and what depends on the size of pages. */
 static int join_places(struct replay *replay, struct replay_file *file,
                        const struct replay_file *later, struct err *err)
 {
@@ -277,6 +277,7 @@ struct following {
 };
 static_assert((int)CREW_MAX <= (int)WAL_PARTS_MAX, "a part for each of a crew");
 
+/* Remembers, and writes nothing. (P2) */
 static int follow_part(void *context, uint32_t i, struct err *err)
 {
 	struct following *following = context;

@@ -305,7 +305,7 @@ int replay_ahead_build(struct replay_ahead *ahead,
 
 /* --- replay_write.c --------------------------------------------------------------------- */
 
-/* Reads what changes build on. (R3) */
+/* Reads what changes build on. (vfs/replay R3) */
 int replay_bases_verify(struct replay *replay, struct err *err);
 /* Makes and writes the newest version of every page that has changes. */
 int replay_pages_write(struct replay *replay, struct err *err);

@@ -10,7 +10,7 @@
  * Performance   One reading, one checksum and one writing a page: 6 us of CPU. Where
  *               the lists of changes did not fit into the budget, the log is followed
  *               again for as many pages as fit.
- * Safety        (W1) and (W2) of replay_pages.c.
+ * Safety        Keeps (vfs/replay_pages W1) and (vfs/replay_pages W2).
  */
 #include "vfs/replay_private.h"
 
@@ -85,7 +85,7 @@ static size_t stretch_start(const struct order *order, uint32_t stretch,
 	return order->count * stretch / stretches;
 }
 
-/* --- bases (R3) ----------------------------------------------------------------------- */
+/* --- bases (vfs/replay R3) ------------------------------------------------------------ */
 
 static uint32_t place_of_base(const struct replay *replay,
                               const struct replay_file *file,
@@ -150,8 +150,8 @@ static int claim(struct replay *replay, const struct replay_file *file,
 	return rc;
 }
 
-/* (W2), as far as the log alone can tell: what it made itself is a base in its own
- * place. */
+/* (vfs/replay_pages W2), as far as the log alone can tell: what it made itself is a
+ * base in its own place. */
 static int places_differ(struct replay *replay, const struct replay_file *file,
                          struct err *err)
 {
@@ -276,7 +276,7 @@ static int flush(struct writing *writing, struct err *err)
 	return ERR_NONE;
 }
 
-/* Keeps (W1). */
+/* Keeps (vfs/replay_pages W1). */
 static int check(struct writing *writing, const struct replay_page *page,
                  const uint8_t *image, struct err *err)
 {

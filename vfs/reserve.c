@@ -63,7 +63,7 @@ static void set_short(struct store *store, bool is)
 	atomic_store(&store->shm.head->reserve_short, is);
 }
 
-/* Blocks for all of it, or for as much as it had. */
+/* Blocks for all of it, or for as much as it had. (N2) */
 static bool fill(struct store *store, struct os_file *file, uint64_t had,
                  uint64_t bytes)
 {

@@ -220,7 +220,7 @@ int store_retained_units(struct store *store, uint64_t txid, uint64_t *units,
 	return rc;
 }
 
-/* (K1) */
+/* (K1), (rule 2) */
 bool store_retained_between(const struct store *store, uint64_t birth,
                             uint64_t before)
 {

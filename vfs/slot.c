@@ -80,7 +80,7 @@ void store_newest_root(const struct store *store, struct store_root *root)
 	}
 }
 
-/* (S1) */
+/* (S1), (rule 4) */
 void store_slot_pin(struct store_view *view, struct store_root *root)
 {
 	struct shm_head *head = view->store->shm.head;

@@ -7,7 +7,7 @@
  *               operation ever copies all of it; without memory its chains get
  *               longer. Free blocks are a list.
  * Performance   Finding a block is two cache lines and its own.
- * Safety        Keeps (S1), (S2) and (S4) of space_private.h. Readers without the
+ * Safety        Keeps S1, S2 and S4 of space_private.h. Readers without the
  *               lock follow chains that change under them: they may miss a block,
  *               and give up after many hops, but touch nothing outside the chunks.
  */
@@ -26,7 +26,7 @@ void space_block_free(struct space_head *head, struct space_block *block,
 	head->free_first = number;
 }
 
-/* Clears a block but for the list of chunks, which is never touched: (S1). */
+/* Clears a block but for the list of chunks, which is never touched: (vfs/space_private S1). */
 static void wipe_block(struct space_block *block)
 {
 	uint64_t *words = (uint64_t *)(void *)block;
@@ -258,7 +258,7 @@ static int make_block(struct space *space, struct space_head *head,
 	block = space_block_at(space, number);
 	space_set32(&block->file_id, file_id);
 	space_set32(&block->leaf_no, leaf_no);
-	space_in_this_order();
+	space_in_this_order(); /* (vfs/space_private S2) */
 	space_set32(&block->kind, kind);
 	space_block_enter(space, head, block, number);
 	*made = block;

@@ -13,7 +13,8 @@ enum {
 };
 
 /* The free units of a word whose bytes nobody needs and that were not offered yet;
- * the word counts as offered from now on, unless a note holds a part of it. */
+ * the word counts as offered from now on, unless a note holds a part of it.
+ * (vfs/release G1) */
 static uint64_t offer_word(struct space_leaf *leaf, uint32_t word)
 {
 	uint64_t offered = UINT64_C(1) << word % 64;

@@ -4,7 +4,7 @@
  * Notes are bitmaps of two generations. Those of records before the checkpoint
  * candidate are the older ones; when it is durable, they are forgotten. Leaves with
  * notes are on a list, so that a checkpoint costs what was noted, not what there
- * is. Keeps (S3) of space_private.h.
+ * is. Keeps S3 of space_private.h.
  */
 #include "vfs/space_private.h"
 
@@ -51,7 +51,7 @@ int space_note(struct space *space, uint32_t file_id, uint32_t place,
 	return ERR_NONE;
 }
 
-/* Keeps (S3). */
+/* Keeps (vfs/space_private S3). */
 static void merge_words(uint64_t *to, uint64_t *from)
 {
 	for (uint32_t word = 0; word < LEAF_WORDS; word++)

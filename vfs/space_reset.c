@@ -1,7 +1,7 @@
 /*
  * space_reset.c - files are forgotten, and all is made anew after a death.
  *
- * Starting over trusts (S1) to (S4) of space_private.h and nothing else. It may be
+ * Starting over trusts S1 to S4 of space_private.h and nothing else. It may be
  * cut off itself: whoever comes next starts over again.
  */
 #include "vfs/space_private.h"
@@ -23,7 +23,7 @@ static void unlist_file(struct space *space, struct space_head *head,
 	}
 }
 
-/* Keeps (S4). */
+/* Keeps (vfs/space_private S4). */
 void space_file_forget(struct space *space, uint32_t file_id)
 {
 	struct space_head *head = space_head(space);

@@ -62,7 +62,7 @@ static bool read_head(struct freelist *list, const uint8_t *page)
 	return true;
 }
 
-/* SQLite's page n loses its bytes, if it has any. */
+/* SQLite's page n, a leaf of the list (F1), loses its bytes, if it has any. */
 static int forget(struct freelist *list, uint32_t n, struct err *err)
 {
 	uint32_t first = (n - 1) * list->page_units;

@@ -43,6 +43,7 @@ bool store_sqlite_head_apart(const struct catalog_entry *entry, uint64_t offset)
 	return offset < VALID_FOR_AT + COUNTER_SIZE && has_counter(entry);
 }
 
+/* (H1) */
 void store_sqlite_head_read(const struct catalog_entry *entry, uint64_t offset,
                             uint8_t *to, size_t size)
 {
@@ -104,6 +105,7 @@ int store_sqlite_head_write(struct view_file *file, const uint8_t *bytes,
 	return ERR_NONE;
 }
 
+/* (H2) */
 void store_sqlite_head_rejoin(struct catalog_entry *entry, uint8_t *image)
 {
 	assert(entry);

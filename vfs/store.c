@@ -173,7 +173,7 @@ static int open_directory(struct store *store, struct err *err)
 }
 
 /* Its name is on disk before any other of ours: a crash must not leave a directory
- * with a part of a database in it that is none. */
+ * with a part of a database in it that is none. (O3) */
 static int sync_name_of_new_meta(struct store *store, struct err *err)
 {
 	const struct os_methods *os = store->os->methods;
@@ -370,7 +370,7 @@ static int enter(struct store *store, struct err *err)
 		rc = set_open_lock(store, OS_LOCK_SHARED, &held, err);
 		if (rc)
 			return rc;
-		if (held && atomic_load(&store->shm.head->built) == SHM_BUILT)
+		if (held && atomic_load(&store->shm.head->built) == SHM_BUILT) /* (O1) */
 			return enter_next(store, err);
 		if (held)
 			set_open_lock(store, OS_LOCK_NONE, &held, err);

@@ -620,7 +620,7 @@ int store_superblock_write(struct store *store, const struct superblock *super,
                            struct err *err);
 /* At a clean end: makes both copies say the same. */
 int store_superblock_settle(struct store *store, struct err *err);
-/* `suspect`: a sync failed since the superblock was written (Y4). */
+/* `suspect`: a sync failed since the superblock was written (vfs/recovery Y4). */
 int store_recover(struct store *store, bool suspect, struct err *err);
 int store_create_files(struct store *store, struct err *err);
 /* What a new writer does first when shared memory says so. */

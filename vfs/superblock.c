@@ -1,12 +1,15 @@
 /*
  * superblock.c - the two copies in turdb.meta that say where a recovery starts.
  *
- * Format: meta_format.h. The copy that is written is always the one that does not
- * hold the newest valid state, so a torn write leaves the other. When the last
- * process leaves, both say the same: a bit that flips while the database is closed
- * is survived, repaired by the next opening and reported in turdb_status. While it
- * is open they differ, and the older one is of no use without its log: then a bad
- * newer one is an error (explain() in recovery.c).
+ * Format: meta_format.h. While the database is open the two differ, and the older
+ * one is of no use without its log: then a bad newer one is an error (explain() in
+ * recovery.c).
+ *
+ * (B1) The copy that is written is always the one that does not hold the newest valid
+ *      state, so a torn write leaves the other.
+ * (B2) When the last process leaves, both say the same: a bit that flips while the
+ *      database is closed is survived, repaired by the next opening and reported in
+ *      turdb_status.
  */
 #include "base/checksum.h"
 #include "vfs/store_private.h"
@@ -161,9 +164,10 @@ int store_superblock_write(struct store *store, const struct superblock *super,
 	           checksum64(bytes, SUPER_CHECKSUM_AT, SUPER_MAGIC));
 	return os_write(store->meta,
 	                super->sequence % META_SUPERBLOCKS * PLACE_SIZE, bytes,
-	                sizeof bytes, err);
+	                sizeof bytes, err); /* (B1) */
 }
 
+/* (B2) */
 int store_superblock_settle(struct store *store, struct err *err)
 {
 	struct superblock super;

@@ -76,7 +76,8 @@ static int move_page(struct pass *pass, uint32_t page_no,
 	return ERR_NONE;
 }
 
-/* Stops the walk, by a code without a sentence, when the step is full. */
+/* Stops the walk, by a code without a sentence, when the step is full or the room
+ * below the line is used up. (V1) */
 static int move_ref(void *context, uint32_t level, uint64_t index,
                     const struct page_ref *ref, struct err *err)
 {

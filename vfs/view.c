@@ -199,7 +199,7 @@ static int sqlite_unchanged(struct store *store, const struct store_root *a,
 	return rc;
 }
 
-/* Rule 11: a view that has seen nothing that could differ moves silently. */
+/* A view that has seen nothing that could differ moves silently. (rule 11) */
 static int move_to_newest(struct store_view *view, bool unread, struct err *err)
 {
 	struct store_root newest;

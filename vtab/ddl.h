@@ -31,7 +31,7 @@ struct parser {
 int ddl_explain(struct parser *parser, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 int ddl_out_of_memory(struct parser *parser);
-/* "where: cannot understand 'what comes next'" */
+/* "where: cannot understand 'what comes next'" (vtab/pure_ddl D1) */
 #define ddl_not_understood(parser, where)                                     \
 	err_known(ERR_INVALID, ddl_explain_token(parser, where))
 int ddl_explain_token(struct parser *parser, const char *where);

@@ -11,7 +11,9 @@
  *               and what fails with an interrupt, a full disk or no memory makes
  *               it roll the transaction back, as in its own CREATE INDEX. Every
  *               other failure goes back to a savepoint around the whole.
- * Safety        No statement that writes may be under way: it would go on with the
+ * Safety        (J1) The statement, the dictionary entry and the files of a table's
+ *               indexes change together, or none of them does.
+ *               (J2) No statement that writes may be under way: it would go on with the
  *               table as it was and not know of the index.
  */
 #include "vtab/index_job.h"
@@ -161,6 +163,7 @@ static int refuse_defensive(struct index_job *job)
 	                "SQLITE_DBCONFIG_DEFENSIVE is on (.dbconfig defensive in the shell), and the table's statement in sqlite_schema would have to change");
 }
 
+/* (J2) */
 static int refuse_writers(struct index_job *job)
 {
 	sqlite3 *db = job->connection->db;
@@ -174,6 +177,7 @@ static int refuse_writers(struct index_job *job)
 	return ERR_NONE;
 }
 
+/* (J1) */
 void index_job_run(struct index_job *job)
 {
 	bool own = sqlite3_get_autocommit(job->connection->db);

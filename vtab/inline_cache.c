@@ -7,7 +7,7 @@
  *               the queue from old to new and takes the first frame that was not
  *               visited since it came by: SIEVE (Zhang and others, NSDI 2024).
  * Safety        (C1) A frame that was lent under the present epoch, or is dirty, is
- *               not taken: its bytes may be in use (L4). Where nothing else is left
+ *               not taken: its bytes may be in use (vtab/inline L4). Where nothing else is left
  *               the cache grows beyond its budget and says that it is crowded; when
  *               the operation is over the epoch moves, and all may go again.
  *               (C2) What is forgotten while operations are under way (a nested

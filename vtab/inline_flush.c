@@ -2,7 +2,7 @@
  * inline_flush.c - what has changed goes into the rows of the shadow tables.
  *
  * Called before SQLite opens a savepoint, before it commits, and when changed pages
- * take too much memory (L1). Of a page only the ranges that differ from its row are
+ * take too much memory (vtab/inline L1). Of a page only the ranges that differ from its row are
  * written: the host then journals the pages of its own that they lie in, no more.
  */
 #include "vtab/inline.h"

@@ -3,10 +3,11 @@
  * what the cache may believe.
  *
  * SQLite's pager makes the shadow tables atomic and durable, and undoes them. What is
- * left to do is to have every change in them in time (L1), to forget what was undone
- * (L2), and to notice what others have committed (L3): at the beginning of each read
- * the host's data version is compared, 30 ns; when it has moved, each table used
- * looks at its stamp once, which is the same after commits that did not touch it.
+ * left to do is to have every change in them in time (vtab/inline L1), to forget what
+ * was undone (vtab/inline L2), and to notice what others have committed
+ * (vtab/inline L3): at the beginning of each read the host's data version is compared,
+ * 30 ns; when it has moved, each table used looks at its stamp once, which is the same
+ * after commits that did not touch it.
  *
  * One home serves all tables of one schema of one connection. A schema that was
  * detached and another one attached in its place may have equal data versions; but
@@ -116,7 +117,7 @@ static void inline_commit(struct home *base)
 	transaction_over(inline_home_of(base));
 }
 
-/* (L2) */
+/* (vtab/inline L2) */
 static void forget_all(struct inline_home *home)
 {
 	for (struct inline_table *table = home->tables; table;
@@ -134,7 +135,7 @@ static void inline_rollback(struct home *base)
 	transaction_over(home);
 }
 
-/* (L1) */
+/* (vtab/inline L1) */
 static int inline_savepoint(struct home *base, int n, struct err *err)
 {
 	(void)n;

@@ -332,7 +332,7 @@ static void page_prefetch(struct pager *pager, uint32_t page_no)
 	(void)pager, (void)page_no;
 }
 
-/* Lent once in this epoch, and given back: nobody else has it (L4). */
+/* Lent once in this epoch, and given back: nobody else has it (vtab/inline L4). */
 static void page_release(struct pager *pager, uint32_t page_no,
                          const uint8_t *page)
 {

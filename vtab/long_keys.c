@@ -10,6 +10,9 @@
  *               values of the index's columns; small ones are kept meanwhile,
  *               beyond COPIES_MAX they are looked up for each comparison.
  * Performance   Keys under KEY_CUT_KEY_SIZE_LEAST bytes never come here.
+ * Safety        (K1) A walk that has promised an order meets the rows of a group in
+ *               the order of their values. (K2) A UNIQUE index with cut keys refuses
+ *               equal values and takes different ones.
  */
 #define _GNU_SOURCE /* qsort_r */
 #include "vtab/table.h"
@@ -296,6 +299,7 @@ static int by_values(const void *left, const void *right, void *context)
 	return order ? order : (a->rowid > b->rowid) - (a->rowid < b->rowid);
 }
 
+/* (K1) */
 int long_group_sort(struct long_group *group, uint32_t column, struct err *err)
 {
 	struct sorting sorting = { .group = group, .column = column,
@@ -345,6 +349,7 @@ static int row_equals(struct table *table, const struct table_index *index,
 	return rc;
 }
 
+/* (K2) */
 int long_key_find(struct table *table, struct table_index *index,
                   const struct value *values, int64_t rowid,
                   const struct key_buffer *key, const int64_t *except,

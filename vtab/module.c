@@ -173,6 +173,7 @@ static int table_begin(sqlite3_vtab *vtab)
 	                    &err);
 }
 
+/* What can fail at COMMIT fails here. (rule 14) */
 static int table_sync(sqlite3_vtab *vtab)
 {
 	struct table *table = (struct table *)(void *)vtab;

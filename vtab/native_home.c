@@ -161,6 +161,7 @@ static const struct home_methods native_methods = {
 	.close = native_close,
 };
 
+/* (rule 15) */
 int home_native_find(struct heap *heap, sqlite3 *db, const char *schema,
                      struct home **home, struct err *err)
 {

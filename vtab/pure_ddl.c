@@ -15,6 +15,7 @@
  */
 #include "vtab/ddl.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -104,6 +105,18 @@ static int name_keys(struct parser *parser)
 	return ERR_NONE;
 }
 
+/* (D2) */
+static void assert_columns(const struct table_definition *table)
+{
+	for (uint32_t i = 0; i < table->index_count; i++)
+		for (uint32_t j = 0; j < table->indexes[i].column_count; j++)
+			assert(table->indexes[i].columns[j].column <
+			       table->column_count);
+	for (uint32_t i = 0; i < table->generated_count; i++)
+		assert(table->generated[i] < table->column_count);
+	assert(table->rowid_column < (int)table->column_count);
+}
+
 static int settle(struct parser *parser)
 {
 	struct table_definition *table = parser->table;
@@ -122,7 +135,11 @@ static int settle(struct parser *parser)
 		rc = ddl_generated_settle(parser);
 	if (!rc)
 		rc = merge_keys(parser);
-	return rc ? rc : name_keys(parser);
+	if (!rc)
+		rc = name_keys(parser);
+	if (!rc)
+		assert_columns(table);
+	return rc;
 }
 
 static int parse_argument(struct parser *parser, const char *text, bool columns)

@@ -189,5 +189,5 @@ int table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
 	code = table_result(table, rc, &err);
 	if (rc == ERR_CONSTRAINT)
 		return change.code ? change.code : code;
-	return change.written ? code_that_rolls_back(code) : code;
+	return change.written ? code_that_rolls_back(code) : code; /* (U2) */
 }

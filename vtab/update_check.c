@@ -321,6 +321,7 @@ static int check_indexes(struct change *change, bool replacing, struct err *err)
 	return rc;
 }
 
+/* (vtab/update U1) */
 int change_check(struct change *change, struct err *err)
 {
 	const struct table_definition *definition = &change->table->definition;

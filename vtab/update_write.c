@@ -303,6 +303,7 @@ int change_write_alone(struct change *change, struct err *err)
 	return rc ? rc : write_row(change, err);
 }
 
+/* (vtab/update U3) */
 int change_write(struct change *change, struct err *err)
 {
 	struct table *table = change->table;

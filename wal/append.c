@@ -110,7 +110,7 @@ static int write_large(struct wal *wal, uint64_t offset, uint64_t salt,
 	return os_write_spans(wal->append.file, offset, pieces, count, err);
 }
 
-/* (W2) */
+/* (W2), (wal/record A2) */
 static int wipe(struct wal *wal, uint64_t offset, int rc,
                 const struct err *reason, struct err *err)
 {
@@ -230,7 +230,7 @@ int wal_append(struct wal *wal, const struct span *spans, size_t span_count,
 	                  (uint32_t)payload_size, spans, span_count, err);
 	if (rc)
 		return rc;
-	wal_position_publish(shared, &position);
+	wal_position_publish(shared, &position); /* (W1) */
 	atomic_fetch_add_explicit(&shared->record_count, 1,
 	                          memory_order_relaxed);
 	*end = position.appended;

@@ -119,14 +119,14 @@ static const struct wal_segment *choose_file(const struct wal *wal,
 }
 
 /* Takes a file to be used again. What is behind the size in its header a maker
- * added that was killed: it may not be on disk. (S1) */
+ * added that was killed: it may not be on disk. (wal/segment S1) */
 static void reuse(struct wal_segment *segment, const struct wal_segment *chosen)
 {
 	*segment = *chosen;
 	segment->file_size = chosen->size;
 }
 
-/* A new file under the next free number. */
+/* A new file under the next free number. (N4) */
 static int make_new(struct wal *wal, struct wal_segment *segment,
                     uint64_t zero_size, struct err *err)
 {
@@ -164,7 +164,7 @@ static void announce(struct wal_shared *shared,
 	atomic_store(&shared->next_first, segment->first);
 }
 
-/* Under the files claim. */
+/* Under the files claim. (N1) */
 static int make_next(struct wal *wal, const struct wal_position *position,
                      uint64_t room, struct err *err)
 {

@@ -81,6 +81,7 @@ static bool is_dead(struct wal *wal, uint32_t owner)
 	       !options->process_lives(options->context, owner - 1);
 }
 
+/* (P2) */
 uint64_t wal_claim_take(struct wal *wal, struct wal_claim *claim, bool look)
 {
 	uint64_t old = atomic_load(&claim->owner), mine;
@@ -106,6 +107,7 @@ void wal_claim_forget(struct wal *wal, struct wal_claim *claim)
 		wal_claim_release(claim, word);
 }
 
+/* (P3) */
 void wal_durable_raise(struct wal_shared *shared, uint64_t lsn)
 {
 	uint64_t known = atomic_load(&shared->durable);
@@ -115,6 +117,7 @@ void wal_durable_raise(struct wal_shared *shared, uint64_t lsn)
 		;
 }
 
+/* (wal/sync Y3) */
 int wal_poison(struct wal *wal, const char *operation, const char *resource,
                const struct err *reason, struct err *err)
 {

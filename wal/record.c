@@ -28,6 +28,7 @@ void wal_record_encode(uint8_t header[WAL_RECORD_HEADER_SIZE],
 	store_le64(header + WAL_RECORD_DURABLE_AT, record->durable);
 }
 
+/* (A1) */
 bool wal_record_holds(const uint8_t *bytes, const struct wal_record *record,
                       uint64_t salt)
 {

@@ -102,7 +102,7 @@ static int find_start(struct wal_history *history, bool *empty, struct err *err)
 	                     "but the log has no segments");
 }
 
-/* Opens segment i of the list in the reader, mapped once. */
+/* Opens segment i of the list in the reader, mapped once, for reading only. (L1) */
 static int open_segment(struct walk *walk, size_t i, struct err *err)
 {
 	struct wal_history *history = walk->history;
@@ -144,7 +144,8 @@ static size_t next_of_line(const struct wal_list *list, size_t i)
 	return i;
 }
 
-/* The segment in use was closed by a record; the next one must be there. */
+/* The segment in use was closed by a record; the next one of its line must be there.
+ * (L3) */
 static int go_on(struct walk *walk, struct err *err)
 {
 	const struct wal_list *list = &walk->history->list;
@@ -187,7 +188,7 @@ static int walk_records(struct walk *walk, struct err *err)
 
 		rc = wal_reader_record(&walk->reader, walk->at, &record,
 		                       &payload, &holds, err);
-		if (rc || !holds ||
+		if (rc || !holds || /* or does not follow: (wal/record A3) */
 		    (walk->previous_known && record.previous != walk->previous &&
 		     !PLANTED(options, PLANT_SALT_REPEATED)))
 			return rc;
@@ -287,6 +288,7 @@ static int conclude(struct wal_history *history, const struct walk *walk, int rc
 	return ERR_NONE;
 }
 
+/* Starts over each time. (L2) */
 int wal_history_read(struct wal_history *history, wal_record_fn *each,
                      void *context, uint64_t *end, struct err *err)
 {

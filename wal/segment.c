@@ -251,7 +251,7 @@ static int write_header(struct os_file *file,
 	wal_segment_encode(block, segment);
 	wal_segment_encode(block + WAL_SEGMENT_COPY_AT, segment);
 	rc = os_write(file, 0, block, sizeof block, err);
-	return rc ? rc : os_sync(file, err);
+	return rc ? rc : os_sync(file, err); /* (S2) */
 }
 
 static void pick_salt(struct wal *wal, struct wal_segment *segment)
@@ -282,7 +282,7 @@ int wal_segment_make(struct wal *wal, struct wal_segment *segment,
 		return rc;
 	pick_salt(wal, segment);
 	segment->database = wal->options.database;
-	rc = grow(file, segment, zero_size, err);
+	rc = grow(file, segment, zero_size, err); /* (S1) */
 	if (!rc)
 		rc = write_header(file, segment, err);
 	os_close(file);

@@ -87,7 +87,7 @@ static int sync_segment(struct wal *wal, struct wal_file *file, uint32_t no,
 
 	if (wal_file_use(wal, file, no, &reason))
 		return fail_to_begin(err, &reason);
-	if (os_sync(file->file, &reason))
+	if (os_sync(file->file, &reason)) /* (Y3) */
 		return wal_poison(wal, "sync the log", "", &reason, err);
 	return ERR_NONE;
 }
@@ -124,6 +124,7 @@ static int sync_listed(struct wal *wal, uint64_t durable, uint64_t before,
 	return rc;
 }
 
+/* (Y2), (rule 7) */
 static int sync_before(struct wal *wal, const struct wal_position *position,
                        struct err *err)
 {
@@ -171,7 +172,7 @@ static int sync_all(struct wal *wal, struct err *err)
 		rc = sync_segment(wal, &wal->sync, position.segment_no, err);
 	if (rc)
 		return rc;
-	wal_durable_raise(shared, position.appended);
+	wal_durable_raise(shared, position.appended); /* (Y1) */
 	wal_file_close(&wal->sync_older);
 	return ERR_NONE;
 }
@@ -379,6 +380,7 @@ static int open_older(struct wal *wal, const struct wal_position *position,
 	return rc;
 }
 
+/* (Y5) */
 int wal_sync_ready(struct wal *wal, const struct wal_position *position,
                    struct err *err)
 {
@@ -419,7 +421,7 @@ int wal_sync(struct wal *wal, uint64_t lsn, struct err *err)
 		if (!arrived)
 			arrive(wal);
 		arrived = true;
-		token = wal_claim_take(wal, &shared->sync_claim, look);
+		token = wal_claim_take(wal, &shared->sync_claim, look); /* (Y4) */
 		if (token) {
 			if (atomic_load(&shared->durable) < lsn)
 				rc = lead(wal, err);

@@ -194,7 +194,7 @@ int wal_poison(struct wal *wal, const char *operation, const char *resource,
                const struct err *reason, struct err *err);
 
 /* sync.c: for the owner of the writer lock, before it writes a record into the
- * segment in use: opens what the sync of that record will need. (Y5) */
+ * segment in use: opens what the sync of that record will need. (wal/sync Y5) */
 int wal_sync_ready(struct wal *wal, const struct wal_position *position,
                    struct err *err);
 

@@ -132,7 +132,7 @@ static void opening_follows_its_flags(struct test *t)
 }
 
 /* A symbolic link would let whoever may write to the directory aim us at any
- * file; a FIFO would hang the open. */
+ * file; a FIFO would hang the open. (base/os_posix_names O2) */
 static void only_regular_files_are_opened(struct test *t)
 {
 	struct scratch s;
@@ -433,6 +433,7 @@ static void too_many_open_files_are_said(struct test *t)
 	scratch_close(t, &s);
 }
 
+/* (base/os_posix_names O1) */
 static void descriptors_stay_clear_of_the_standard_ones(struct test *t)
 {
 	struct scratch s;

@@ -1,5 +1,6 @@
-"""The pages under docs/ say what is there: invariants stand in the files that are to keep them, tests and functions that are
-named exist, each format has its version, each source file opens with a chapter that bears its name.
+"""The pages under docs/ say what is there: each invariant stands in the file that defines it, is named where the code keeps it
+and over a test case that fails when it is broken; tests and functions that are named exist, each format has its version, each
+source file opens with a chapter that bears its name.
 """
 import pathlib
 import re
@@ -12,6 +13,12 @@ LAYERS = ['base', 'wal', 'vfs', 'btree', 'hnsw', 'vtab', 'ext']
 INVARIANTS = (TOP / 'docs/INVARIANTS.md').read_text()
 SOURCES = {str(p.relative_to(TOP)): p.read_text() for layer in LAYERS for p in sorted((TOP / layer).glob('*.[ch]'))}
 TESTS = {str(p.relative_to(TOP)): p.read_text() for p in sorted((TOP / 'test').glob('*/*')) if p.suffix in ('.c', '.h', '.py', '.sh')}
+CASES = {name: text for name, text in TESTS.items() if name != 'test/docs/docs_test.py'}
+
+
+NAME = r'(?:rule \d+|[a-z]+/[a-z_0-9]+ [A-Z]\d)'
+NAMES = re.compile(r'\((%s(?:, %s)*)\)' % (NAME, NAME))
+CASE = re.compile(r'(?:static void|ON_A_\w+|TEST_WITH|def)[ (](\w+)\(?')
 
 
 def numbers(text):
@@ -34,27 +41,75 @@ def rows():
             yield files, cells[1], cells[3]
 
 
-def an_invariant_stands_where_it_is_kept(scratch):
-    count = 0
-    for files, invariants, _ in rows():
-        for name in files:
-            expect(name in SOURCES, 'docs/INVARIANTS.md names %s' % name)
-        for number in numbers(invariants):
-            expect(any('(%s)' % number in SOURCES[name] for name in files), '(%s) is not in %s' % (number, ' or '.join(files)))
-            count += 1
-    expect(count > 60, 'only %d invariants were found' % count)
+def chapter(name):
+    return SOURCES[name].partition('*/')[0]
 
 
-def an_invariant_of_a_file_is_on_the_page(scratch):
-    """Numbers in the chapter with which a file opens; who keeps another file's invariant may name it too."""
-    listed = {}
-    for files, invariants, _ in rows():
-        for name in files:
-            listed.setdefault(name.partition('/')[0], set()).update(numbers(invariants))
+def bare(text):
+    return set(re.findall(r'\(([A-Z]\d)\)', text))
+
+
+def invariants():
+    """'rule 4' and 'vfs/slot S1': every one that the page lists."""
+    found = {'rule %s' % number for number in re.findall(r'^(\d+)\. \*\*', INVARIANTS, re.M)}
+    for files, text, _ in rows():
+        for number in numbers(text):
+            homes = [name for name in files if number in bare(chapter(name))]
+            expect_equal((number, files, len(homes)), (number, files, 1))
+            found.add('%s %s' % (homes[0].rpartition('.')[0], number))
+    return found
+
+
+def named(text):
+    """(names, what follows the comment they are in) for each '(vfs/slot S1, rule 4)'."""
+    flat = re.sub(r'\n[ \t]*(?:\*|#)?[ \t]+', ' ', text)
+    for match in NAMES.finditer(flat):
+        comment, _, behind = flat[match.end():].partition('\n')
+        yield match.group(1).split(', '), behind
+
+
+def kept():
+    """What the code names beyond the chapter that defines it."""
+    found = set()
     for name, text in SOURCES.items():
-        chapter = text.partition('*/')[0]
-        missing = set(re.findall(r'\(([A-Z]\d)\)', chapter)) - listed.get(name.partition('/')[0], set())
-        expect(not missing, '%s has %s, docs/INVARIANTS.md has not' % (name, ', '.join(sorted(missing))))
+        own = bare(chapter(name))
+        found |= {'%s %s' % (name.rpartition('.')[0], number) for number in bare(text.partition('*/')[2]) & own}
+        for names, _ in named(text.partition('*/')[2]):
+            found |= set(names)
+    return found
+
+
+def held():
+    """What tests name."""
+    return {each for text in CASES.values() for names, _ in named(text) for each in names}
+
+
+def each_invariant_is_named_where_the_code_keeps_it(scratch):
+    expect_equal(sorted(invariants() - kept()), [])
+
+
+def each_invariant_is_named_over_a_test_that_fails_without_it(scratch):
+    expect_equal(sorted(invariants() - held()), [])
+
+
+def no_number_is_named_that_does_not_exist(scratch):
+    listed = invariants()
+    expect(len(listed) > 130, 'only %d invariants were found' % len(listed))
+    expect_equal(sorted((kept() | held()) - listed), [])
+    for name, text in SOURCES.items():
+        strange = bare(text) - bare(chapter(name))
+        expect(not strange, '%s names %s, which its chapter does not: of another file it is (folder/file X1)' %
+               (name, ', '.join(sorted(strange))))
+        missing = {'%s %s' % (name.rpartition('.')[0], number) for number in bare(chapter(name))} - listed
+        expect(not missing, 'docs/INVARIANTS.md has not %s' % ', '.join(sorted(missing)))
+
+
+def a_number_in_a_test_stands_over_a_case(scratch):
+    for name, text in CASES.items():
+        for names, behind in named(text):
+            case = CASE.match(behind)
+            expect(case, '%s: %s is not over a case but %r' % (name, ', '.join(names), behind[:60]))
+            expect(not name.endswith('.c') or 'CASE(%s)' % case.group(1) in text, '%s: %s is no case' % (name, case.group(1)))
 
 
 def a_test_that_is_named_exists(scratch):

@@ -50,6 +50,7 @@ STATEMENTS = [
 
 
 # sqlite3_interrupt() is seen once a 50th of a second; before, some of these ran to their end.
+# (vfs/door_breath I1)
 def every_long_statement_ends_soon_after_an_interrupt(scratch):
     con = make()
     before = [con.execute('SELECT count(*), sum(id), sum(x) FROM ' + table).fetchone() for table in 'pg']

@@ -155,6 +155,7 @@ def check_commits():
     return commits
 
 
+# (rule 4)
 def killed_processes_lose_nothing_and_hinder_nobody(scratch):
     load()
     make_database()

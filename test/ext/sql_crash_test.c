@@ -596,6 +596,7 @@ static int check(void *context, struct sim_disk *disk,
 	return rc;
 }
 
+/* (vtab/update U3, rule 12) */
 static void all_parts_are_of_one_commit_after_every_crash(struct test *t)
 {
 	struct workload workload = { .k = 0 };

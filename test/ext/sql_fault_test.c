@@ -704,6 +704,7 @@ static uint64_t points(const struct truth *truth, const struct kind *kind)
 	     : kind->source == HEAP ? truth->heap_calls : truth->memory_calls;
 }
 
+/* (vtab/update U2, vtab/index_job J1, rule 14, rule 9) */
 static void whatever_fails_under_sql_nothing_is_lost(struct test *t)
 {
 	const char *only = getenv("FAULT");

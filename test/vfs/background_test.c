@@ -194,7 +194,8 @@ static void time_starts_a_checkpoint_too(struct test *t)
 	sim_disk_close(disk);
 }
 
-/* A file that cannot be read says nothing about what was written; a sync does. */
+/* A file that cannot be read says nothing about what was written; a sync does.
+ * (vfs/checkpoint P3) */
 static void only_a_failed_write_or_sync_poisons(struct test *t)
 {
 	static const struct {

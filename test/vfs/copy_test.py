@@ -174,6 +174,7 @@ def stop_after(steps):
     return progress
 
 
+# (vfs/door_journal J1)
 def a_backup_that_stops_leaves_the_connection_with_its_own_pages(scratch):
     """SQLite does not write pages that it frees. Its cache may hold what they had last, and that came into the journal of
     the backup with a checksum that the committed page did not have: playing back ended there, the pages after it stayed

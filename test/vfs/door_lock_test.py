@@ -30,6 +30,7 @@ def error_code(call, *arguments):
     return 'SQLITE_OK'
 
 
+# (vfs/door D1)
 def a_reader_keeps_its_snapshot(scratch):
     writer, reader = make(), connect('app')
     reader.execute('BEGIN')
@@ -45,6 +46,7 @@ def a_reader_keeps_its_snapshot(scratch):
     expect_equal(reader.execute('SELECT count(*), sum(v) FROM t').fetchall(), [(50, 250)])
 
 
+# (rule 4)
 def an_open_select_lives_through_its_connections_commits(scratch):
     con = make(rows=3000)
     seen = 0
@@ -153,6 +155,7 @@ def who_writes_only_a_temporary_table_keeps_nobody_from_writing(scratch):
         expect_equal(value(two, 'SELECT v FROM t WHERE id=1'), 7)
 
 
+# (rule 11)
 def a_stale_writer_gets_busy_snapshot(scratch):
     one, two = make(), connect('app', timeout=1)
     two.execute('BEGIN')
@@ -169,6 +172,7 @@ def a_stale_writer_gets_busy_snapshot(scratch):
 
 # What a transaction reads may be known from the one before, page, cursor and all: nobody
 # asks the store, which then took the writer for one that had read nothing.
+# (rule 11)
 def a_writer_is_stale_also_when_what_it_read_was_known(scratch):
     one, two = connect('app'), connect('app')
     one.execute('CREATE VIRTUAL TABLE t USING turdb(id INTEGER PRIMARY KEY, v INTEGER, INDEX t_v(v))')
@@ -400,6 +404,7 @@ def a_stopped_process_holds_up_nobody_but_writers(scratch):
     child.communicate()
 
 
+# (rule 8)
 def a_forked_child_is_told_so(scratch):
     con = make(rows=1)
     child = os.fork()

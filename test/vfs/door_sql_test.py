@@ -88,6 +88,7 @@ def pragmas_answer_as_programs_expect(scratch):
     expect_equal(value(con, 'PRAGMA busy_timeout'), 77)
 
 
+# (rule 14)
 def synchronous_decides_when_a_commit_is_on_disk(scratch):
     con = connect('app')
     con.execute('CREATE TABLE t(a)')
@@ -203,6 +204,7 @@ def the_same_statements_give_the_same_answers(scratch):
     sound(ours)
 
 
+# (vfs/door_journal J2)
 def a_rolled_back_transaction_leaves_nothing(scratch):
     con = connect('app')
     con.execute('CREATE TABLE t(id INTEGER PRIMARY KEY, v)')
@@ -235,6 +237,7 @@ def a_failing_statement_undoes_itself_only(scratch):
     expect_equal(con.execute('SELECT a FROM t').fetchall(), [(1,), (2,)])
 
 
+# (vfs/door D3)
 def a_large_transaction_needs_little_memory(scratch):
     con = connect('app', '&cache_kb=4096')
     con.execute('PRAGMA synchronous=off')
@@ -371,6 +374,7 @@ def blobs_open_read_write(scratch):
     sound(con)
 
 
+# (rule 16)
 def attached_directories_commit_together(scratch):
     con = connect('one')
     con.execute("ATTACH 'file:two?vfs=turdb' AS two")
@@ -391,6 +395,7 @@ def attached_directories_commit_together(scratch):
     sound(con)
 
 
+# (vfs/door D4)
 def a_directory_attached_to_a_file_keeps_its_journal(scratch):
     con = sqlite3.connect('plain.db', isolation_level=None)
     con.execute("ATTACH 'file:app?vfs=turdb' AS app")
@@ -424,6 +429,7 @@ def a_directory_attached_to_a_file_keeps_its_journal(scratch):
     sound(con, 'app')
 
 
+# (rule 16)
 def locking_mode_exclusive_of_a_main_file_stops_at_ours(scratch):
     con = sqlite3.connect('plain.db', isolation_level=None)
     con.execute("ATTACH 'file:app?vfs=turdb' AS app")

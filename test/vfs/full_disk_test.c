@@ -133,7 +133,8 @@ static void scene_end(struct scene *s)
 	sim_disk_close(s->disk);
 }
 
-/* As a DELETE of some rows does, over and over: pages change, none is added. */
+/* As a DELETE of some rows does, over and over: pages change, none is added.
+ * (vfs/reserve N1, vfs/reserve N2) */
 static void pages_change_on_a_full_disk(struct test *t)
 {
 	struct scene s;

@@ -234,7 +234,7 @@ static const struct sim_fault no_page = {
 	.effect = SIM_FAULT_PART_DONE,
 };
 
-/* The record says all that the page does: nobody need know. */
+/* The record says all that the page does: nobody need know. (vfs/commit C4) */
 static void a_page_that_cannot_be_written_is_made_from_the_record(struct test *t)
 {
 	struct scene s;
@@ -254,6 +254,7 @@ static void a_page_that_cannot_be_written_is_made_from_the_record(struct test *t
 	scene_end(&s);
 }
 
+/* (vfs/commit C4) */
 static void when_nothing_can_be_written_the_next_writer_finishes(struct test *t)
 {
 	struct sim_fault never = no_page;
@@ -275,7 +276,7 @@ static void when_nothing_can_be_written_the_next_writer_finishes(struct test *t)
 	scene_end(&s);
 }
 
-/* Each call of a commit is the last one once. */
+/* Each call of a commit is the last one once. (vfs/late T2, rule 1) */
 static void a_writer_may_die_between_record_and_page(struct test *t)
 {
 	uint64_t calls = 0;

@@ -168,7 +168,8 @@ static void hammer_for(struct test *t, struct bed *bed, uint64_t ms, uint64_t *l
 }
 
 /* A waiter is served after 128 turns, and those before it in the queue. A machine busy
- * with other things may leave one asleep that was called: then it gets another try. */
+ * with other things may leave one asleep that was called: then it gets another try.
+ * (vfs/lock_word L2) */
 static void nobody_waits_for_more_than_a_bounded_number_of_turns(struct test *t)
 {
 	uint64_t longest = UINT64_MAX;
@@ -291,7 +292,8 @@ static void who_waits_is_served_in_order(struct test *t)
 /* --- those who go ---------------------------------------------------------------- */
 
 /* While this process holds the lock others come to wait and are killed or stopped at
- * any moment; when it lets go, the one that is left has it at once. */
+ * any moment; when it lets go, the one that is left has it at once. (vfs/lock_word
+ * L3, rule 8) */
 static void the_dead_and_the_stopped_hold_up_nobody(struct test *t)
 {
 	uint64_t rounds = test_scaled(12, 4), seed = t->seed, slowest = 0;
@@ -412,6 +414,7 @@ static void killed_writers_and_waiters_stop_nobody(struct test *t)
 	bed_close(t, &bed);
 }
 
+/* (vfs/lock_word L1) */
 static void who_gives_up_learns_who_holds_it_and_leaves_the_queue(struct test *t)
 {
 	struct opened *o;

@@ -236,6 +236,7 @@ ON_A_PAGE_FILE(a_checksum_of_zero_is_not_taken_for_verified)
 	           ERR_CORRUPT, "its reference says 0000000000000000");
 }
 
+/* (vfs/page_file F1) */
 ON_A_PAGE_FILE(impossible_references_are_refused_in_a_sentence)
 {
 	struct page_ref ref, bad;
@@ -359,7 +360,7 @@ ON_A_PAGE_FILE(a_file_grows_in_steps)
 }
 
 /* After a truncation the same places come back as zeros: what was verified there
- * before must be forgotten. */
+ * before must be forgotten. (vfs/page_file F3) */
 ON_A_PAGE_FILE(a_truncated_end_is_forgotten)
 {
 	struct page_ref kept, cut;
@@ -658,6 +659,7 @@ static void *read_published(void *argument)
 	return NULL;
 }
 
+/* (vfs/page_file F2) */
 ON_A_PAGE_FILE(readers_follow_a_growing_file)
 {
 	enum { PAGES = 400, READERS = 3 };

@@ -760,6 +760,7 @@ static struct page_table forged(struct test *t, struct small *s, uint32_t level,
 	return table;
 }
 
+/* (vfs/page_table T1, vfs/page_table T2) */
 static void a_map_page_that_makes_no_sense_is_refused(struct test *t)
 {
 	struct small s;

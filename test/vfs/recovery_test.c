@@ -389,6 +389,7 @@ static void recover_alone(struct test *t, struct bench *bench, uint64_t lose_aft
 	copy(t, bench->path, bench->before);
 }
 
+/* (vfs/replay_part P1) */
 static void threads_make_the_same_bytes(struct test *t)
 {
 	struct bench bench;
@@ -497,6 +498,7 @@ static void expect_same_loss(struct test *t, struct bench *bench)
 	}
 }
 
+/* (vfs/replay_part P1, vfs/replay_part P2) */
 static void a_log_with_a_damaged_record_ends_in_the_same_place(struct test *t)
 {
 	struct bench bench;

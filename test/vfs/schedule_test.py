@@ -207,6 +207,7 @@ def play(sides, schedule, seed, tally):
             others.remove(side)
 
 
+# (vfs/door D2)
 def the_same_schedules_give_the_same_answers(scratch):
     seed = int(os.environ.get('TEST_SEED', '1'))
     tally = Tally()

@@ -418,6 +418,7 @@ static void step(struct test *t, struct world *w, uint64_t number)
 	}
 }
 
+/* (vfs/release G1) */
 static void any_history_agrees_with_a_plain_array(struct test *t)
 {
 	struct world *w = malloc(sizeof *w);
@@ -749,6 +750,7 @@ static void a_bulk_load_gets_places_in_rising_order(struct test *t)
 	small_close(t, &s);
 }
 
+/* (rule 2) */
 static void what_the_log_says_placed_is_taken_by_nobody(struct test *t)
 {
 	struct small s;

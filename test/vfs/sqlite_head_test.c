@@ -150,7 +150,7 @@ static void step(struct test *t, struct fixture *f, struct model *model,
 }
 
 /* Writes that change the counter, and others, in any order and with rollbacks and
- * reopenings, against plain bytes. */
+ * reopenings, against plain bytes. (vfs/sqlite_head H1, vfs/sqlite_head H2) */
 static void nobody_can_tell_where_the_counter_is(struct test *t)
 {
 	uint64_t seed = t->seed;

@@ -954,7 +954,7 @@ static void try_without_segment(struct test *t, const struct database *database,
 
 /* After a death the log holds commits that nothing else holds. With the newest
  * segment they went without a word, when the last opening had begun it: what was
- * left looked like a log that ends there. */
+ * left looked like a log that ends there. (vfs/recovery Y5) */
 static void a_segment_that_is_gone_is_told(struct test *t)
 {
 	struct database database;
@@ -993,7 +993,7 @@ static void a_segment_that_is_gone_is_told(struct test *t)
 }
 
 /* What a process leaves that closes, or recovers, needs no log: nothing can be lost
- * with it, and nobody is asked. */
+ * with it, and nobody is asked. (vfs/recovery Y6) */
 static void a_log_without_commits_is_not_missed(struct test *t)
 {
 	struct database database;

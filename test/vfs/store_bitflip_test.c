@@ -246,6 +246,7 @@ static int lose_superblock(void *context, uint64_t n, bool *reached,
 	return rc;
 }
 
+/* (vfs/superblock B1, vfs/superblock B2) */
 static void one_bad_superblock_is_survived_and_told(struct test *t)
 {
 	struct flips flips = { .seed = t->seed,

@@ -393,6 +393,7 @@ static void explore(struct test *t, uint32_t plants)
 	}
 }
 
+/* (vfs/store O3, vfs/recovery Y2, vfs/replay R1, rule 2, rule 3) */
 static void every_crash_leaves_a_prefix_of_the_commits(struct test *t)
 {
 	explore(t, PLANT_REPLAY_PARTS);
@@ -573,6 +574,7 @@ static void search_apart(struct hunt *hunt)
 	munmap(shared, sizeof *shared);
 }
 
+/* (vfs/recovery Y1, vfs/recovery Y3, vfs/commit C2, vfs/checkpoint P1, rule 6) */
 static void each_planted_bug_is_found(struct test *t)
 {
 	const char *only = getenv("PLANT");

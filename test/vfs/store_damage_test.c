@@ -249,6 +249,7 @@ static void a_record_cannot_change_what_a_file_is(struct test *t)
 	expect_record_told(t, other, sizeof other, "a file becomes another");
 }
 
+/* (vfs/replay R2) */
 static void a_record_cannot_write_over_what_the_checkpoint_reaches(struct test *t)
 {
 	struct image image;
@@ -262,7 +263,7 @@ static void a_record_cannot_write_over_what_the_checkpoint_reaches(struct test *
 }
 
 /* The place of a page that was synced before its record belongs to that page: a replay
- * of another record would write over it, or already has. */
+ * of another record would write over it, or already has. (vfs/replay R4, rule 2) */
 static void a_record_cannot_share_the_place_of_a_synced_page(struct test *t)
 {
 	for (int placed_first = 0; placed_first < 2; placed_first++) {
@@ -287,6 +288,7 @@ static void a_record_cannot_share_the_place_of_a_synced_page(struct test *t)
 	}
 }
 
+/* (vfs/replay R3, vfs/replay_pages W2) */
 static void a_record_cannot_put_two_pages_at_one_place(struct test *t)
 {
 	uint8_t items[2 * FRESH_SIZE];
@@ -300,7 +302,7 @@ static void a_record_cannot_put_two_pages_at_one_place(struct test *t)
 }
 
 /* Such a record is whole, and so is all that it builds on: only the page that comes of
- * it is not the one that was committed. */
+ * it is not the one that was committed. (vfs/replay_pages W1) */
 static void a_record_whose_changes_make_another_page_is_told(struct test *t)
 {
 	uint8_t payload[RECORD_HEAD_SIZE + FRESH_SIZE] = { 0 };

@@ -165,6 +165,7 @@ static int play(void *context, uint64_t n, bool *reached, struct err *err)
 	return rc;
 }
 
+/* (vfs/late T2, rule 1, rule 10) */
 static void a_death_at_any_call_is_survived(struct test *t)
 {
 	uint64_t wanted = test_scaled(300, 40);
@@ -285,7 +286,7 @@ static int encounter(void *context, uint64_t n, bool *reached, struct err *err)
 
 /* Shared memory that the last death left marked as built was taken for that of the
  * living: poisoned for ever by the one who had begun to recover, or, after a power
- * loss, not even of this database's last state. */
+ * loss, not even of this database's last state. (vfs/store O1, vfs/store O2) */
 static void a_death_alone_leaves_no_one_with_old_memory(struct test *t)
 {
 	static const char *const names[] = {

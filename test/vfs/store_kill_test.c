@@ -149,6 +149,7 @@ static pid_t spawn(struct board *board, const char *path, int worker,
 	return pid;
 }
 
+/* (vfs/commit C3, rule 8) */
 static void killed_processes_lose_no_acknowledged_commit(struct test *t)
 {
 	struct board *board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE,

@@ -433,16 +433,19 @@ static void run_history(struct test *t, uint32_t cache_kb, uint64_t steps)
 	free(h);
 }
 
+/* (vfs/retained K1, vfs/retained K2, vfs/mark M1, vfs/mark M2, vfs/edit E2) */
 static void a_random_history_agrees_with_its_model(struct test *t)
 {
 	run_history(t, 16384, test_scaled(600, 100));
 }
 
+/* (vfs/edit E1) */
 static void a_random_history_that_spills_agrees_with_its_model(struct test *t)
 {
 	run_history(t, 64, test_scaled(600, 100));
 }
 
+/* (vfs/view V2, rule 11) */
 static void a_stale_writer_is_told(struct test *t)
 {
 	struct fixture f;
@@ -471,6 +474,7 @@ static void a_stale_writer_is_told(struct test *t)
 	fixture_end(&f);
 }
 
+/* (vfs/view V1) */
 static void a_view_that_has_read_nothing_moves_to_the_newest_commit(
 	struct test *t)
 {

@@ -69,6 +69,7 @@ def a_table_that_lost_most_rows_gets_short(scratch):
         expect(closed[1] < before[1] / 5)
 
 
+# (vfs/vacuum V1)
 def steps_are_bounded_and_come_to_an_end(scratch):
     con = build('app', TURDB, scaled(20000, 5000))
     con.execute('DELETE FROM t WHERE id < (SELECT max(id) FROM t) - 1500')

@@ -312,6 +312,7 @@ static void options_are_understood(struct test *t)
 	               "unknown datatype for t.a: \"VARCHAR(3)\"");
 }
 
+/* (vtab/pure_ddl D1) */
 static void what_is_not_understood_is_quoted(struct test *t)
 {
 	expect_refusal(t, "strict=1", "a table needs at least one column");
@@ -401,7 +402,8 @@ static void a_name_of_100000_characters_is_a_name(struct test *t)
 	free(sql);
 }
 
-/* Whatever bytes come, the parser ends with a definition or a sentence. */
+/* Whatever bytes come, the parser ends with a definition or a sentence.
+ * (vtab/pure_ddl D2) */
 static void random_text_is_refused_or_understood(struct test *t)
 {
 	static const char *const words[] = {

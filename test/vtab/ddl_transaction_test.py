@@ -56,6 +56,7 @@ def compare(seed, ours, stock, schema, statements):
     expect_equal(value(ours, 'SELECT turdb_check()'), 'ok')
 
 
+# (rule 12)
 def tables_of_main_follow_transactions(scratch):
     load()
     for seed in range(scaled(20)):

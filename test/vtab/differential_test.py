@@ -326,6 +326,7 @@ def checks_by_collation_and_affinity_are_as_in_stock_sqlite(scratch):
     one_schema('checks by collation and affinity')
 
 
+# (vtab/update U1)
 def conflict_clauses_of_constraints_are_as_in_stock_sqlite(scratch):
     one_schema('conflict clauses')
 

@@ -56,6 +56,7 @@ def the_examples_of_the_manual_work(scratch):
     sound(con)
 
 
+# (vtab/index_job J2)
 def errors_say_what_and_why(scratch):
     con = users()
     for call, words in (("turdb_create_index('x', 'users', 'nam')", 'no column is named nam'),
@@ -174,6 +175,7 @@ def compare(seed, ours, stock, schema, steps):
     sound(ours)
 
 
+# (vtab/index_job J1)
 def indexes_follow_transactions_as_in_ordinary_tables(scratch):
     load()
     for seed in range(scaled(12)):

@@ -48,6 +48,7 @@ def sound(con):
 
 # --- where it works -----------------------------------------------------------------------------------------------------
 
+# (vtab/inline_cache C1)
 def every_host_keeps_a_table(scratch):
     load()
     for number, (size, journal, encoding, vacuum) in enumerate([
@@ -119,6 +120,7 @@ def another_file_under_the_same_name_is_another_table(scratch):
 
 # --- transactions -------------------------------------------------------------------------------------------------------
 
+# (vtab/inline L1, vtab/inline L2, rule 15)
 def whatever_is_rolled_back_is_gone(scratch):
     for kind, mode in enumerate(('wal', 'delete')):
         con = filled('app%d.db' % kind, 'journal_mode = ' + mode)
@@ -149,6 +151,7 @@ def whatever_is_rolled_back_is_gone(scratch):
         con.close()
 
 
+# (vtab/inline L4, vtab/inline_cache C2)
 def triggers_change_tables_whole_or_not_at_all(scratch):
     con = filled(rows=50)
     con.execute('CREATE TABLE log(n INTEGER PRIMARY KEY, what TEXT)')
@@ -171,6 +174,7 @@ def triggers_change_tables_whole_or_not_at_all(scratch):
         sound(con)
 
 
+# (vtab/inline L5)
 def what_sqlite_tells_of_a_statement_stays_true(scratch):
     con = plain('app.db', 'journal_mode = wal')
     con.execute('CREATE TABLE o(i INTEGER PRIMARY KEY)')
@@ -190,6 +194,7 @@ def what_sqlite_tells_of_a_statement_stays_true(scratch):
 
 # --- several connections and processes ----------------------------------------------------------------------------------
 
+# (vtab/inline L3)
 def other_connections_see_what_was_committed_and_nothing_else(scratch):
     for kind, mode in enumerate(('wal', 'delete')):
         path = 'app%d.db' % kind

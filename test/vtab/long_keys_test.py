@@ -69,6 +69,7 @@ def filled(seed, rows=300, unique=''):
     return ours, stock, chance, pool
 
 
+# (vtab/long_keys K1)
 def order_by_is_true(scratch):
     ours, stock, chance, pool = filled(1)
     for order in ('a', 'a DESC', 'b', 'b DESC', 'c, a DESC', 'c DESC, a', 'd, b', 'd DESC, b DESC', 'n, d DESC, a', 'n DESC, d, a DESC',
@@ -112,6 +113,7 @@ def ranges_and_lists_are_true(scratch):
     same(ours, stock, "SELECT id FROM t WHERE d = 1 ORDER BY b, id")
 
 
+# (vtab/long_keys K2)
 def unique_is_about_the_values(scratch):
     for seed, unique in enumerate(['UNIQUE (a)', 'UNIQUE (c, b)', 'UNIQUE (n, d DESC)'.replace(' DESC', '')]):
         os.mkdir(str(seed))

@@ -170,6 +170,7 @@ static void any_flipped_bit_makes_a_record_invalid(struct test *t)
 	}
 }
 
+/* (wal/record A1) */
 static void a_record_is_bound_to_its_place_and_salt(struct test *t)
 {
 	const uint8_t *bytes = golden_record;

@@ -367,6 +367,7 @@ static void killed_writers_lose_nothing(struct test *t)
 	scratch_close(&log);
 }
 
+/* (wal/sync Y4) */
 static void a_dead_sync_leader_is_replaced(struct test *t)
 {
 	struct scratch_log log;
@@ -390,7 +391,7 @@ static void a_dead_sync_leader_is_replaced(struct test *t)
 	scratch_close(&log);
 }
 
-/* A process that gets the index of a dead one does not wait for itself. */
+/* A process that gets the index of a dead one does not wait for itself. (rule 8) */
 static void claims_of_an_earlier_process_end_with_its_index(struct test *t)
 {
 	struct scratch_log log;
@@ -411,7 +412,8 @@ static void claims_of_an_earlier_process_end_with_its_index(struct test *t)
 	scratch_close(&log);
 }
 
-/* A file made for the next segment by somebody who died before he said so. */
+/* A file made for the next segment by somebody who died before he said so. (wal/next
+ * N2) */
 static void a_segment_made_by_the_dead_is_taken(struct test *t)
 {
 	struct scratch_log log;
@@ -490,6 +492,7 @@ static void make_faulty(struct scratch_log *log)
 	scratch_methods(log, &faulty.methods);
 }
 
+/* (wal/sync Y3, rule 9) */
 static void a_failed_sync_poisons_the_log(struct test *t)
 {
 	struct scratch_log log;
@@ -534,6 +537,7 @@ static void *wait_in_thread(void *context)
 	return NULL;
 }
 
+/* (rule 9) */
 static void everyone_who_waits_learns_of_a_failed_sync(struct test *t)
 {
 	struct scratch_log log;
@@ -559,7 +563,8 @@ static void everyone_who_waits_learns_of_a_failed_sync(struct test *t)
 }
 
 /* The write says no but was done, or half done: the record must not be there
- * when the log is read back, for the commit was told that it failed. */
+ * when the log is read back, for the commit was told that it failed. (wal/record A2,
+ * rule 1) */
 static void a_failed_append_leaves_no_record(struct test *t)
 {
 	static const size_t sizes[] = { 100, 10000 };
@@ -658,7 +663,7 @@ static void a_segment_that_cannot_be_made_larger_is_made_anew(struct test *t)
 	scratch_close(&log);
 }
 
-/* It may be on disk by chance, but the sync did not promise it. */
+/* It may be on disk by chance, but the sync did not promise it. (wal/sync Y1) */
 static void what_is_appended_during_a_sync_is_not_durable(struct test *t)
 {
 	struct scratch_log log;
@@ -676,7 +681,7 @@ static void what_is_appended_during_a_sync_is_not_durable(struct test *t)
 }
 
 /* synchronous=OFF for a long time, then FULL: all that went before is synced
- * first. */
+ * first. (wal/sync Y2, rule 7) */
 static void a_sync_covers_segments_that_nobody_synced(struct test *t)
 {
 	struct scratch_log log;

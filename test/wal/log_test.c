@@ -60,6 +60,7 @@ ON_A_LOG(records_come_back_in_order, 0)
 	EXPECT_EQ(t, log->replay_count, 200);
 }
 
+/* (wal/next N3) */
 ON_A_LOG(replay_can_begin_at_any_record, SMALL_SEGMENT)
 {
 	uint64_t ends[21] = { 0 };
@@ -154,7 +155,8 @@ static void segments_are_made_in_time_or_on_demand(struct test *t)
 	}
 }
 
-/* However much of it the last record takes, one more fits that says that it ends. */
+/* However much of it the last record takes, one more fits that says that it ends.
+ * (wal/append W3) */
 ON_A_LOG(a_segment_keeps_room_for_the_record_that_closes_it, SMALL_SEGMENT)
 {
 	for (size_t less = 0; less <= 2 * WAL_RECORD_HEADER_SIZE; less += 8) {
@@ -237,7 +239,7 @@ ON_A_LOG(a_torn_last_record_is_the_end, 0)
 	EXPECT_EQ(t, log->replay_end, end);
 }
 
-/* Each new line has a new salt and begins beyond all that was there. */
+/* Each new line has a new salt and begins beyond all that was there. (rule 5) */
 ON_A_LOG(a_restart_never_chains_old_records_on, 0)
 {
 	uint64_t end, begin;
@@ -342,8 +344,9 @@ ON_A_LOG(records_inside_a_payload_are_not_read, 0)
 	EXPECT_EQ(t, log->replay_end, end);
 }
 
-/* (A3) of record.c: a record that lies where the next one would begin, right
- * salt, right position, right checksum, but made before the one it follows. */
+/* A record that lies where the next one would begin, right
+ * salt, right position, right checksum, but made before the one it follows.
+ * (wal/record A3) */
 ON_A_LOG(a_record_that_does_not_chain_is_the_end, 0)
 {
 	struct wal_shared before;
@@ -414,6 +417,7 @@ ON_A_LOG(a_half_filled_place_is_not_seen, 0)
 	EXPECT_EQ(t, log->replay_end, end);
 }
 
+/* (wal/place P1) */
 ON_A_LOG(publishing_a_place_leaves_the_one_before_whole, 0)
 {
 	for (int i = 0; i < 3; i++) {
@@ -506,7 +510,8 @@ ON_A_LOG(overlapping_records_are_not_all_checked, 0)
 	           "it is full of overlapping records");
 }
 
-/* In the next segment lies the proof that the end of this one was durable. */
+/* In the next segment lies the proof that the end of this one was durable.
+ * (rule 5) */
 ON_A_LOG(the_proof_may_lie_in_a_later_segment, SMALL_SEGMENT)
 {
 	uint64_t end;
@@ -835,7 +840,8 @@ ON_A_LOG(no_memory_is_an_error_and_nothing_else, SMALL_SEGMENT)
 }
 
 /* A lack of memory once became "whether the commit is durable is not known": the
- * first sync in a segment opened its file when the record was already there. */
+ * first sync in a segment opened its file when the record was already there.
+ * (wal/sync Y5) */
 static void no_memory_fails_an_append_but_no_sync(struct test *t)
 {
 	bool reached = true;

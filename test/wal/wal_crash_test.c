@@ -455,6 +455,7 @@ static struct explore_plan make_plan(struct test *t, enum bug *bug)
 	};
 }
 
+/* (wal/segment S1, wal/segment S2) */
 static void a_crash_leaves_a_prefix_with_all_that_was_durable(struct test *t)
 {
 	enum bug bug = BUG_NONE;
@@ -782,6 +783,7 @@ static int play_death(void *context, uint64_t n, bool *reached,
 	return rc;
 }
 
+/* (wal/append W1) */
 static void a_process_may_die_at_any_call(struct test *t)
 {
 	/* Steps that meet every kind of death. */
@@ -924,7 +926,7 @@ static int write_and_deny(struct os_file *file, uint64_t offset,
 }
 
 /* A write that is done although it says that it failed; then the power goes
- * and of the last writes some reach the disk, some do not. */
+ * and of the last writes some reach the disk, some do not. (wal/append W2) */
 static void a_denied_append_is_not_there_after_power_loss(struct test *t)
 {
 	static struct os_methods denying;
