@@ -90,7 +90,8 @@ static int replace_row(struct change *change, int64_t rowid, struct err *err)
 
 /* --- the row alone ------------------------------------------------------------- */
 
-static int null_met(struct change *change, uint32_t column, struct err *err)
+static int null_met(struct change *change, uint32_t column, bool *replaced,
+                    struct err *err)
 {
 	const struct column_definition *definition =
 		&change->table->definition.columns[column];
@@ -107,6 +108,7 @@ static int null_met(struct change *change, uint32_t column, struct err *err)
 		if (!definition->default_sql)
 			break;
 		rc = change_default_take(change, column, err);
+		*replaced = true;
 		if (rc || change->values[column].type != VALUE_NULL)
 			return rc;
 		break;
@@ -117,19 +119,37 @@ static int null_met(struct change *change, uint32_t column, struct err *err)
 	                       definition->name, err);
 }
 
-static int check_not_null(struct change *change, struct err *err)
+static int check_not_null_of(struct change *change, bool generated,
+                             bool *replaced, struct err *err)
 {
 	const struct table_definition *definition = &change->table->definition;
 	int rc = ERR_NONE;
 
-	if (!change->table->any_not_null)
-		return ERR_NONE;
 	for (uint32_t i = 0; !rc && !change->ignored &&
 	                     i < definition->column_count; i++)
 		if (definition->columns[i].not_null &&
-		    change->values[i].type == VALUE_NULL)
-			rc = null_met(change, i, err);
+		    change->values[i].type == VALUE_NULL &&
+		    !definition->columns[i].generated_sql == !generated)
+			rc = null_met(change, i, replaced, err);
 	return rc;
+}
+
+/* Generated columns come last: they see the defaults that replaced a NULL. */
+static int check_not_null(struct change *change, struct err *err)
+{
+	struct table *table = change->table;
+	bool replaced = false;
+	int rc;
+
+	if (!table->any_not_null)
+		return ERR_NONE;
+	rc = check_not_null_of(change, false, &replaced, err);
+	if (rc || change->ignored || !table->definition.generated_count)
+		return rc;
+	if (replaced)
+		rc = generated_compute(table, change->values,
+		                       change->new_rowid, err);
+	return rc ? rc : check_not_null_of(change, true, &replaced, err);
 }
 
 /* No OR clause decides about types: SQLite lets IGNORE pass no other code. */

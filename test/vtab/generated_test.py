@@ -52,6 +52,23 @@ def generated_columns_follow_the_others(scratch):
     expect_equal(value(ours, 'SELECT turdb_check()'), 'ok')
 
 
+def generated_columns_see_the_default_that_replaced_a_null(scratch):
+    """They were computed with the NULL: a NOT NULL one refused the row, others kept the NULL's value."""
+    ours, stock = pair('id INTEGER PRIMARY KEY, a INTEGER, b INTEGER NOT NULL DEFAULT 7, c INTEGER NOT NULL ON CONFLICT REPLACE DEFAULT 9, '
+                       's AS (a + b) UNIQUE, p AS (b * c) STORED NOT NULL, q AS (s || p) CHECK (q <> 763)')
+    for i in range(1, 6):
+        both(ours, stock, 'INSERT INTO t(id, a, b, c) VALUES (?, ?, 3, 4)', (i, i))
+    for sql in ('UPDATE OR REPLACE t SET b = NULL WHERE id = 1', 'UPDATE t SET c = NULL WHERE id = 2', 'UPDATE t SET b = NULL WHERE id = 2',
+                'UPDATE OR REPLACE t SET b = NULL, c = NULL WHERE id = 3', 'UPDATE OR REPLACE t SET b = NULL, a = 1 WHERE id = 4',
+                'UPDATE OR REPLACE t SET a = 0, b = NULL, c = NULL WHERE id = 4', 'UPDATE OR REPLACE t SET a = NULL, b = NULL',
+                'INSERT OR REPLACE INTO t(id, a, b, c) VALUES (2, 5, NULL, NULL)', 'UPDATE OR IGNORE t SET b = NULL',
+                'UPDATE OR REPLACE t SET p = NULL, b = NULL', 'UPDATE OR REPLACE t SET b = NULL, id = id + 1 WHERE id > 2'):
+        both(ours, stock, sql)
+        for read in ('SELECT id FROM t WHERE s = 8', 'SELECT id FROM t ORDER BY s, id'):
+            expect_equal(ours.execute(read).fetchall(), stock.execute(read).fetchall())
+        expect_equal(value(ours, 'SELECT turdb_check()'), 'ok')
+
+
 def generated_columns_cannot_be_written(scratch):
     ours, stock = pair('a INTEGER, b AS (a + 1) STORED, c TEXT')
     both(ours, stock, 'INSERT INTO t(a) VALUES (1)')
