@@ -16,6 +16,15 @@ static struct store *store_of(sqlite3 *db, const char *schema)
 	return store;
 }
 
+/* What the connection's last statement ended with. */
+static int fail_as(sqlite3 *db, enum err_code code, const char *operation,
+                   const char *schema, struct err *err)
+{
+	if (sqlite3_errcode(db) == SQLITE_INTERRUPT)
+		code = ERR_INTERRUPT;
+	return err_set(err, code, operation, schema, "%s", sqlite3_errmsg(db));
+}
+
 static int name_into(char name[EXT_SCHEMA_SIZE], const char *schema,
                      struct err *err)
 {
@@ -36,12 +45,11 @@ int ext_schema_each(sqlite3 *db, bool all,
 {
 	sqlite3_stmt *statement = NULL;
 	char name[EXT_SCHEMA_SIZE];
-	int rc = ERR_NONE;
+	int rc = ERR_NONE, step = SQLITE_ROW;
 
 	if (sqlite3_prepare_v2(db, "PRAGMA database_list", -1, &statement, NULL))
-		return err_set(err, ERR_INVALID, "list databases", "", "%s",
-		               sqlite3_errmsg(db));
-	while (!rc && sqlite3_step(statement) == SQLITE_ROW) {
+		return fail_as(db, ERR_INVALID, "list databases", "", err);
+	while (!rc && (step = sqlite3_step(statement)) == SQLITE_ROW) {
 		const char *schema =
 			(const char *)sqlite3_column_text(statement, 1);
 
@@ -51,6 +59,8 @@ int ext_schema_each(sqlite3 *db, bool all,
 		if (!rc)
 			rc = each(context, name, err);
 	}
+	if (!rc && step != SQLITE_DONE)
+		rc = fail_as(db, ERR_INVALID, "list databases", "", err);
 	sqlite3_finalize(statement);
 	return rc;
 }
@@ -108,8 +118,8 @@ int ext_read_begin(sqlite3 *db, const char *schema, sqlite3_stmt **statement,
 			*view = NULL;
 		return ERR_NONE;
 	}
-	err_set(err, ERR_IO, "read", schema, "%s", sqlite3_errmsg(db));
+	rc = fail_as(db, ERR_IO, "read", schema, err);
 	sqlite3_finalize(*statement);
 	*statement = NULL;
-	return ERR_IO;
+	return rc;
 }
