@@ -19,10 +19,6 @@ def open_plainly(path, **rest):
     return sqlite3.connect('file:%s?vfs=turdb' % path, uri=True, **rest)
 
 
-def compiled_with(con, option):
-    return value(con, 'SELECT sqlite_compileoption_used(?)', option)
-
-
 # What each list of statements answers at its end; an error is '!' and a part of its text.
 FEATURES = [
     (['CREATE TABLE g(a, b AS (a*2) STORED, c AS (a+1))', 'INSERT INTO g(a) VALUES(3)', 'CREATE INDEX gc ON g(c)', 'SELECT * FROM g WHERE c=4'], [(3, 6, 4)]),
@@ -194,7 +190,7 @@ def the_shell_imports_lists_dumps_and_copies(scratch):
         expect(words in out, '%r is not in %r' % (words, out))
     for name in ('out1.db', 'out2.db', 'out3.db', 'out4.db'):
         con = sqlite3.connect(name)
-        expect_equal((name, value(con, 'SELECT sum(c) FROM t'), value(con, 'PRAGMA integrity_check')), (name, 232.5, 'ok'))
+        expect_equal((name, value(con, 'SELECT sum(c) FROM t'), value(con, 'PRAGMA integrity_check(t)')), (name, 232.5, 'ok'))
     dump = shell_over('file:app?vfs=turdb', '.dump')
     with open('dump.sql', 'w') as out:
         out.write(dump)

@@ -92,7 +92,7 @@ def the_progress_handler_is_called_and_obeyed(scratch):
 
     for sql, arguments in STATEMENTS:
         stop, times[:] = 0, [time.monotonic()]
-        con.set_progress_handler(handler, 500)
+        set_progress_handler(con, handler, 500)
         con.execute(sql, (query,) * arguments).fetchall()
         handler()
         gap = max(later - earlier for earlier, later in zip(times, times[1:]))

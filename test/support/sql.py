@@ -115,6 +115,16 @@ def value(con, sql, *arguments):
     return row[0] if row else None
 
 
+def compiled_with(con, option):
+    return value(con, 'SELECT sqlite_compileoption_used(?)', option)
+
+
+def set_progress_handler(con, handler, steps):
+    if compiled_with(con, 'OMIT_PROGRESS_CALLBACK'):
+        skip('this SQLite has no progress handler')
+    con.set_progress_handler(handler, steps)
+
+
 def expect(condition, what=''):
     if not condition:
         raise AssertionError(what or 'expectation not met')

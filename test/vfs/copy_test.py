@@ -228,9 +228,11 @@ def turdb_tables_stay_behind_and_the_copy_says_so(scratch):
     for name in ('plain.db', 'backup.db', 'dir?vfs=turdb', 'backup?vfs=turdb'):
         copy = sqlite3.connect('file:' + name, uri=True, isolation_level=None)
         expect_equal(copy.execute('SELECT * FROM a').fetchall(), con.execute('SELECT * FROM a').fetchall())
-        expect_equal(value(copy, 'PRAGMA integrity_check'), 'ok')
+        expect_equal(value(copy, 'PRAGMA integrity_check(a)'), 'ok')
         for sql in ('SELECT * FROM users', "INSERT INTO users(name) VALUES ('x')", 'DROP TABLE users'):
             expect_error('turdb_backup()', copy.execute, sql)
+        if sqlite3.sqlite_version_info >= (3, 44):  # it asks virtual tables as well
+            expect_error('turdb_backup()', copy.execute, 'PRAGMA integrity_check')
         # As LIMITS.md says:
         copy.executescript("PRAGMA writable_schema=ON; DELETE FROM sqlite_schema WHERE name='users'; PRAGMA writable_schema=RESET")
         expect_error('no such table', copy.execute, 'SELECT * FROM users')

@@ -173,6 +173,7 @@ def in_child(work):
 
 def a_forked_child_may_use_nothing_and_harms_nothing(scratch):
     con = make()
+    con.execute('PRAGMA cache_size=100')
     con.execute('BEGIN IMMEDIATE')
     con.execute('UPDATE t SET v=7')
     con.execute('UPDATE u SET v=7')

@@ -137,7 +137,7 @@ def an_interrupt_leaves_everything_whole(scratch):
     con.execute('DELETE FROM t WHERE id%10 <> 3')
     con.execute('SELECT turdb_checkpoint()').fetchall()
     rest = content(con)
-    con.set_progress_handler(lambda: 1, 1)
+    set_progress_handler(con, lambda: 1, 1)
     expect_error('interrupted', con.execute, 'SELECT turdb_vacuum()')
     con.set_progress_handler(None, 0)
     expect_equal(content(con), rest)

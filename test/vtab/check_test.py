@@ -75,7 +75,7 @@ def a_table_without_its_rows_is_found(scratch):
 
 def a_check_can_be_interrupted(scratch):
     con, _ = filled(2000)
-    con.set_progress_handler(lambda: 1, 1)
+    set_progress_handler(con, lambda: 1, 1)
     expect_error('interrupted', con.execute, "SELECT turdb_check('t')")
     con.set_progress_handler(None, 1)
     expect_equal(value(con, "SELECT turdb_check('t')"), 'ok')
@@ -89,7 +89,7 @@ def a_search_without_a_graph_can_be_interrupted(scratch):
         con.execute('INSERT INTO p VALUES (?)', (vector(chance),))
     sql = 'SELECT rowid FROM p WHERE v MATCH ? ORDER BY distance LIMIT 3'
     expect_equal(len(con.execute(sql, (vector(chance),)).fetchall()), 3)
-    con.set_progress_handler(lambda: 1, 1)
+    set_progress_handler(con, lambda: 1, 1)
     expect_error('interrupted', con.execute, sql, (vector(chance),))
     con.set_progress_handler(None, 1)
     expect_equal(len(con.execute(sql, (vector(chance),)).fetchall()), 3)
