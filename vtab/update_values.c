@@ -167,12 +167,23 @@ int change_sequence_raise(struct table *table, int64_t rowid, struct err *err)
 	                      &table->row_arena, err);
 }
 
+/* The affinity leaves the smallest integer a real, and so did rowids before 3.54. */
+static bool is_smallest_rowid(const struct value *value)
+{
+	return value->type == VALUE_REAL && value->real == (double)INT64_MIN &&
+	       sqlite3_libversion_number() >= 3054000;
+}
+
 static int take_rowid(struct change *change, sqlite3_value *from,
                       struct err *err)
 {
 	struct value value;
 
 	value_take(from, AFFINITY_INTEGER, &value);
+	if (is_smallest_rowid(&value)) {
+		change->new_rowid = INT64_MIN;
+		return ERR_NONE;
+	}
 	if (value.type == VALUE_INTEGER) {
 		change->new_rowid = value.integer;
 		return ERR_NONE;

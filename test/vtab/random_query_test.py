@@ -713,6 +713,9 @@ def a_rowid_is_changed_to_integers_only(scratch):
           'INSERT INTO t VALUES (1), (2)', 'INSERT INTO u VALUES (1, 1), (2, 2)',
           *('UPDATE %s SET rowid = %s WHERE a = 2' % (table, new) for table in 'tu' for new in ('NULL', "'x'", '1.5', '5.0', "'6'", "x'37'")),
           "UPDATE OR IGNORE u SET id = 'x'", 'UPDATE u SET rowid = 9, id = 10 WHERE a = 2', 'UPDATE u SET id = 12, rowid = 11 WHERE a = 2',
+          # SQLite 3.54 takes the smallest integer as a real, older ones do not.
+          *('UPDATE u SET id = %s WHERE a = 1' % new for new in ('-9223372036854775808.0', '9223372036854775808.0')),
+          'INSERT INTO t(rowid, a) VALUES (-9223372036854775808.0, 3)', 'SELECT a FROM u WHERE id = -9223372036854775808.0',
           'SELECT rowid, a FROM t', 'SELECT rowid, * FROM u')
 
 
