@@ -49,7 +49,7 @@ FEATURES = [
     (['CREATE TABLE IF NOT EXISTS v(x)'], []), (['CREATE VIRTUAL TABLE v USING turdb(a)'], '!already exists'),
     (['CREATE VIRTUAL TABLE q USING turdb(a, foo=1)'], "!unknown option 'foo'"), (['CREATE VIRTUAL TABLE q USING turdb'], '!at least one column'),
     (['CREATE VIRTUAL TABLE q USING turdb(a, A)'], '!duplicate column name'),
-    (['CREATE VIRTUAL TABLE temp.q USING turdb(a)'], '!not a turdb directory'),
+    (['CREATE VIRTUAL TABLE temp.q USING turdb(a)', 'INSERT INTO temp.q VALUES(7)', 'SELECT a FROM q', 'DROP TABLE temp.q'], []),
     (["SELECT turdb_alter('v', 'ADD COLUMN z')"], '!does not have it yet'), (["SELECT turdb_backup('x')"], '!copy the whole directory'),
     (['SELECT * FROM turdb_progress'], '!does not have it yet'), (["SELECT * FROM turdb_pages('v')"], '!does not have it yet'),
     (['PRAGMA turdb_nothing=1'], '!there is no such setting'), (['PRAGMA turdb_cache_kb=much'], '!is not a number'),
