@@ -338,15 +338,26 @@ static void pass_on(struct store *store, struct shm_lock *lock, uint64_t from)
 	}
 }
 
-static void queue_leave(struct store *store, struct shm_lock *lock, int index,
-                        bool in_vain)
+static void queue_leave(struct shm_lock *lock, int index)
 {
 	if (index == NOBODY)
 		return;
 	queue_clear(lock, index);
 	atomic_store(&lock->waiters[index].owner, 0);
-	if (in_vain && atomic_load(&lock->owner) == 0)
-		pass_on(store, lock, 0);
+}
+
+/* The word may have come free, or been kept for this waiter, since it looked. */
+static void queue_give_up(struct store *store, struct shm_lock *lock, int index,
+                          uint64_t ticket)
+{
+	uint64_t word;
+
+	if (index == NOBODY)
+		return;
+	queue_leave(lock, index);
+	word = atomic_load(&lock->owner);
+	if (word == 0 || word == kept_for(index, ticket))
+		pass_on(store, lock, word);
 }
 
 /* --- taking ---------------------------------------------------------------------- */
@@ -466,14 +477,14 @@ static int wait_in_queue(struct store *store, struct shm_lock *lock,
 		    take_from_the_dead(store, lock, word, died))
 			break;
 		if (waited >= timeout_us) {
-			queue_leave(store, lock, wait.index, true);
+			queue_give_up(store, lock, wait.index, *ticket);
 			return lock_is_busy(store, lock, what, word, err);
 		}
 		sleep_once(store, lock, &wait,
 		           asleep_us(word, timeout_us - waited));
 		waited = now_us(store) - started;
 	}
-	queue_leave(store, lock, wait.index, false);
+	queue_leave(lock, wait.index);
 	return ERR_NONE;
 }
 
@@ -561,16 +572,21 @@ static bool is_held_briefly(const struct shm_lock *lock)
 }
 
 /* Who would not wait does so while a background has the lock or is about to, and
- * while it is only claimed. */
+ * while it is only claimed. When it is not, that may have ended since the lock was
+ * looked at: once more. */
 int store_lock_take(struct store *store, struct shm_lock *lock,
                     const char *what, uint64_t timeout_us, uint64_t *ticket,
                     bool *died, struct err *err)
 {
 	int rc = take(store, lock, what, timeout_us, ticket, died, err);
+	bool brief = true;
 
-	for (int i = 0; rc == ERR_BUSY && !timeout_us && i < BRIEF_LOOKS_MAX &&
-	                is_held_briefly(lock); i++)
-		rc = take(store, lock, what, BRIEF_LOOK_US, ticket, died, err);
+	for (int i = 0; rc == ERR_BUSY && !timeout_us && brief &&
+	                i < BRIEF_LOOKS_MAX; i++) {
+		brief = is_held_briefly(lock);
+		rc = take(store, lock, what, brief ? BRIEF_LOOK_US : 0, ticket,
+		          died, err);
+	}
 	return rc;
 }
 

@@ -19,4 +19,10 @@ bool stepping_is_possible(void);
 uint64_t stepping_run(void (*call)(void *context), void (*look)(void *context),
                       void *context);
 
+/* Within `call`, where much of it is of no interest: without steps from here on, or with
+ * them again. */
+void stepping_go_on(bool on);
+/* The same from `look`: no steps any more. */
+void stepping_enough(void);
+
 #endif

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "test/support/real_store.h"
+#include "test/support/stepping.h"
 #include "vfs/store_private.h"
 
 enum { WRITERS = 8 };
@@ -506,6 +507,139 @@ static void a_claim_that_is_not_confirmed_is_taken_over(struct test *t)
 	bed_close(t, &bed);
 }
 
+/* --- between two instructions ---------------------------------------------------- */
+
+struct race {
+	struct store *store;
+	struct shm_lock *lock;
+	uint64_t timeout_us, at, steps;
+	void (*give)(struct store *store, struct shm_lock *lock);
+	bool given;
+	struct err err;
+	int rc;
+};
+
+/* Time that goes on when it is asked for, and while one sleeps. Steps begin when it is
+ * up. */
+static uint64_t race_us, race_end_us = UINT64_MAX;
+
+static uint64_t race_clock(struct os *os)
+{
+	uint64_t now = race_us++;
+
+	(void)os;
+	if (now >= race_end_us) {
+		race_end_us = UINT64_MAX;
+		stepping_go_on(true);
+	}
+	return now;
+}
+
+static void race_wait(struct os *os, _Atomic uint32_t *word, uint32_t value,
+                      uint64_t most_us)
+{
+	(void)os, (void)word, (void)value;
+	race_us += most_us;
+}
+
+static void take_it(void *context)
+{
+	struct race *race = context;
+	uint64_t ticket = 0;
+	bool died;
+
+	if (race->timeout_us) {
+		stepping_go_on(false);
+		race_end_us = race->timeout_us;
+	}
+	race->rc = store_lock_take(race->store, race->lock, "write",
+	                           race->timeout_us, &ticket, &died, &race->err);
+	race_end_us = UINT64_MAX;
+}
+
+/* Gives the lock back at one instruction, counted from when the time is up. */
+static void give_in_time(void *context)
+{
+	struct race *race = context;
+
+	if (race->given || race->steps++ < race->at)
+		return;
+	race->given = true;
+	race->give(race->store, race->lock);
+	stepping_enough();
+}
+
+static void race_run(struct race *race, uint64_t at)
+{
+	race->at = at;
+	race->steps = race_us = 0;
+	race->given = false;
+	stepping_run(take_it, give_in_time, race);
+	if (!race->given)
+		race->give(race->store, race->lock);
+	if (!race->rc)
+		store_lock_release(race->store, race->lock);
+}
+
+static void races(struct test *t, struct race *race, uint64_t count,
+                  uint64_t stride, bool borrowed)
+{
+	struct opened *o;
+	struct os_methods methods;
+	const struct os_methods *real;
+	struct bed bed;
+	bool died;
+
+	if (!stepping_is_possible()) {
+		test_skip(t, "no single steps here");
+		return;
+	}
+	bed_open(t, &bed);
+	o = &bed.opened;
+	EXPECT_OK(t, open_store(o, bed.path, &t->err));
+	race->store = o->store;
+	race->lock = &o->store->shm.head->writer;
+	real = o->store->os->methods;
+	methods = *real;
+	methods.monotonic_us = race_clock;
+	methods.wait = race_wait;
+	o->store->os->methods = &methods;
+	for (uint64_t at = 0; at < count && !t->failed; at += stride) {
+		if (borrowed)
+			EXPECT(t, store_lock_borrow(race->store, race->lock, 0,
+			                            &died));
+		else
+			EXPECT_OK(t, store_lock_take(race->store, race->lock,
+			                             "write", 0, NULL, &died,
+			                             &t->err));
+		race_run(race, at);
+		EXPECT_EQ(t, atomic_load(&race->lock->owner), 0);
+		t->err = race->err;
+		if (borrowed)
+			EXPECT_OK(t, race->rc);
+	}
+	o->store->os->methods = real;
+	EXPECT_OK(t, real_store_close(o, &t->err));
+	bed_close(t, &bed);
+}
+
+/* The word was kept for one that had just looked for the last time. */
+static void who_gives_up_leaves_no_turn_behind(struct test *t)
+{
+	struct race race = { .timeout_us = 6000, .give = store_lock_release };
+
+	races(t, &race, test_scaled(300, 300), 1, false);
+}
+
+/* A background had the lock when it was looked at, and no longer when it was asked who
+ * had it: so somebody did not get a lock that nobody wanted. */
+static void a_background_makes_nobody_fail_who_would_not_wait(struct test *t)
+{
+	struct race race = { .give = store_lock_give_back };
+
+	races(t, &race, 4000, test_scaled(1, 1) > 1 ? 1 : 20, true);
+}
+
 static const struct test_case cases[] = {
 	CASE(nobody_waits_for_more_than_a_bounded_number_of_turns),
 	CASE(who_waits_is_served_in_order),
@@ -514,5 +648,7 @@ static const struct test_case cases[] = {
 	CASE(killed_writers_and_waiters_stop_nobody),
 	CASE(who_gives_up_learns_who_holds_it_and_leaves_the_queue),
 	CASE(a_claim_that_is_not_confirmed_is_taken_over),
+	CASE(who_gives_up_leaves_no_turn_behind),
+	CASE(a_background_makes_nobody_fail_who_would_not_wait),
 };
 TEST_MAIN(cases)
