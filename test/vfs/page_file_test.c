@@ -1,12 +1,14 @@
 /*
  * page_file_test.c - images are lent as written, and nothing else is lent.
  */
+#include "test/support/stepping.h"
 #include "test/vfs/page_fixture.h"
 
 #include <pthread.h>
 
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "vfs/page_file_private.h"
 
 enum { PAGE_SIZE = 16384, UNITS = PAGE_SIZE / PLACE_SIZE };
 
@@ -659,7 +661,63 @@ static void *read_published(void *argument)
 	return NULL;
 }
 
-/* (vfs/page_file F2) */
+struct growth {
+	struct page_file *file;
+	struct page_ref ref;
+	uint64_t seen, looks;
+	struct err err;
+	int rc;
+};
+
+static void meet_growth(void *context)
+{
+	struct growth *growth = context;
+	const uint8_t *bytes;
+
+	growth->rc = page_file_borrow(growth->file, &growth->ref, 9, &bytes,
+	                              &growth->err);
+}
+
+/* As a reader in another thread does, which takes no lock: whatever `units` says is
+ * there can be touched. */
+static void touch_the_end(void *context)
+{
+	struct growth *growth = context;
+	uint64_t units = atomic_load_explicit(&growth->file->units,
+	                                      memory_order_acquire);
+
+	if (units == growth->seen)
+		return;
+	growth->seen = units;
+	growth->looks += *(const volatile uint8_t *)page_file_bytes(
+		                 growth->file, (uint32_t)units - 1) == 0;
+	growth->looks += atomic_load(page_file_verified(
+		                 growth->file, (uint32_t)units - 1)) == 0;
+}
+
+/* Another process has grown the file, over the end of a chunk; looked at after each
+ * instruction of noticing it. (vfs/page_file F2) */
+ON_A_PAGE_FILE(a_file_that_has_grown_can_be_read_at_every_moment)
+{
+	struct growth growth = { .rc = 0 };
+	uint8_t page[PAGE_SIZE] = { 0 };
+	uint64_t capacity;
+
+	if (!stepping_is_possible()) {
+		test_skip(t, "no single steps here");
+		return;
+	}
+	growth.file = second_handle(t, f, false);
+	growth.seen = growth.file->units;
+	growth.ref = ref_to(f, 40000, 9, 6, page, PAGE_SIZE);
+	EXPECT_OK(t, page_file_reserve(f->file, 40100, &capacity, &t->err));
+	EXPECT_OK(t, page_file_write(f->file, &growth.ref, page, &t->err));
+	stepping_run(meet_growth, touch_the_end, &growth);
+	EXPECT_EQ(t, growth.rc, ERR_NONE);
+	EXPECT(t, growth.looks >= 2);
+	page_file_close(growth.file);
+}
+
 ON_A_PAGE_FILE(readers_follow_a_growing_file)
 {
 	enum { PAGES = 400, READERS = 3 };
@@ -716,6 +774,7 @@ static const struct test_case cases[] = {
 	CASE(a_file_cut_short_is_refused),
 	CASE(making_an_unfinished_file_again_keeps_its_pages),
 	CASE(running_out_of_memory_leaves_nothing_open),
+	CASE(a_file_that_has_grown_can_be_read_at_every_moment),
 	CASE(readers_follow_a_growing_file),
 };
 

@@ -778,6 +778,8 @@ static void a_map_page_that_makes_no_sense_is_refused(struct test *t)
 	change;                                                               \
 	page_ref_store(page + MAP_HEAD_SIZE + 3 * REF_SIZE, &ref);            \
 	table = forged(t, &s, level, page);                                   \
+	EXPECT_ERR(t, use_table(t, &s, &table, 4), ERR_CORRUPT, words);       \
+	/* Nothing of it is remembered as verified. */                        \
 	EXPECT_ERR(t, use_table(t, &s, &table, 4), ERR_CORRUPT, words)
 
 	REFUSED(1, page[0] ^= 1, "read map page 0 of level 1 of 7-users.tbd: "

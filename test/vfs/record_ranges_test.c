@@ -39,7 +39,7 @@ static int there_and_back(const uint8_t *base, uint32_t size, size_t *bytes,
 	static uint8_t scratch[STORE_PAGE_SIZE];
 	struct record_item item;
 	struct span record;
-	size_t at = 0;
+	const uint8_t *end;
 	int rc;
 
 	bed.view.record_size = 0;
@@ -48,9 +48,10 @@ static int there_and_back(const uint8_t *base, uint32_t size, size_t *bytes,
 		return rc;
 	record = span_of(bed.view.record, bed.view.record_size);
 	*bytes = record.size;
-	if (!store_ranges_skip(record, &at, &item) || at != record.size)
-		return err_set(err, ERR_CORRUPT, "skip", "ranges", "%zu of %zu",
-		               at, record.size);
+	end = record_read_ranges(record.data, record.data + record.size, &item);
+	if (!end || end != record.data + record.size)
+		return err_set(err, ERR_CORRUPT, "skip", "ranges",
+		               "they do not end with the record");
 	if (item.reach > size)
 		return err_set(err, ERR_CORRUPT, "skip", "ranges",
 		               "they reach %llu of %u",

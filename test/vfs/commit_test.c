@@ -1,0 +1,118 @@
+/*
+ * commit_test.c - what is left of a commit, or a creation, that does not come to its end.
+ */
+#include "test/harness.h"
+
+#include "test/sim/sim.h"
+#include "test/support/store_model.h"
+#include "vfs/store_private.h"
+
+enum { PAGES = 12 };
+
+static int edit(struct actor *actor, uint8_t value, struct err *err)
+{
+	uint8_t bytes[STORE_PAGE_SIZE];
+	int rc = store_view_begin(actor->view, err);
+
+	if (!rc)
+		rc = store_view_write(actor->view, 0, err);
+	for (uint64_t i = 0; i < PAGES && !rc; i++) {
+		memset(bytes, (int)(value + i), sizeof bytes);
+		rc = store_sqlite_write(actor->view, i * STORE_PAGE_SIZE, bytes,
+		                        sizeof bytes, err);
+	}
+	return rc;
+}
+
+static uint64_t free_units(struct actor *actor)
+{
+	struct space_figures sqlite = { 0 }, catalog = { 0 };
+
+	space_file_figures(&actor->store->space, STORE_SQLITE_FILE_ID, &sqlite);
+	space_file_figures(&actor->store->space, STORE_CATALOG_FILE_ID, &catalog);
+	return sqlite.free + catalog.free;
+}
+
+static bool holds(struct actor *actor, uint8_t value)
+{
+	uint8_t byte = 0;
+	struct err err;
+	size_t got;
+
+	return !store_sqlite_read(actor->view, (PAGES - 1) * STORE_PAGE_SIZE,
+	                          &byte, 1, &got, &err) &&
+	       byte == (uint8_t)(value + PAGES - 1);
+}
+
+/* Until the record is whole nothing has happened: what was taken is free again, the
+ * edits stay, and the commit can be made once more. (vfs/commit C1) */
+static void a_commit_that_fails_gives_its_places_back(struct test *t)
+{
+	static const struct sim_fault no_record = {
+		.call = SIM_CALL_WRITE, .path_part = "wal.", .nth = 1,
+		.code = ERR_IO, .effect = SIM_FAULT_NOTHING_DONE,
+	};
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor actor;
+	uint64_t free_before;
+
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	for (uint8_t i = 0; i < 6; i++) {
+		EXPECT_OK(t, edit(&actor, i, &t->err));
+		EXPECT_OK(t, store_view_commit(actor.view, STORE_DURABLE_NEVER,
+		                               &t->err));
+		store_view_end(actor.view);
+	}
+	EXPECT_OK(t, edit(&actor, 50, &t->err));
+	free_before = free_units(&actor);
+	for (int i = 0; i < 8; i++) {
+		sim_fault_add(disk, &no_record);
+		EXPECT_EQ(t, store_view_commit(actor.view, i & 1
+		                               ? STORE_DURABLE_NOW
+		                               : STORE_DURABLE_NEVER, &t->err),
+		          ERR_IO);
+		sim_fault_clear(disk);
+		EXPECT_EQ(t, free_units(&actor), free_before);
+		EXPECT(t, store_view_writing(actor.view) && holds(&actor, 50));
+	}
+	EXPECT_OK(t, store_view_commit(actor.view, STORE_DURABLE_NOW, &t->err));
+	EXPECT(t, holds(&actor, 50));
+	store_view_end(actor.view);
+	EXPECT_OK(t, actor_end(&actor, &t->err));
+	sim_disk_close(disk);
+}
+
+/* A directory with a part of a database in it and no turdb.meta is refused as the
+ * remains of one: a creation never leaves that. (vfs/store O3) */
+static void a_creation_that_the_power_ends_can_be_made_again(struct test *t)
+{
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor actor;
+	uint64_t length;
+
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	length = sim_trace_length(disk);
+	actor_die(&actor);
+	EXPECT(t, length > 10);
+	for (uint64_t at = 0; at <= length && !t->failed; at++)
+		for (uint64_t seed = 0; seed < 24 && !t->failed; seed++) {
+			struct sim_disk *crashed = sim_crash(
+				disk, at, SIM_CRASH_NAMES, seed + 1, NULL);
+
+			if (actor_start(&actor, crashed, 0, &t->err))
+				test_fail(t, __FILE__, __LINE__,
+				          "call %llu, seed %llu: %s",
+				          (unsigned long long)at,
+				          (unsigned long long)seed, t->err.text);
+			else
+				actor_die(&actor);
+			sim_disk_close(crashed);
+		}
+	sim_disk_close(disk);
+}
+
+static const struct test_case cases[] = {
+	CASE(a_commit_that_fails_gives_its_places_back),
+	CASE(a_creation_that_the_power_ends_can_be_made_again),
+};
+TEST_MAIN(cases)
