@@ -487,9 +487,9 @@ extern const uint8_t store_zeros[STORE_PAGE_SIZE];
 /* Appends ranges where `now` differs from `base` (NULL = zeros). */
 int store_record_ranges(struct store_view *view, const uint8_t *base,
                         const uint8_t *now, uint32_t size, struct err *err);
-/* Moves over an item's ranges without applying them; false when they are malformed. */
-bool store_ranges_skip(struct span payload, size_t *at,
-                       struct record_item *item);
+
+/* --- record_apply.c -------------------------------------------------------------------------- */
+
 /* Applies ranges to `bytes`, a copy of `base`; moved ones are read from `base`. May
  * be the same when none is. */
 int store_ranges_apply(struct span ranges, const uint8_t *base, uint8_t *bytes,
