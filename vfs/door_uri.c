@@ -90,16 +90,32 @@ static int read_lose_after(const char *name, struct door_uri *uri,
 	return ERR_NONE;
 }
 
+/* "cache_kb, checkpoint_mb, heap_kb and turdb_lose_after" */
+static const char *list_parameters(char list[160])
+{
+	size_t used = 0;
+
+	list[0] = 0;
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		sqlite3_snprintf((int)(160 - used), list + used, "%s%s",
+		                 i ? ", " : "", numbers[i].name);
+		used = strlen(list);
+	}
+	sqlite3_snprintf((int)(160 - used), list + used, " and %s", lose_after);
+	return list;
+}
+
 static int refuse_unknown(const char *name, struct err *err)
 {
 	const char *key;
+	char list[160];
 
 	for (int i = 0; (key = sqlite3_uri_key(name, i)) != NULL; i++)
 		if (sqlite3_strnicmp(key, prefix, sizeof prefix - 1) == 0 &&
 		    strcmp(key, lose_after) != 0)
 			return err_set(err, ERR_CANTOPEN, "open database", name,
-			               "its URI says %s, which is no parameter; there are "
-			               "cache_kb, checkpoint_mb, heap_kb and turdb_lose_after", key);
+			               "its URI says %s, which is no parameter; there are %s",
+			               key, list_parameters(list));
 	return ERR_NONE;
 }
 
