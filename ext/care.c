@@ -34,14 +34,8 @@ enum { CHECKPOINT_WAIT_US = 30000000 };
 
 static uint64_t busy_timeout_us(sqlite3 *db)
 {
-	sqlite3_stmt *statement;
-	int64_t ms = 0;
+	int64_t ms = vfs_busy_timeout(db);
 
-	if (sqlite3_prepare_v2(db, "PRAGMA busy_timeout", -1, &statement, NULL))
-		return 0;
-	if (sqlite3_step(statement) == SQLITE_ROW)
-		ms = sqlite3_column_int64(statement, 0);
-	sqlite3_finalize(statement);
 	return ms > 0 ? (uint64_t)ms * 1000 : 0;
 }
 

@@ -19,7 +19,9 @@
 
 enum { SETTLE_TRIES = 16 };
 
-int door_query_run(struct door_file *file, struct door_query *query)
+static const char busy_timeout[] = "PRAGMA busy_timeout";
+
+static int run(sqlite3 *db, struct door_query *query)
 {
 	sqlite3_stmt *statement = NULL;
 	const unsigned char *text;
@@ -27,8 +29,7 @@ int door_query_run(struct door_file *file, struct door_query *query)
 
 	query->number = 0;
 	query->text[0] = 0;
-	file->nested++;
-	rc = sqlite3_prepare_v2(file->db, query->sql, -1, &statement, NULL);
+	rc = sqlite3_prepare_v2(db, query->sql, -1, &statement, NULL);
 	if (!rc)
 		rc = sqlite3_step(statement);
 	if (rc == SQLITE_ROW) {
@@ -39,6 +40,15 @@ int door_query_run(struct door_file *file, struct door_query *query)
 	}
 	rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 	sqlite3_finalize(statement);
+	return rc;
+}
+
+int door_query_run(struct door_file *file, struct door_query *query)
+{
+	int rc;
+
+	file->nested++;
+	rc = run(file->db, query);
 	file->nested--;
 	return rc;
 }
@@ -224,12 +234,19 @@ int door_modes_check(struct door_file *file, struct err *err)
 
 int64_t door_busy_timeout(struct door_file *file)
 {
-	struct door_query query = { .sql = "PRAGMA busy_timeout" };
+	struct door_query query = { .sql = busy_timeout };
 
 	if (!file->db || file->main_foreign ||
 	    query_quietly(file, "main", &query))
 		return 0;
 	return query.number;
+}
+
+int64_t vfs_busy_timeout(sqlite3 *db)
+{
+	struct door_query query = { .sql = busy_timeout };
+
+	return run(db, &query) ? 0 : query.number;
 }
 
 void vfs_connection_prepare(sqlite3 *db)

@@ -87,6 +87,10 @@ struct vfs_environment *vfs_environment_find(void);
  * look after themselves.) Cheap and harmless elsewhere. */
 void vfs_connection_prepare(sqlite3 *db);
 
+/* For how many milliseconds the connection waits for others. Not from inside its busy
+ * handler: to ask sets SQLite's count of its calls to zero. */
+int64_t vfs_busy_timeout(sqlite3 *db);
+
 /* What long work on a connection takes breaths with: sqlite3_interrupt() and its
  * progress handler come through. After an operation that used it, vfs_breath_end():
  * the statement that it may hold keeps the connection from closing. */
