@@ -196,9 +196,10 @@ static int check_named(struct report *report, const char *name, bool must,
                        int level)
 {
 	struct table *table = NULL;
+	sqlite3_stmt *keeper;
 	struct err err;
 	int rc = table_find_in(report->connection, report->schema, name, &table,
-	                       &err);
+	                       &keeper, &err);
 
 	if (!rc && table) {
 		rc = home_refresh(table->home, &err);
@@ -212,6 +213,7 @@ static int check_named(struct report *report, const char *name, bool must,
 			tell(report, err.text);
 		rc = ERR_NONE;
 	}
+	sqlite3_finalize(keeper);
 	if (rc)
 		*report->err = err;
 	return rc;

@@ -30,12 +30,14 @@ static int count_in(struct connection *connection, const char *name,
 {
 	sqlite3_stmt *statement = NULL;
 	struct table *table = NULL;
-	int rc = table_find(connection, name, &table, err);
+	sqlite3_stmt *keeper;
+	int rc = table_find(connection, name, &table, &keeper, err);
 
 	if (!rc)
 		rc = read_begin(table, &statement, err);
+	sqlite3_finalize(keeper);
 	if (!rc) /* reading may have connected it anew */
-		rc = table_find(connection, name, &table, err);
+		rc = table_find(connection, name, &table, NULL, err);
 	if (!rc)
 		rc = btree_count(&table->tree, rows, err);
 	sqlite3_finalize(statement);

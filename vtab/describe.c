@@ -211,12 +211,15 @@ static int describe(struct table *table, void *context)
 static int describe_named(struct connection *connection,
                           struct request *request)
 {
+	sqlite3_stmt *keeper;
 	struct table *table;
-	int rc = table_find(connection, request->name, &table, request->err);
+	int rc = table_find(connection, request->name, &table, &keeper,
+	                    request->err);
 
-	if (rc)
-		return rc == ERR_MISSING ? ERR_NONE : rc;
-	return describe(table, request);
+	if (!rc)
+		rc = describe(table, request);
+	sqlite3_finalize(keeper);
+	return rc == ERR_MISSING ? ERR_NONE : rc;
 }
 
 static void describe_tables(sqlite3_context *context, int argc,

@@ -232,19 +232,12 @@ static int reindex(struct index_job *job, const char *statement, const char **ed
 
 /* --- all three ------------------------------------------------------------------- */
 
-int index_change(struct index_job *job, const char *statement,
-                 const char **edited)
+static int change(struct index_job *job, const char *statement,
+                  const char **edited)
 {
-	struct home *home;
-	int rc = table_find_in(job->connection, job->schema, job->name,
-	                       &job->table, &job->err);
+	struct home *home = job->table->home;
+	int rc = sentinel_join(job->connection, home, &job->err);
 
-	if (!rc && !job->table)
-		rc = index_job_fail(job, ERR_MISSING, "it is not a turdb table");
-	if (rc)
-		return rc;
-	home = job->table->home;
-	rc = sentinel_join(job->connection, home, &job->err);
 	if (rc)
 		return rc;
 	switch (job->kind) {
@@ -259,4 +252,19 @@ int index_change(struct index_job *job, const char *statement,
 		break;
 	}
 	return rc ? rc : home->methods->operation_end(home, &job->err);
+}
+
+int index_change(struct index_job *job, const char *statement,
+                 const char **edited)
+{
+	sqlite3_stmt *keeper;
+	int rc = table_find_in(job->connection, job->schema, job->name,
+	                       &job->table, &keeper, &job->err);
+
+	if (!rc && !job->table)
+		rc = index_job_fail(job, ERR_MISSING, "it is not a turdb table");
+	if (!rc)
+		rc = change(job, statement, edited);
+	sqlite3_finalize(keeper);
+	return rc;
 }

@@ -33,7 +33,7 @@ static int job_table(struct index_job *job, const struct table *table)
 static int job_find(struct index_job *job, const char *name)
 {
 	struct table *table;
-	int rc = table_find(job->connection, name, &table, &job->err);
+	int rc = table_find(job->connection, name, &table, NULL, &job->err);
 
 	return rc ? rc : job_table(job, table);
 }

@@ -19,7 +19,10 @@
  * (L3) An image in the cache is used only while the table's row 0 has the stamp under
  *      which it was read; inside one read transaction that is asked once. (L4) Bytes
  *      lent under an epoch stay while the epoch does, and until the operation ends.
- * (L5) No blob handle is open when a call of SQLite's returns.
+ * (L5) No blob handle is open when a call of SQLite's returns. (L6) A statement or
+ * blob handle of ours that fails may have made SQLite roll everything back by then:
+ * what was known of pages before is looked for again, and nothing is changed any more
+ * until a transaction begins.
  */
 #ifndef TURDB_VTAB_INLINE_H
 #define TURDB_VTAB_INLINE_H
@@ -91,6 +94,7 @@ struct inline_home {
 	uint32_t data_version;
 	uint32_t next_file_id;
 	bool read;
+	bool writing;                /* in a transaction that was not rolled back */
 	sqlite3_stmt *reading;       /* holds a read transaction     */
 	struct frame_cache cache;
 	struct inline_table *tables;
@@ -162,6 +166,9 @@ void cache_image_give(struct inline_home *home, uint8_t *image);
 void cache_dirty_add(struct frame_cache *cache, struct frame *frame);
 /* Forgets the page; what was lent of it stays until the operation ends. */
 void cache_forget(struct inline_home *home, struct frame *frame);
+/* The same for a frame that a rollback may have taken already (L6). */
+void cache_forget_failed(struct inline_home *home, const struct inline_file *file,
+                         uint32_t page_no);
 /* Those of a table, of a file; all when both are NULL. */
 void cache_drop(struct inline_home *home, const struct inline_table *table,
                 const struct inline_file *file);

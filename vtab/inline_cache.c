@@ -177,6 +177,15 @@ void cache_forget(struct inline_home *home, struct frame *frame)
 	}
 }
 
+void cache_forget_failed(struct inline_home *home, const struct inline_file *file,
+                         uint32_t page_no)
+{
+	struct frame *frame = cache_find(&home->cache, file, page_no);
+
+	if (frame)
+		cache_forget(home, frame);
+}
+
 static bool is_of(const struct frame *frame, const struct inline_table *table,
                   const struct inline_file *file)
 {

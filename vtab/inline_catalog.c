@@ -408,8 +408,10 @@ int catalog_write(struct inline_table *table, struct shadow *shadow,
 		                  INLINE_HEADER_SIZE +
 		                          (size_t)i * INLINE_ENTRY_SIZE,
 		                  bytes, INLINE_ENTRY_SIZE, err);
-		file->changed = rc != ERR_NONE;
+		if (!rc)
+			file->changed = false;
 	}
-	table->changed = rc != ERR_NONE;
+	if (!rc)
+		table->changed = false;
 	return rc;
 }

@@ -47,7 +47,9 @@ static size_t range_end(const uint8_t *image, const uint8_t *base, size_t at)
 	}
 }
 
-static int write_ranges(struct shadow *shadow, const struct frame *frame,
+/* When this fails a part may have been written. It is no base for ranges then; and
+ * the frame may be gone (vtab/inline L6). */
+static int write_ranges(struct shadow *shadow, struct frame *frame,
                         struct err *err)
 {
 	size_t at = 0, end;
@@ -56,6 +58,7 @@ static int write_ranges(struct shadow *shadow, const struct frame *frame,
 	if (!frame->base_good)
 		return shadow_write(shadow, 0, frame->image, INLINE_PAGE_SIZE,
 		                    err);
+	frame->base_good = false;
 	while (!rc && (at = next_different(frame->image, frame->base, at)) <
 	                      INLINE_PAGE_SIZE) {
 		end = range_end(frame->image, frame->base, at);
@@ -80,8 +83,8 @@ static void base_let_go(struct inline_home *home, struct frame *frame)
 	frame->base = NULL;
 }
 
-static int write_page(struct inline_home *home, struct shadow *shadow,
-                      struct frame *frame, struct err *err)
+static int write_page(struct shadow *shadow, struct frame *frame,
+                      struct err *err)
 {
 	struct inline_file *file = frame->file;
 	int rc = shadow_seek(shadow, file->table, shadow_of(file),
@@ -92,12 +95,7 @@ static int write_page(struct inline_home *home, struct shadow *shadow,
 		return rc;
 	store_le64(frame->image + INLINE_PAGE_CHECKSUM_AT,
 	           inline_page_checksum(file, frame->page_no, frame->image));
-	rc = write_ranges(shadow, frame, err);
-	if (rc)
-		frame->base_good = false; /* a part of it may be there */
-	else
-		base_let_go(home, frame);
-	return rc;
+	return write_ranges(shadow, frame, err);
 }
 
 static int write_pages(struct inline_home *home, struct shadow *shadow,
@@ -108,9 +106,10 @@ static int write_pages(struct inline_home *home, struct shadow *shadow,
 	int rc = ERR_NONE;
 
 	while (!rc && (frame = cache->dirty) != NULL) {
-		rc = write_page(home, shadow, frame, err);
+		rc = write_page(shadow, frame, err);
 		if (rc)
 			break;
+		base_let_go(home, frame);
 		cache->dirty = frame->next_dirty;
 		cache->dirty_bytes -= INLINE_PAGE_SIZE;
 		frame->dirty = false;

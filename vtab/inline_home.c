@@ -41,6 +41,15 @@ static int inline_refresh(struct home *base, struct err *err)
 	return ERR_NONE;
 }
 
+static int inline_begin(struct home *base, struct err *err)
+{
+	int rc = inline_refresh(base, err);
+
+	if (!rc)
+		inline_home_of(base)->writing = true;
+	return rc;
+}
+
 /* Holds a read transaction by a statement that stands on its row. */
 static int read_begin(struct inline_home *home, struct err *err)
 {
@@ -106,15 +115,14 @@ static int inline_sync(struct home *base, struct err *err)
 	return inline_flush(inline_home_of(base), err);
 }
 
-static void transaction_over(struct inline_home *home)
-{
-	home->transaction++;
-	inline_tables_sweep(home);
-}
-
+/* Nothing is being made meanwhile, which a rollback can interrupt. */
 static void inline_commit(struct home *base)
 {
-	transaction_over(inline_home_of(base));
+	struct inline_home *home = inline_home_of(base);
+
+	home->transaction++;
+	home->writing = false;
+	inline_tables_sweep(home);
 }
 
 /* (vtab/inline L2) */
@@ -132,7 +140,7 @@ static void inline_rollback(struct home *base)
 	struct inline_home *home = inline_home_of(base);
 
 	forget_all(home);
-	transaction_over(home);
+	home->writing = false;
 }
 
 /* (vtab/inline L1) */
@@ -261,7 +269,7 @@ static const struct home_methods inline_methods = {
 	.enter = inline_enter,
 	.leave = inline_leave,
 	.writing = inline_writing,
-	.begin = inline_refresh,
+	.begin = inline_begin,
 	.sync = inline_sync,
 	.commit = inline_commit,
 	.rollback = inline_rollback,

@@ -113,7 +113,7 @@ static int frame_get(struct inline_file *file, uint32_t page_no,
 			return rc;
 		rc = load(file, page_no, frame, err);
 		if (rc) {
-			cache_forget(home, frame);
+			cache_forget_failed(home, file, page_no);
 			return rc;
 		}
 		frame->lent = home->epoch; /* not visited: once is no use yet */
@@ -172,11 +172,23 @@ static int frame_dirty(struct inline_home *home, struct frame *frame,
 	return ERR_NONE;
 }
 
+/* (vtab/inline L6) */
+static int check_writing(struct inline_file *file, struct err *err)
+{
+	if (__builtin_expect(file->table->home->writing, 1))
+		return check_file(file, err);
+	return err_set(err, ERR_ABORT, "write", file->pager.name,
+	               "the transaction has been rolled back");
+}
+
 static int frame_edit(struct inline_file *file, uint32_t page_no,
                       struct frame **edited, struct err *err)
 {
 	struct frame *frame;
-	int rc = frame_get(file, page_no, &frame, err);
+	int rc = check_writing(file, err);
+
+	if (!rc)
+		rc = frame_get(file, page_no, &frame, err);
 
 	if (!rc)
 		rc = frame_dirty(file->table->home, frame, err);
@@ -251,7 +263,7 @@ static int take_new(struct inline_file *file, enum page_kind kind,
 	rc = shadow_insert(file->table, shadow_of(file),
 	                   inline_row_of(file, number), INLINE_PAGE_SIZE, err);
 	if (rc) {
-		cache_forget(home, frame);
+		cache_forget_failed(home, file, number);
 		return rc;
 	}
 	memset(frame->image, 0, INLINE_PAGE_SIZE);
@@ -270,7 +282,7 @@ static int page_allocate(struct pager *pager, enum page_kind kind,
 {
 	struct inline_file *file = inline_file_of(pager);
 	struct frame *frame;
-	int rc = check_file(file, err);
+	int rc = check_writing(file, err);
 
 	if (!rc)
 		rc = file->free_head
@@ -317,7 +329,7 @@ static int state_read(struct pager *pager, const uint8_t **state,
 static int state_edit(struct pager *pager, uint8_t **state, struct err *err)
 {
 	struct inline_file *file = inline_file_of(pager);
-	int rc = check_file(file, err);
+	int rc = check_writing(file, err);
 
 	if (rc)
 		return rc;

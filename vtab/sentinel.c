@@ -248,6 +248,12 @@ static bool main_is_native(sqlite3 *db)
 	               SQLITE_OK && view;
 }
 
+/* No table is told that a transaction of DDL alone begins. */
+static int begin_ddl(struct home *home, struct err *err)
+{
+	return home->refresh ? home->methods->begin(home, err) : ERR_NONE;
+}
+
 int sentinel_join(struct connection *connection, struct home *home,
                   struct err *err)
 {
@@ -257,7 +263,7 @@ int sentinel_join(struct connection *connection, struct home *home,
 
 	for (uint32_t i = 0; i < connection->ddl_home_count; i++)
 		if (connection->ddl_homes[i]->epoch == home->epoch)
-			return home_refresh(home, err);
+			return begin_ddl(home, err);
 	if (connection->ddl_home_count == DDL_HOMES_MAX)
 		return err_set(err, ERR_TOOBIG, "change tables of", home->name,
 		               "one transaction changes tables of %d databases at most",
@@ -276,5 +282,5 @@ int sentinel_join(struct connection *connection, struct home *home,
 	if (rc && connection->ddl_home_count)
 		home_release(connection->ddl_homes[--connection->ddl_home_count]);
 	sqlite3_set_last_insert_rowid(db, last);
-	return rc ? rc : home_refresh(home, err);
+	return rc ? rc : begin_ddl(home, err);
 }

@@ -123,11 +123,13 @@ int err_of_sqlite(int code);
 /* Why a call failed with it. */
 const char *why_of_sqlite(sqlite3 *db, int code);
 /* A table of one schema, NULL when it is not ours; also
- * "schema.table"; connected if need be. */
+ * "schema.table"; connected if need be. While `keeper` (NULL: none) is not finalized
+ * it is not disconnected, whatever is rolled back meanwhile. */
 int table_find_in(struct connection *connection, const char *schema,
-                  const char *name, struct table **found, struct err *err);
+                  const char *name, struct table **found, sqlite3_stmt **keeper,
+                  struct err *err);
 int table_find(struct connection *connection, const char *name,
-               struct table **found, struct err *err);
+               struct table **found, sqlite3_stmt **keeper, struct err *err);
 /* Calls `each` with every turdb table of a schema, of all when NULL. It may not run
  * statements that change the schema. */
 int table_each(struct connection *connection, const char *schema,

@@ -41,7 +41,8 @@ const char *why_of_sqlite(sqlite3 *db, int code)
 
 /* Preparing a statement on the table connects it: NULL if it is not ours. */
 int table_find_in(struct connection *connection, const char *schema,
-                  const char *name, struct table **found, struct err *err)
+                  const char *name, struct table **found, sqlite3_stmt **keeper,
+                  struct err *err)
 {
 	char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".\"%w\"", schema, name);
 	sqlite3_stmt *statement = NULL;
@@ -50,7 +51,10 @@ int table_find_in(struct connection *connection, const char *schema,
 	             : SQLITE_NOMEM;
 
 	sqlite3_free(sql);
-	sqlite3_finalize(statement);
+	if (keeper)
+		*keeper = statement;
+	else
+		sqlite3_finalize(statement);
 	*found = NULL;
 	if (rc)
 		return err_set(err, err_of_sqlite(rc), "find table",
@@ -65,15 +69,31 @@ int table_find_in(struct connection *connection, const char *schema,
 	return ERR_NONE;
 }
 
+/* The same with nothing kept where there is none. */
+static int find_here(struct connection *connection, const char *schema,
+                     const char *name, struct table **found,
+                     sqlite3_stmt **keeper, struct err *err)
+{
+	int rc = table_find_in(connection, schema, name, found, keeper, err);
+
+	if (keeper && !*found) {
+		sqlite3_finalize(*keeper);
+		*keeper = NULL;
+	}
+	return rc;
+}
+
 /* "table" in any schema, or "schema.table". */
 int table_find(struct connection *connection, const char *name,
-               struct table **found, struct err *err)
+               struct table **found, sqlite3_stmt **keeper, struct err *err)
 {
 	const char *dot = strchr(name, '.');
 	sqlite3_stmt *schemas = NULL;
 	int rc = ERR_NONE;
 
 	*found = NULL;
+	if (keeper)
+		*keeper = NULL;
 	rc = sqlite3_prepare_v2(connection->db, "PRAGMA database_list", -1,
 	                        &schemas, NULL);
 	if (rc)
@@ -84,12 +104,12 @@ int table_find(struct connection *connection, const char *name,
 		const char *schema = (const char *)sqlite3_column_text(schemas,
 		                                                       1);
 
-		rc = table_find_in(connection, schema, name, found, err);
+		rc = find_here(connection, schema, name, found, keeper, err);
 		if ((!rc || rc == ERR_MISSING) && !*found && dot &&
 		    strlen(schema) == (size_t)(dot - name) &&
 		    sqlite3_strnicmp(schema, name, (int)(dot - name)) == 0)
-			rc = table_find_in(connection, schema, dot + 1, found,
-			                   err);
+			rc = find_here(connection, schema, dot + 1, found,
+			               keeper, err);
 		if (rc == ERR_MISSING)
 			rc = ERR_NONE; /* perhaps in the next */
 	}
@@ -122,15 +142,17 @@ static int each_of_schema(struct connection *connection, const char *schema,
 	while (!rc && sqlite3_step(names) == SQLITE_ROW) {
 		const char *name = (const char *)sqlite3_column_text(names, 0);
 		struct table *table = NULL;
+		sqlite3_stmt *keeper = NULL;
 
 		if (name)
 			rc = table_find_in(connection, schema, name, &table,
-			                   err);
+			                   &keeper, err);
 		/* What is damaged is for turdb_check() to tell. */
 		if (rc == ERR_MISSING || rc == ERR_CORRUPT)
 			rc = ERR_NONE;
 		else if (!rc && table)
 			rc = each(table, context);
+		sqlite3_finalize(keeper);
 	}
 	if (sqlite3_finalize(names) && !rc)
 		rc = err_set(err, err_of_sqlite(sqlite3_errcode(connection->db)),

@@ -192,6 +192,59 @@ def what_sqlite_tells_of_a_statement_stays_true(scratch):
     sound(con)
 
 
+def functions_may_use_tables_in_the_middle_of_a_change(scratch):
+    con, chance = plain(':memory:'), random.Random(4)
+    con.execute("SELECT turdb_config('cache_kb', 1)").fetchall()
+    told = set()
+
+    def meanwhile(x):
+        what = chance.choice(['SELECT count(*), sum(b) FROM t', 'INSERT INTO u(x) VALUES (zeroblob(9000))',
+                              'UPDATE u SET x = zeroblob(20000) WHERE rowid % 3 = 0', 'INSERT INTO u(x) VALUES (5), (6)',
+                              'INSERT INTO u(x, y) SELECT 1, n FROM (SELECT 100 n UNION ALL SELECT 1)', 'SELECT 1', 'SELECT 1'])
+        try:
+            con.execute(what).fetchall()
+        except sqlite3.Error as error:
+            told.add(str(error))
+        return x
+    con.create_function('meanwhile', 1, meanwhile)
+    con.execute('CREATE VIRTUAL TABLE u USING turdb(x, y UNIQUE)')
+    con.execute('INSERT INTO u(y) VALUES (1)')
+    con.execute('CREATE VIRTUAL TABLE t USING turdb(id INTEGER PRIMARY KEY, a TEXT UNIQUE, b INTEGER CHECK (meanwhile(b) IS NOT 77), '
+                'c DEFAULT (meanwhile(3)), INDEX by_b (b))')
+    for i in range(scaled(300)):
+        try:
+            if i % 50 == 10:
+                con.execute('BEGIN')
+            con.execute('INSERT INTO t(id, a, b) VALUES (?, ?, ?)', (i, 'row %d' % (i // 2 * 2 if i % 9 == 0 else i), i % 100))
+            con.execute("UPDATE OR REPLACE t SET b = b + 1, a = a || 'x' WHERE id = ?", (chance.randint(0, i),))
+            con.execute('UPDATE t SET b = b + 1 WHERE id > ?', (i - 5,))
+            if i % 50 == 40:
+                con.execute(chance.choice(['COMMIT', 'ROLLBACK']))
+        except sqlite3.Error as error:
+            told.add(str(error))
+    if con.in_transaction:
+        con.execute('COMMIT')
+    expect_equal(told, {'UNIQUE constraint failed: t.a', 'UNIQUE constraint failed: u.y', 'CHECK constraint failed: meanwhile(b) IS NOT 77',
+                        'cannot start a transaction within a transaction'} & told | {'UNIQUE constraint failed: u.y'})
+    sound(con)
+
+
+def texts_of_utf_16_hosts_are_as_in_ordinary_tables(scratch):
+    for encoding in ('UTF-16le', 'UTF-16be'):
+        con = plain('%s.db' % encoding, "encoding = '%s'" % encoding)
+        con.execute('CREATE VIRTUAL TABLE t USING turdb(a TEXT, b, INDEX i (a), INDEX j (b))')
+        con.execute('CREATE TABLE m(a TEXT, b)')
+        for table in 'tm':
+            for text in ('', 'a', '\u00e4', '\U0001f600', 'a\0b', '12', '1.5', ' 7', 'zz' * 3000):
+                con.execute('INSERT INTO %s VALUES (?, ?)' % table, (text, text))
+                con.execute('INSERT INTO %s VALUES (?, CAST(? AS BLOB))' % table, (text, text))
+            con.execute('UPDATE %s SET b = b + 1 WHERE a < ?' % table, ('2',))
+        for query in ('SELECT * FROM %s ORDER BY a, b', "SELECT * FROM %s WHERE a > 'a' ORDER BY a, rowid", 'SELECT * FROM %s WHERE b = 13',
+                      'SELECT hex(a), typeof(b), hex(b) FROM %s ORDER BY rowid'):
+            expect_equal(con.execute(query % 't').fetchall(), con.execute(query % 'm').fetchall())
+        sound(con)
+
+
 # --- several connections and processes ----------------------------------------------------------------------------------
 
 # (vtab/inline L3)
