@@ -33,7 +33,8 @@ enum {
 	SUPER_VERSION_AT = 8,      /* u32 META_VERSION                         */
 	SUPER_PAGE_SIZE_AT = 12,   /* u32 16384                                */
 	SUPER_DATABASE_AT = 16,    /* u64[2] random id of the database         */
-	SUPER_SEQUENCE_AT = 32,    /* u64 grows with every superblock written  */
+	SUPER_SEQUENCE_AT = 32,    /* u64 grows with every superblock written;
+	                              below 2^63                               */
 	SUPER_TXID_AT = 40,        /* u64 of the snapshot                      */
 	SUPER_LSN_AT = 48,         /* u64 a replay starts here                 */
 	SUPER_CATALOG_AT = 56,     /* reference: root of the catalog's table   */

@@ -182,8 +182,8 @@ static int refuse_beyond(struct page_file *file, const struct page_ref *ref,
 }
 
 /* Length, alignment and end; maps what has grown. Keeps (F1). */
-static int check_place(struct page_file *file, const struct page_ref *ref,
-                       uint64_t tag, struct err *err)
+int page_file_place_check(struct page_file *file, const struct page_ref *ref,
+                          uint64_t tag, struct err *err)
 {
 	uint32_t length = page_file_length(file, tag);
 	bool within;
@@ -235,7 +235,7 @@ int page_file_verify(struct page_file *file, const struct page_ref *ref,
 	char name[64];
 	int rc;
 
-	rc = check_place(file, ref, tag, err);
+	rc = page_file_place_check(file, ref, tag, err);
 	if (rc)
 		return rc;
 	computed = checksum_of_image(file, ref, tag);

@@ -57,6 +57,11 @@ static inline int page_file_borrow(struct page_file *file,
                                    const struct page_ref *ref, uint64_t tag,
                                    const uint8_t **bytes, struct err *err);
 
+/* What borrow asks of a reference before it reads: ERR_CORRUPT when the length is not
+ * the file's, or the place is not one of its own. */
+int page_file_place_check(struct page_file *file, const struct page_ref *ref,
+                          uint64_t tag, struct err *err);
+
 /* As borrow, without trusting or updating the memory of what was verified: for
  * checks. Reads through the map. */
 int page_file_verify(struct page_file *file, const struct page_ref *ref,

@@ -296,8 +296,8 @@ static inline int place_claim(struct replay *replay, struct replay_file *file,
 	return rc;
 }
 
-/* A page that is in its file already. Of a file whose name has not reached the disk
- * that cannot be: its directory was synced before the record was written. */
+/* A page that is in its file already. Of a file whose name or header has not reached the
+ * disk that cannot be: both were synced before the record was written. */
 int replay_placed_verify(struct replay *replay, struct replay_file *file,
                          uint32_t page_no, const struct page_ref *ref,
                          struct err *err)
@@ -308,7 +308,8 @@ int replay_placed_verify(struct replay *replay, struct replay_file *file,
 		return replay_refuse(replay, err, "the file of a page that was synced is not there",
 		           file->file_id, page_no);
 	if (file->unmade)
-		return ERR_NONE;
+		return replay_refuse(replay, err, "the file of a page that was synced has no header that holds",
+		           file->file_id, page_no);
 	return page_file_verify(file->file, ref, page_no, &bytes, err);
 }
 
@@ -663,15 +664,21 @@ static int finish_catalog(struct replay *replay, struct store_root *root,
 }
 
 /* (R2) What the base reaches is named by no record. All places of a file have one
- * size and are aligned to it. */
+ * size and are aligned to it. A place beyond the end is met at the latest where free
+ * ones are looked for, when pages have been written (R3). */
 static int visit_reached(void *context, uint32_t level, uint64_t index,
                          const struct page_ref *ref, struct err *err)
 {
 	const struct replay_file *file = context;
 	uint32_t place = ref->place;
+	int rc;
 
 	if (ref->flags & REF_FLAG_FREE)
 		return ERR_NONE;
+	rc = level ? ERR_NONE
+	           : page_file_place_check(file->file, ref, index, err);
+	if (rc)
+		return rc;
 	place &= ~(store_units(file->page_size) - 1);
 	if (!replay_places_has(&file->named, place))
 		return ERR_NONE;
@@ -706,24 +713,6 @@ int store_replay_check(struct replay *replay, struct err *err)
 
 /* --- writing ------------------------------------------------------------------------- */
 
-/* PLACED pages of a file whose header was lost could not be looked at before. */
-static int verify_all_placed(struct replay_file *file, struct err *err)
-{
-	int rc = ERR_NONE;
-
-	for (uint32_t i = 0; !rc && i < file->count; i++) {
-		const struct replay_page *page = replay_page_at(file, i);
-		const uint8_t *bytes;
-
-		if (page->count || !page->ref.length ||
-		    page->ref.flags & REF_FLAG_FREE)
-			continue;
-		rc = page_file_verify(file->file, &page->ref, page->page_no,
-		                      &bytes, err);
-	}
-	return rc;
-}
-
 /* A header that is there is written again, too (R1), (rule 3): a sync that failed may have left
  * it in the page cache only. */
 static int file_make(struct replay *replay, struct replay_file *file,
@@ -739,7 +728,7 @@ static int file_make(struct replay *replay, struct replay_file *file,
 	if (rc)
 		return rc;
 	file->unmade = false;
-	return verify_all_placed(file, err);
+	return ERR_NONE;
 }
 
 int store_replay_finish(struct replay *replay, struct store_root *root,

@@ -15,6 +15,8 @@
 #include "vfs/store_private.h"
 #include "wal/wal_format.h"
 
+#define SEQUENCE_MAX (UINT64_MAX >> 1)
+
 enum copy_state { COPY_VALID, COPY_ZERO, COPY_BAD, COPY_NEWER };
 
 static bool segment_size_possible(uint64_t size)
@@ -47,7 +49,8 @@ static enum copy_state decode(const uint8_t *bytes, struct superblock *super)
 	super->catalog.depth = load_le32(bytes + SUPER_DEPTH_AT);
 	super->segment_size =
 		(uint64_t)load_le32(bytes + SUPER_SEGMENT_AT) * PLACE_SIZE;
-	if (super->txid == 0 || super->catalog.depth > MAP_DEPTH_MAX ||
+	if (super->txid == 0 || super->sequence > SEQUENCE_MAX ||
+	    super->catalog.depth > MAP_DEPTH_MAX ||
 	    super->lsn % WAL_RECORD_ALIGNMENT || super->lsn > WAL_LSN_MAX ||
 	    !segment_size_possible(super->segment_size) ||
 	    load_le32(bytes + SUPER_PAGE_SIZE_AT) != STORE_PAGE_SIZE)
@@ -81,6 +84,12 @@ int store_directories_empty(struct store *store, bool *nothing,
 	return rc;
 }
 
+static bool same_database(const struct superblock *a, const struct superblock *b)
+{
+	return a->database[0] == b->database[0] &&
+	       a->database[1] == b->database[1];
+}
+
 static bool same_state(const struct superblock *a, const struct superblock *b)
 {
 	return a->txid == b->txid && a->lsn == b->lsn &&
@@ -108,6 +117,10 @@ int store_superblock_read(struct store *store, struct superblock *super,
 		memset(bytes + got, 0, sizeof bytes - got);
 		switch (decode(bytes, &copy)) {
 		case COPY_VALID:
+			if (valid && !same_database(super, &copy))
+				return err_set(err, ERR_CORRUPT, "open",
+				               store->path,
+				               "the two superblocks of turdb.meta are of different databases");
 			agree = valid && same_state(super, &copy);
 			if (!valid || copy.sequence > super->sequence)
 				*super = copy;
