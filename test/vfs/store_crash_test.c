@@ -393,7 +393,7 @@ static void explore(struct test *t, uint32_t plants)
 	}
 }
 
-/* (vfs/recovery Y2, vfs/replay R1, rule 2, rule 3) */
+/* (vfs/recovery Y2, rule 2, rule 3) */
 static void every_crash_leaves_a_prefix_of_the_commits(struct test *t)
 {
 	explore(t, PLANT_REPLAY_PARTS);

@@ -349,7 +349,7 @@ static int count_points(struct points *points, struct err *err)
 	return rc;
 }
 
-/* (vfs/recovery Y4, rule 9, rule 3) */
+/* (vfs/recovery Y4, vfs/replay R1, rule 9, rule 3) */
 static void whatever_fails_nothing_is_lost(struct test *t)
 {
 	uint64_t played = 0, findings = 0;
