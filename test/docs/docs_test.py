@@ -13,6 +13,7 @@ LAYERS = ['base', 'wal', 'vfs', 'btree', 'hnsw', 'vtab', 'ext']
 INVARIANTS = (TOP / 'docs/INVARIANTS.md').read_text()
 SOURCES = {str(p.relative_to(TOP)): p.read_text() for layer in LAYERS for p in sorted((TOP / layer).glob('*.[ch]'))}
 TESTS = {str(p.relative_to(TOP)): p.read_text() for p in sorted((TOP / 'test').glob('*/*')) if p.suffix in ('.c', '.h', '.py', '.sh')}
+PAGES = [TOP / 'README.md', TOP / 'test/README.md'] + sorted((TOP / 'docs').glob('*.md'))
 CASES = {name: text for name, text in TESTS.items() if name != 'test/docs/docs_test.py'}
 
 
@@ -126,6 +127,23 @@ def a_function_that_is_named_exists(scratch):
     for page in sorted((TOP / 'docs').glob('*.md')):
         for name in set(re.findall(r'`((?:store|wal|btree|hnsw|vfs|vtab|door|space|page)_[a-z_0-9]+)\(', page.read_text())):
             expect(re.search(r'\b%s\(' % name, code), '%s names %s()' % (page.name, name))
+
+
+def a_file_that_is_named_exists(scratch):
+    """With or without a link; links are looked at in test/ext/readme_test.py."""
+    for page in PAGES:
+        for name in set(re.findall(r'(?<![\w/.:*])((?:%s|test|bench|tools|docs|examples)/[\w/]+\.(?:c|h|py|sh|md|mk|list))\b' % '|'.join(LAYERS),
+                                   page.read_text())):
+            expect((TOP / name).exists() or (page.parent / name).exists(), '%s names %s' % (page.name, name))
+
+
+def a_make_target_that_is_named_exists(scratch):
+    rules = '\n'.join(p.read_text() for p in [TOP / 'Makefile'] + sorted(TOP.glob('*/*.mk')))
+    targets = {name for line in re.findall(r'^([\w. -]+):(?!=)', rules, re.M) for name in line.split()}
+    for page in PAGES:
+        for words in re.findall(r'(?:`|^    )make ((?:[\w=-]+ ?)+)', page.read_text(), re.M):
+            for word in words.split():
+                expect('=' in word or word.startswith('-') or word in targets, '%s names make %s' % (page.name, word))
 
 
 def a_format_has_the_version_that_the_page_says(scratch):
