@@ -2,7 +2,7 @@
  * replay_part.c - follows parts of a log at once, and joins what they say.
  *
  * Purpose       To follow a log takes as long as to make its pages. Where there are
- *               several processors each takes a part, which begins with a segment.
+ *               several processors each takes a part.
  * Structures    The first part is the replay itself. Any other is a replay of its own,
  *               which does not know what was before: it takes for granted that files and
  *               pages are there, and notes it. Versions, lists of changes and places

@@ -60,6 +60,15 @@ void wal_reader_use_map(struct wal_reader *reader, uint8_t *bytes)
 	reader->filled = reader->announced = WAL_SEGMENT_AREA_AT;
 }
 
+void wal_reader_skip(struct wal_reader *reader, uint64_t lsn)
+{
+	uint64_t offset = wal_segment_offset(reader->segment.first, lsn);
+
+	if (reader->mapped)
+		reader->filled = reader->announced =
+			(size_t)(offset - offset % WAL_PAGE_SIZE);
+}
+
 static int make_room(struct wal_reader *reader, uint64_t size, struct err *err)
 {
 	uint64_t room = size < WINDOW_SIZE ? WINDOW_SIZE : size;

@@ -9,10 +9,10 @@
  *               further on knew a position beyond the end, then what is missing
  *               had been promised, and the log is corrupt. So the rest of the
  *               segment and all later ones are searched: some 4 ms for 16 MB.
- * Parts         Several threads may each walk along a part, from a segment's first
- *               record on. A part counts only when the one before it has come to where
- *               it begins, and its first record names that one's last: then all is as
- *               if one walk had read both.
+ * Parts         Several threads may each walk along a part. A part begins with the
+ *               first record behind some position that holds, and counts only when the
+ *               one before it has come to just there and it names that one's last
+ *               record: then all is as if one walk had read both.
  * Safety        (L1) Nothing is written. (L2) The same bytes give the same
  *               records and the same end. (L3) Records of a line that was
  *               started after the end found here are never replayed: when
@@ -31,6 +31,7 @@ enum {
 	LINE = 64,
 	AHEAD = 2048,    /* bytes; the processor itself stops at each 4 KB */
 	AHEAD_MAX = 512, /* of a record */
+	GUESS_STEP = 65536,
 };
 
 /* What goes along the line of records, or along a part of it: one thread at a time. */
@@ -38,14 +39,15 @@ struct walk {
 	struct wal_history *history;
 	struct wal_reader reader;
 	size_t current;          /* of the list                              */
-	size_t stop;             /* of the list: its record is not read      */
 	uint64_t at;
+	uint64_t stop;           /* no record that begins there or later is read */
 	uint64_t previous;       /* checksum the next record has to name ...  */
 	bool previous_known;     /* ... unless it is the first one read       */
-	bool stopped;            /* the line goes on at `stop`                */
 	bool is_cut;
-	bool any;                /* a record was read; the first one named    */
-	uint64_t first_previous; /* this as its previous                      */
+	bool failed;
+	bool any;                /* a record was read, the first one here;    */
+	uint64_t first_at;       /* it named this as its previous             */
+	uint64_t first_previous;
 	wal_record_fn *each;
 	void *context;
 };
@@ -78,7 +80,7 @@ static int find_start(struct wal_history *history, bool *empty, struct err *err)
 	bool found = false;
 
 	*walk = (struct walk){ .history = history, .reader = walk->reader,
-	                       .stop = SIZE_MAX, .at = history->from };
+	                       .at = history->from, .stop = UINT64_MAX };
 
 	for (size_t i = 0; i < list->valid_count; i++) {
 		const struct wal_segment *item = &list->items[i];
@@ -115,7 +117,8 @@ static int open_segment(struct walk *walk, size_t i, struct err *err)
 		                     err);
 	if (rc)
 		return rc;
-	history->mapped[i] = true;
+	if (!history->mapped[i])
+		history->mapped[i] = true;
 	wal_reader_use_map(&walk->reader, history->map.bytes + at);
 	return ERR_NONE;
 }
@@ -156,8 +159,7 @@ static int go_on(struct walk *walk, struct err *err)
 	if (next < list->valid_count) {
 		walk->at = closed->end;
 		walk->current = next;
-		walk->stopped = next == walk->stop;
-		return walk->stopped ? ERR_NONE : open_current(walk, err);
+		return open_current(walk, err);
 	}
 	wal_segment_name(name, closed->no);
 	walk->is_cut = true;
@@ -180,7 +182,7 @@ static int walk_records(struct walk *walk, struct err *err)
 	const struct wal_options *options = &walk->history->wal->options;
 
 	(void)options; /* of tests only */
-	while (!walk->stopped) {
+	while (walk->at < walk->stop) {
 		struct wal_record record;
 		struct span payload;
 		bool holds;
@@ -193,9 +195,11 @@ static int walk_records(struct walk *walk, struct err *err)
 		     !PLANTED(options, PLANT_SALT_REPEATED)))
 			return rc;
 		ask_ahead(payload.data, record.size);
-		if (__builtin_expect(!walk->any, 0))
+		if (__builtin_expect(!walk->any, 0)) {
+			walk->any = true;
+			walk->first_at = record.lsn;
 			walk->first_previous = record.previous;
-		walk->any = true;
+		}
 		if (record.magic == WAL_RECORD_MAGIC)
 			rc = walk->each(walk->context, record.lsn, payload, err);
 		walk->at += record.size;
@@ -306,57 +310,124 @@ int wal_history_read(struct wal_history *history, wal_record_fn *each,
 
 /* --- in parts ----------------------------------------------------------------------- */
 
-/* The segments that may follow each other from where the history begins on. */
-static size_t find_line(struct wal_history *history)
+/* The segments that may follow each other from where the history begins on. They are
+ * mapped, before there are several threads. */
+static size_t open_line(struct wal_history *history, struct err *err)
 {
 	const struct wal_list *list = &history->list;
 	size_t count = 0, i = history->walks[0].current;
 
-	for (; i < list->valid_count; i = next_of_line(list, i))
+	for (; i < list->valid_count; i = next_of_line(list, i)) {
+		if (open_segment(&history->walks[0], i, err))
+			return 0;
 		history->line[count++] = i;
+	}
 	return count;
 }
 
-static uint64_t bytes_of(const struct wal_history *history, size_t i)
+/* Whether records were ever written there; a guess. */
+static bool looks_used(struct walk *walk, uint64_t lsn)
 {
-	const struct wal_segment *item = &history->list.items[i];
+	const struct wal_segment *segment = &walk->reader.segment;
+	uint8_t bytes[LINE], all = 0;
+	struct err ignored;
 
-	return item->end - item->first;
+	if (segment->end - lsn < sizeof bytes ||
+	    os_read(walk->reader.file, wal_segment_offset(segment->first, lsn),
+	            bytes, sizeof bytes, &ignored))
+		return false;
+	for (size_t i = 0; i < sizeof bytes; i++)
+		all |= bytes[i];
+	return all != 0;
 }
 
-/* The next part begins with segment i; the one before ends there. */
-static void begin_part(struct wal_history *history, uint32_t part, size_t i)
+/* Where the records of the line end, about: preallocated bytes are zeros. */
+static uint64_t guess_end(struct wal_history *history, size_t count)
+{
+	struct walk *walk = &history->walks[0];
+	uint64_t low = walk->at, high = walk->at;
+	struct err ignored;
+
+	for (; count; count--) {
+		const struct wal_segment *item =
+			&history->list.items[history->line[count - 1]];
+
+		low = item->first > walk->at ? item->first : walk->at;
+		high = item->end;
+		if (open_segment(walk, history->line[count - 1], &ignored))
+			return walk->at;
+		if (looks_used(walk, low))
+			break;
+	}
+	while (count && high - low > GUESS_STEP) {
+		uint64_t middle = low + (high - low) / 2 /
+		                  WAL_RECORD_ALIGNMENT * WAL_RECORD_ALIGNMENT;
+
+		if (looks_used(walk, middle))
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* The next part begins behind `at`; the one before ends there. */
+static void begin_part(struct wal_history *history, uint32_t part, uint64_t at)
 {
 	struct walk *walk = &history->walks[part];
+	const size_t *line = history->line;
 
+	while (history->list.items[*line].end <= at)
+		line++;
 	*walk = (struct walk){ .history = history, .reader = walk->reader,
-	                       .current = i, .stop = SIZE_MAX,
-	                       .at = history->list.items[i].first };
-	walk[-1].stop = i;
+	                       .current = *line, .at = at,
+	                       .stop = UINT64_MAX };
+	walk[-1].stop = at;
 }
 
 uint32_t wal_history_part(struct wal_history *history, uint32_t most,
                           uint64_t least)
 {
-	uint64_t all = 0, before = 0, each;
-	size_t count;
+	uint64_t from, bytes, parts;
 	struct err ignored;
-	uint32_t parts = 1;
+	size_t count;
 	bool empty;
 
 	if (history->cut || find_start(history, &empty, &ignored) || empty)
 		return 1;
-	count = find_line(history);
-	for (size_t i = 0; i < count; i++)
-		all += bytes_of(history, history->line[i]);
-	most = most < WAL_PARTS_MAX ? most : WAL_PARTS_MAX;
-	each = all / most > least ? all / most : least;
-	for (size_t i = 0; i < count && parts < most; i++) {
-		if (i && before >= each * parts && all - before >= least)
-			begin_part(history, parts++, history->line[i]);
-		before += bytes_of(history, history->line[i]);
-	}
-	return parts;
+	count = open_line(history, &ignored);
+	from = history->walks[0].at;
+	bytes = guess_end(history, count) - from;
+	parts = bytes / least;
+	parts = parts < most ? parts : most;
+	parts = parts < WAL_PARTS_MAX ? parts : WAL_PARTS_MAX;
+	for (uint32_t i = 1; i < parts; i++)
+		begin_part(history, i,
+		           from + bytes * i / parts / WAL_RECORD_ALIGNMENT *
+		                          WAL_RECORD_ALIGNMENT);
+	return parts > 1 ? (uint32_t)parts : 1;
+}
+
+/* To the first record that holds at `at` or later, of this segment or the next. */
+static int seek(struct walk *walk, struct err *err)
+{
+	const struct wal_list *list = &walk->history->list;
+	const struct wal_segment *item = &list->items[walk->current];
+	struct wal_record record;
+	bool found;
+	int rc = open_segment(walk, walk->current, err);
+
+	if (rc)
+		return rc;
+	wal_reader_skip(&walk->reader, walk->at);
+	rc = wal_reader_search(&walk->reader, &walk->at, &record, &found, err);
+	if (rc || found)
+		return rc;
+	walk->at = item->end;
+	walk->current = next_of_line(list, walk->current);
+	return walk->current < list->valid_count
+	               ? open_segment(walk, walk->current, err)
+	               : ERR_NONE;
 }
 
 int wal_history_read_part(struct wal_history *history, uint32_t part,
@@ -367,8 +438,11 @@ int wal_history_read_part(struct wal_history *history, uint32_t part,
 
 	walk->each = each;
 	walk->context = context;
-	rc = open_current(walk, err);
-	return rc ? rc : walk_records(walk, err);
+	rc = part ? seek(walk, err) : open_current(walk, err);
+	if (!rc)
+		rc = walk_records(walk, err);
+	walk->failed = rc != ERR_NONE;
+	return rc;
 }
 
 enum wal_joint wal_history_joint(const struct wal_history *history,
@@ -377,10 +451,17 @@ enum wal_joint wal_history_joint(const struct wal_history *history,
 	const struct walk *before = &history->walks[part - 1];
 	const struct walk *walk = &history->walks[part];
 
-	if (!before->stopped)
+	if (before->at < before->stop)
 		return WAL_JOINT_ENDED;
-	return walk->any && walk->first_previous != before->previous
-	               ? WAL_JOINT_BROKEN : WAL_JOINT_HOLDS;
+	if (walk->failed)
+		return WAL_JOINT_BROKEN;
+	/* No record, or one that reaches over the whole part. */
+	if (!walk->any)
+		return walk->at < walk->stop ? WAL_JOINT_ENDED
+		                             : WAL_JOINT_BROKEN;
+	return walk->first_at == before->at &&
+	       walk->first_previous == before->previous
+	               ? WAL_JOINT_HOLDS : WAL_JOINT_BROKEN;
 }
 
 int wal_history_end(struct wal_history *history, uint32_t part, uint64_t *end,

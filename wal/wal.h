@@ -155,8 +155,8 @@ int wal_history_read(struct wal_history *history, wal_record_fn *each,
 
 /*
  * The same in parts, which several threads may read at once, each a part of its own.
- * _part: cuts the log where segments begin into at most `most` parts, of `least` bytes
- * or more each, and says how many they are; with one, wal_history_read() does it all.
+ * _part: cuts the log into at most `most` parts, of `least` bytes or more each, and
+ * says how many they are; with one, wal_history_read() does it all.
  * _read_part: calls `each` for the records of a part. Only part 0 is sure to belong to
  * the log. _joint: when part - 1 and all before it do, and both were read, whether
  * `part` does, too. ENDED: the log ended before it. BROKEN: it is not known where;

@@ -261,6 +261,8 @@ int wal_reader_open(struct wal *wal, struct wal_reader *reader,
                     const struct wal_segment *segment, struct err *err);
 /* The open segment lies at `bytes` in a map. */
 void wal_reader_use_map(struct wal_reader *reader, uint8_t *bytes);
+/* Nothing before that position will be looked at. */
+void wal_reader_skip(struct wal_reader *reader, uint64_t lsn);
 void wal_reader_close(struct wal_reader *reader);
 
 /* Reads the record at `lsn`; *holds tells whether there is one. `payload` is

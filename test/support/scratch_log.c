@@ -107,10 +107,81 @@ int scratch_check_record(void *context, uint64_t lsn, struct span payload,
 	return ERR_NONE;
 }
 
+/* Which records there were, whatever their order. */
+struct sum {
+	uint64_t count, lsns;
+};
+
+static int sum_record(void *context, uint64_t lsn, struct span payload,
+                      struct err *err)
+{
+	struct sum *sum = context;
+
+	(void)payload, (void)err;
+	sum->count++;
+	sum->lsns += (lsn + 1) * lsn;
+	return ERR_NONE;
+}
+
+/* Reads it in parts, the last one first. False: one of them says nothing. */
+static bool sum_parts(struct wal_history *history, uint32_t parts,
+                      struct sum *sum, uint64_t *end, int *rc)
+{
+	struct sum each[WAL_PARTS_MAX] = { 0 };
+	enum wal_joint joint = WAL_JOINT_HOLDS;
+	struct err err;
+	uint32_t i;
+
+	for (i = parts; i-- > 0;)
+		if (wal_history_read_part(history, i, sum_record, &each[i], &err) &&
+		    i == 0)
+			return false;
+	*sum = each[0];
+	for (i = 1; i < parts; i++) {
+		joint = wal_history_joint(history, i);
+		if (joint != WAL_JOINT_HOLDS)
+			break;
+		sum->count += each[i].count;
+		sum->lsns += each[i].lsns;
+	}
+	*rc = wal_history_end(history, i - 1, end, &err);
+	return joint != WAL_JOINT_BROKEN;
+}
+
+/* Parts that are sure of themselves say what the whole says. */
+static void compare_parts(struct test *t, struct scratch_log *log,
+                          uint64_t from, uint32_t most)
+{
+	struct wal_history *history;
+	struct sum whole = { 0 }, sum;
+	uint64_t whole_end = 0, end = 0;
+	struct err err;
+	uint32_t parts;
+	int whole_rc, rc;
+
+	if (wal_history_open(log->wal, from, &history, &err))
+		return;
+	whole_rc = wal_history_read(history, sum_record, &whole, &whole_end,
+	                            &err);
+	parts = wal_history_part(history, most, 1);
+	if (parts > 1 && sum_parts(history, parts, &sum, &end, &rc) &&
+	    (rc != whole_rc || sum.count != whole.count ||
+	     sum.lsns != whole.lsns || end != whole_end))
+		test_fail(t, __FILE__, __LINE__, "%u parts are not the whole: %s for %s, "
+		          "%llu records for %llu", parts, err_name(rc),
+		          err_name(whole_rc), (unsigned long long)sum.count,
+		          (unsigned long long)whole.count);
+	wal_history_close(history);
+}
+
 int scratch_replay(struct test *t, struct scratch_log *log, uint64_t from,
                    uint64_t first)
 {
 	int rc;
+
+	if (log->os->methods == log->own_methods && !log->heap.fail_in)
+		for (uint32_t most = 2; most <= WAL_PARTS_MAX; most++)
+			compare_parts(t, log, from, most);
 
 	log->replay_next = first;
 	log->replay_count = 0;

@@ -75,6 +75,26 @@ ON_A_LOG(replay_can_begin_at_any_record, SMALL_SEGMENT)
 	}
 }
 
+/* scratch_replay() reads in parts, too. */
+ON_A_LOG(parts_agree_with_the_whole_whatever_the_sizes, SMALL_SEGMENT)
+{
+	uint64_t random = t->seed;
+
+	for (int i = 0; i < 300; i++) {
+		uint64_t size = test_random(&random) % 400;
+
+		if (i % 37 == 5)
+			size = test_random(&random) % 50000;
+		if (i % 100 == 50)
+			size = 300000; /* over several parts */
+		EXPECT_OK(t, scratch_append(t, log, (size_t)size + 8, NULL));
+		if (i % 10)
+			continue;
+		EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+		EXPECT_EQ(t, log->replay_count, i + 1);
+	}
+}
+
 ON_A_LOG(many_spans_make_one_record, 0)
 {
 	static uint8_t bytes[20000];
@@ -873,6 +893,7 @@ static void no_memory_fails_an_append_but_no_sync(struct test *t)
 static const struct test_case cases[] = {
 	CASE(records_come_back_in_order),
 	CASE(replay_can_begin_at_any_record),
+	CASE(parts_agree_with_the_whole_whatever_the_sizes),
 	CASE(many_spans_make_one_record),
 	CASE(an_empty_record_is_a_record),
 	CASE(a_record_beyond_the_limit_is_refused),
