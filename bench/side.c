@@ -79,9 +79,15 @@ int64_t bench_value(sqlite3 *db, const char *sql)
 
 const char *bench_side_name(int kind)
 {
-	static const char *const names[] = { "native", "door", "turdb" };
+	static const char *const names[] = { "native", "door", "turdb",
+	                                     "inline" };
 
 	return names[kind];
+}
+
+static bool is_file(int kind)
+{
+	return kind == SIDE_NATIVE || kind == SIDE_INLINE;
 }
 
 void bench_library_load(const char *library)
@@ -119,18 +125,21 @@ void bench_side_open(struct bench_side *side, int kind, const char *directory,
 
 	side->kind = kind;
 	snprintf(side->path, sizeof side->path, "%s/%s%s", directory,
-	         bench_side_name(kind), kind == SIDE_NATIVE ? ".db" : "");
+	         bench_side_name(kind), is_file(kind) ? ".db" : "");
 	snprintf(uri, sizeof uri, "file:%s%s", side->path,
-	         kind == SIDE_NATIVE ? "" : "?vfs=turdb");
+	         is_file(kind) ? "" : "?vfs=turdb");
 	if (sqlite3_open_v2(uri, &side->db, SQLITE_OPEN_READWRITE |
 	                    SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, NULL))
 		fail(side->db, uri);
 	sqlite3_busy_timeout(side->db, 20000);
-	if (kind == SIDE_NATIVE)
+	if (is_file(kind))
 		bench_exec(side->db, "PRAGMA page_size=16384;"
 		                     "PRAGMA journal_mode=WAL");
 	bench_exec(side->db, "PRAGMA synchronous=%s; PRAGMA cache_size=-%d",
 	           synchronous, CACHE_KB);
+	if (kind == SIDE_INLINE)
+		bench_exec(side->db, "SELECT turdb_config('cache_kb', %d)",
+		           CACHE_KB);
 }
 
 void bench_side_close(struct bench_side *side)
@@ -143,7 +152,7 @@ void bench_side_close(struct bench_side *side)
 void bench_side_create(struct bench_side *side, const char *table,
                        const char *columns, const char *index)
 {
-	bool module = side->kind == SIDE_TURDB;
+	bool module = side->kind == SIDE_TURDB || side->kind == SIDE_INLINE;
 
 	bench_exec(side->db, "DROP TABLE IF EXISTS %s", table);
 	if (module)
@@ -184,7 +193,7 @@ static int64_t file_bytes(const char *path)
 
 void bench_side_checkpoint(struct bench_side *side)
 {
-	bench_exec(side->db, side->kind == SIDE_NATIVE
+	bench_exec(side->db, is_file(side->kind)
 	                             ? "PRAGMA wal_checkpoint"
 	                             : "SELECT turdb_checkpoint()");
 }
@@ -193,7 +202,7 @@ int64_t bench_side_bytes(struct bench_side *side)
 {
 	char root[300];
 
-	if (side->kind == SIDE_NATIVE) {
+	if (is_file(side->kind)) {
 		bench_exec(side->db, "PRAGMA wal_checkpoint(TRUNCATE)");
 		return file_bytes(side->path);
 	}

@@ -4,8 +4,9 @@
  *   native   stock SQLite: an ordinary file, 16 KB pages, WAL
  *   door     SQLite's own tables in a TurDB directory
  *   turdb    turdb tables in a TurDB directory
+ *   inline   turdb tables in an ordinary file like native's (bench-sql only)
  *
- * All three run in one process with the same statements, so that a ratio holds
+ * All run in one process with the same statements, so that a ratio holds
  * whatever else the machine does; nanoseconds are for orientation.
  */
 #ifndef TURDB_BENCH_SIDE_H
@@ -16,7 +17,8 @@
 #include <stdint.h>
 #include <time.h>
 
-enum { SIDE_NATIVE, SIDE_DOOR, SIDE_TURDB, SIDE_COUNT };
+enum { SIDE_NATIVE, SIDE_DOOR, SIDE_TURDB, SIDE_COUNT,
+       SIDE_INLINE = SIDE_COUNT, SIDE_COUNT_INLINE };
 
 struct bench_side {
 	int kind;

@@ -4,8 +4,9 @@
  *   sql_bench [-l turdb.so] [-n rows] [-r rounds] [-s side] [-d directory] [name...]
  *
  * Purpose       One row per operation: CPU nanoseconds on stock SQLite (file, WAL,
- *               16 KB pages), on ordinary tables in a TurDB directory ("door") and
- *               on turdb tables, and the ratios to stock.
+ *               16 KB pages), on ordinary tables in a TurDB directory ("door"),
+ *               on turdb tables there and in such a file ("inline"), and the
+ *               ratios to stock.
  * Architecture  Every operation runs on every side once per round, in turn, in one
  *               process; a ratio is the median over rounds of that round's ratio.
  *               The first round warms up and does not count.
@@ -433,8 +434,8 @@ static const struct operation {
 };
 
 struct result {
-	double ns[SIDE_COUNT][ROUNDS_MAX];
-	double ratio[SIDE_COUNT][ROUNDS_MAX];
+	double ns[SIDE_COUNT_INLINE][ROUNDS_MAX];
+	double ratio[SIDE_COUNT_INLINE][ROUNDS_MAX];
 };
 
 static void print_ratio(double ratio)
@@ -449,7 +450,7 @@ static void print_result(const struct operation *operation,
                          struct result *result, const bool *active, int rounds)
 {
 	printf("%-32s", operation->name);
-	for (int kind = 0; kind < SIDE_COUNT; kind++) {
+	for (int kind = 0; kind < SIDE_COUNT_INLINE; kind++) {
 		if (!active[kind]) {
 			printf(kind ? " %9s %6s" : " %9s", "-", "-");
 			continue;
@@ -472,10 +473,10 @@ static void measure(const struct bench *bench, const struct operation *operation
 	struct result result = { 0 };
 
 	for (int round = -1; round < rounds; round++) {
-		double ns[SIDE_COUNT] = { 0 };
+		double ns[SIDE_COUNT_INLINE] = { 0 };
 
-		for (int turn = 0; turn < SIDE_COUNT; turn++) {
-			int kind = (turn + round + 1) % SIDE_COUNT;
+		for (int turn = 0; turn < SIDE_COUNT_INLINE; turn++) {
+			int kind = (turn + round + 1) % SIDE_COUNT_INLINE;
 			int64_t count = 1;
 
 			if (!active[kind])
@@ -483,7 +484,7 @@ static void measure(const struct bench *bench, const struct operation *operation
 			ns[kind] = operation->run(bench, &sides[kind], &count);
 			ns[kind] /= (double)count;
 		}
-		for (int kind = 0; round >= 0 && kind < SIDE_COUNT; kind++) {
+		for (int kind = 0; round >= 0 && kind < SIDE_COUNT_INLINE; kind++) {
 			result.ns[kind][round] = ns[kind];
 			result.ratio[kind][round] = ns[kind] / ns[SIDE_NATIVE];
 		}
@@ -561,27 +562,28 @@ static void print_head(const struct bench *bench, int rounds)
 {
 	printf("SQL on %lld rows, CPU ns an operation, medians of %d rounds, "
 	       "SQLite %s\n", (long long)bench->rows, rounds, sqlite3_libversion());
-	printf("%-32s %9s %9s %6s %9s %6s %6s %6s\n", "", "native", "door",
-	       "ratio", "turdb", "ratio", "floor", "goal");
+	printf("%-32s %9s %9s %6s %9s %6s %9s %6s %6s %6s\n", "", "native",
+	       "door", "ratio", "turdb", "ratio", "inline", "ratio", "floor",
+	       "goal");
 }
 
 int main(int argc, char **argv)
 {
 	struct arguments arguments = { .library = "./turdb.so", .rounds = 5 };
 	struct bench bench = { .rows = 100000 };
-	struct bench_side sides[SIDE_COUNT];
-	bool active[SIDE_COUNT];
+	struct bench_side sides[SIDE_COUNT_INLINE];
+	bool active[SIDE_COUNT_INLINE];
 	char scratch[256];
 
 	read_arguments(argc, argv, &arguments, &bench);
 	bench_library_load(arguments.library);
 	prepare(&bench);
 	bench_scratch_make(scratch, arguments.directory);
-	for (int kind = 0; kind < SIDE_COUNT; kind++) {
+	for (int kind = 0; kind < SIDE_COUNT_INLINE; kind++) {
 		sides[kind].kind = kind;
 		active[kind] = !arguments.side ||
 		               !strcmp(arguments.side, bench_side_name(kind));
-		if (kind == SIDE_TURDB && !bench_module_exists())
+		if (kind >= SIDE_TURDB && !bench_module_exists())
 			active[kind] = false;
 		if (active[kind])
 			load(&bench, &sides[kind], scratch);
@@ -592,7 +594,7 @@ int main(int argc, char **argv)
 		              arguments.name_count))
 			measure(&bench, &operations[i], sides, active,
 			        arguments.rounds);
-	for (int kind = 0; kind < SIDE_COUNT; kind++)
+	for (int kind = 0; kind < SIDE_COUNT_INLINE; kind++)
 		if (active[kind])
 			bench_side_close(&sides[kind]);
 	bench_scratch_remove(scratch);

@@ -91,7 +91,11 @@ struct inline_home {
 	struct inline_home *next;    /* of the connection            */
 	char *schema;                /* sqlite3_free()               */
 	uint64_t epoch, version, transaction;
-	uint32_t data_version;
+	uint64_t seed, stamps;       /* a random number and a count: stamps      */
+	uint32_t data_version;       /* as asked last                            */
+	uint32_t synced_version;     /* before the commit that is being made     */
+	bool committed;              /* nothing was asked since                  */
+	bool commits_uncounted;      /* SQLite does not count our own commits    */
 	uint32_t next_file_id;
 	bool read;
 	bool writing;                /* in a transaction that was not rolled back */

@@ -347,12 +347,12 @@ int catalog_file_remove(struct inline_file *file, struct err *err)
 static void stamp_renew(struct inline_table *table)
 {
 	struct inline_home *home = table->home;
-	struct os *os = home->connection->environment.process->os;
 
 	if (table->stamped_in == home->transaction && table->stamp)
 		return;
 	do
-		os->methods->random(os, &table->stamp, sizeof table->stamp);
+		table->stamp = checksum_seed(home->seed, ++home->stamps,
+		                             table->identity);
 	while (!table->stamp);
 	table->stamped_in = home->transaction;
 }

@@ -23,21 +23,43 @@ static void look_again(struct inline_home *home)
 	home->epoch++;
 }
 
+static int data_version(struct inline_home *home, uint32_t *version,
+                        struct err *err)
+{
+	int rc = sqlite3_file_control(home->connection->db, home->schema,
+	                              SQLITE_FCNTL_DATA_VERSION, version);
+
+	return rc ? err_set(err, err_of_sqlite(rc), "read", home->schema,
+	                    "its data version is not known: %s",
+	                    sqlite3_errstr(rc))
+	          : ERR_NONE;
+}
+
+/* SQLite counts a commit of ours once, and once more when others have committed
+ * since. (A version of it that counted ours not at all would be noticed here, the first
+ * time that nobody else came between.) */
+static bool only_our_commit(struct inline_home *home, uint32_t version)
+{
+	bool committed = home->committed;
+
+	home->committed = false;
+	if (committed && version == home->synced_version)
+		home->commits_uncounted = true;
+	return committed && !home->commits_uncounted &&
+	       version == home->synced_version + 1;
+}
+
 static int inline_refresh(struct home *base, struct err *err)
 {
 	struct inline_home *home = inline_home_of(base);
 	uint32_t version = 0;
-	int rc = sqlite3_file_control(home->connection->db, home->schema,
-	                              SQLITE_FCNTL_DATA_VERSION, &version);
+	int rc = data_version(home, &version, err);
 
 	if (rc)
-		return err_set(err, err_of_sqlite(rc), "read", home->schema,
-		               "its data version is not known: %s",
-		               sqlite3_errstr(rc));
-	if (version != home->data_version) {
-		home->data_version = version;
+		return rc;
+	if (!only_our_commit(home, version) && version != home->data_version)
 		look_again(home);
-	}
+	home->data_version = version;
 	return ERR_NONE;
 }
 
@@ -112,7 +134,10 @@ static bool inline_writing(const struct home *base)
 
 static int inline_sync(struct home *base, struct err *err)
 {
-	return inline_flush(inline_home_of(base), err);
+	struct inline_home *home = inline_home_of(base);
+	int rc = inline_flush(home, err);
+
+	return rc ? rc : data_version(home, &home->synced_version, err);
 }
 
 /* Nothing is being made meanwhile, which a rollback can interrupt. */
@@ -122,6 +147,7 @@ static void inline_commit(struct home *base)
 
 	home->transaction++;
 	home->writing = false;
+	home->committed = true;
 	inline_tables_sweep(home);
 }
 
@@ -140,7 +166,7 @@ static void inline_rollback(struct home *base)
 	struct inline_home *home = inline_home_of(base);
 
 	forget_all(home);
-	home->writing = false;
+	home->writing = home->committed = false;
 }
 
 /* (vtab/inline L1) */
@@ -299,6 +325,7 @@ static const struct home_methods inline_methods = {
 static int make(struct connection *connection, const char *schema,
                 struct inline_home **made, struct err *err)
 {
+	struct os *os = connection->environment.process->os;
 	struct inline_home *home = heap_zeroed(connection->heap, sizeof *home);
 	char *name = sqlite3_mprintf("%s", schema);
 
@@ -316,6 +343,7 @@ static int make(struct connection *connection, const char *schema,
 	home->connection = connection;
 	home->schema = name;
 	home->epoch = home->version = home->transaction = 1;
+	os->methods->random(os, &home->seed, sizeof home->seed);
 	home->next = connection->inline_homes;
 	connection->inline_homes = home;
 	*made = home;
