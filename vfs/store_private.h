@@ -603,11 +603,15 @@ void store_release_held(struct store *store);
 /* A reader of an older snapshot has left while something was pending. */
 void store_release_after_reader(struct store *store);
 
-/* --- store.c ------------------------------------------------------------------------ */
+/* --- directory.c -------------------------------------------------------------------- */
 
 /* Opens the directory that the database's directory lies in. */
 int store_parent_open(const struct store *store, struct os_file **parent,
                       struct err *err);
+/* store->dir, made when it is missing and may be. */
+int store_directory_open(struct store *store, struct err *err);
+/* store->meta, empty when it was made now. */
+int store_meta_open(struct store *store, struct err *err);
 
 /* --- checkpoint.c, superblock.c, recovery.c ----------------------------------------------------- */
 

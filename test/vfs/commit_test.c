@@ -112,7 +112,7 @@ static bool is_for_a_database(struct sim_disk *disk)
 }
 
 /* A directory with a part of a database in it and no turdb.meta is somebody else's: a
- * creation never leaves that. (vfs/store O3) */
+ * creation never leaves that. (vfs/directory D1) */
 static void a_creation_that_the_power_ends_can_be_made_again(struct test *t)
 {
 	struct sim_disk *disk = sim_disk_create(NULL);
