@@ -12,11 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/sparse_bits.h"
 #include "btree/node_verify.h"
 #include "btree/overflow.h"
 #include "btree/tree.h"
-
-enum { SEEN_SIZE_FIRST = 512 };
 
 /* Separators around a node; a size of UINT32_MAX means none. */
 struct bounds {
@@ -32,8 +31,7 @@ struct verify {
 	void *context;
 	struct err *err;
 	int rc;              /* the first problem's code      */
-	uint8_t *seen;       /* a bit per page number         */
-	size_t seen_size;
+	struct sparse_bits seen; /* page numbers              */
 	struct bounds *bounds; /* one per level               */
 	uint64_t entries;
 	uint32_t leaf_pages, interior_pages;
@@ -79,34 +77,22 @@ static bool stopped(const struct verify *verify)
 /* (V1) False: it was there before, or there is no memory to know. */
 static bool page_is_new(struct verify *verify, uint32_t page_no)
 {
-	size_t wanted = page_no / 8 + 1, size = verify->seen_size;
 	struct err err;
-	uint8_t *seen;
+	bool before;
 
 	if (read_failed(verify, breathe(verify->tree->breath, &err), &err))
 		return false;
-	while (size < wanted)
-		size *= 2;
-	if (size > verify->seen_size) {
-		seen = heap_resize(verify->tree->pager->heap, verify->seen,
-		                   size);
-		if (!seen) {
-			read_failed(verify, err_set(&err, ERR_NOMEM,
-			                            "check tree",
-			                            verify->tree->pager->name,
-			                            "no memory for %zu bytes",
-			                            size), &err);
-			return false;
-		}
-		memset(seen + verify->seen_size, 0, size - verify->seen_size);
-		verify->seen = seen;
-		verify->seen_size = size;
+	if (!sparse_bits_add(&verify->seen, page_no, &before)) {
+		read_failed(verify, err_set(&err, ERR_NOMEM, "check tree",
+		                            verify->tree->pager->name,
+		                            "no memory for a bit a page"),
+		            &err);
+		return false;
 	}
-	if (verify->seen[page_no / 8] >> (page_no % 8) & 1) {
+	if (before) {
 		problem_found(verify, page_no, "it is reached twice");
 		return false;
 	}
-	verify->seen[page_no / 8] |= (uint8_t)(1u << (page_no % 8));
 	if (verify->visit)
 		verify->visit(verify->context, page_no);
 	return true;
@@ -301,9 +287,8 @@ static int verify_run(struct verify *verify)
 
 	verify->bounds = heap_allocate(heap, verify->state.height *
 	                               sizeof *verify->bounds);
-	verify->seen_size = SEEN_SIZE_FIRST;
-	verify->seen = heap_zeroed(heap, verify->seen_size);
-	if (!verify->bounds || !verify->seen) {
+	sparse_bits_init(&verify->seen, heap);
+	if (!verify->bounds) {
 		verify->rc = err_set(verify->err, ERR_NOMEM, "check tree",
 		                     verify->tree->pager->name,
 		                     "no memory to start");
@@ -318,7 +303,7 @@ static int verify_run(struct verify *verify)
 		counts_verify(verify);
 free_memory:
 	heap_free(heap, verify->bounds);
-	heap_free(heap, verify->seen);
+	sparse_bits_free(&verify->seen);
 	return verify->rc;
 }
 

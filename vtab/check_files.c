@@ -10,15 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REACHED_SIZE_FIRST = 64 };
+#include "base/sparse_bits.h"
 
 struct file_check {
 	const struct check_file *file;
-	struct heap *heap;
 	void (*problem)(void *context, const char *sentence);
 	void *context;
-	uint8_t *reached;     /* a bit per page up to the last one reached  */
-	size_t reached_size;
+	struct sparse_bits reached;
 	uint32_t reached_count;
 	bool wrong, no_memory;
 };
@@ -31,33 +29,11 @@ static void tell(void *context, const char *sentence)
 	check->problem(check->context, sentence);
 }
 
-/* Grows with the pages that are there: a damaged catalog may count any number. */
-static bool reached_grow(struct file_check *check, uint32_t page_no)
-{
-	size_t size = check->reached_size ? check->reached_size
-	                                  : REACHED_SIZE_FIRST;
-	uint8_t *reached;
-
-	while (size <= page_no / 8)
-		size *= 2;
-	if (size == check->reached_size)
-		return true;
-	reached = heap_resize(check->heap, check->reached, size);
-	if (!reached) {
-		check->no_memory = true;
-		return false;
-	}
-	memset(reached + check->reached_size, 0, size - check->reached_size);
-	check->reached = reached;
-	check->reached_size = size;
-	return true;
-}
-
 static void visit(void *context, uint32_t page_no)
 {
 	struct file_check *check = context;
-	uint8_t bit = (uint8_t)(1u << page_no % 8);
 	char sentence[200];
+	bool before;
 
 	if (!check->file->info)
 		return; /* the walk itself refuses to see a page twice */
@@ -69,16 +45,17 @@ static void visit(void *context, uint32_t page_no)
 		tell(check, sentence);
 		return;
 	}
-	if (!reached_grow(check, page_no))
+	if (!sparse_bits_add(&check->reached, page_no, &before)) {
+		check->no_memory = true;
 		return;
-	if (check->reached[page_no / 8] & bit) {
+	}
+	if (before) {
 		snprintf(sentence, sizeof sentence,
 		         "check %s: page %u is reached twice",
 		         check->file->pager->name, page_no);
 		tell(check, sentence);
 		return;
 	}
-	check->reached[page_no / 8] |= bit;
 	check->reached_count++;
 }
 
@@ -126,9 +103,12 @@ int check_file(const struct check_file *file, struct heap *heap,
                void (*problem)(void *context, const char *sentence),
                void *context, struct err *err)
 {
-	struct file_check check = { .file = file, .heap = heap,
-		                    .problem = problem, .context = context };
-	int rc = file->graph ? verify_graph(&check, err) : verify_tree(&check, err);
+	struct file_check check = { .file = file, .problem = problem,
+		                    .context = context };
+	int rc;
+
+	sparse_bits_init(&check.reached, heap);
+	rc = file->graph ? verify_graph(&check, err) : verify_tree(&check, err);
 	/* What could not even be opened has told nobody yet. */
 	if (rc == ERR_CORRUPT && !check.wrong)
 		tell(&check, err->text);
@@ -137,6 +117,6 @@ int check_file(const struct check_file *file, struct heap *heap,
 		             "no memory for a bit per page");
 	if (!rc)
 		count_pages(&check);
-	heap_free(heap, check.reached);
+	sparse_bits_free(&check.reached);
 	return rc == ERR_CORRUPT ? ERR_NONE : rc;
 }
