@@ -49,22 +49,26 @@ static int by_file_and_page(const void *left, const void *right)
 	return 0;
 }
 
-/* Room for as many edits in one of the view's arrays. */
+/* Room for as many edits in one of the view's arrays, and for more of the next time
+ * if it is kept. */
 static int room_make(struct store_view *view, void **array, size_t item_size,
                      uint32_t *room, struct err *err)
 {
 	struct heap *heap = view->store->heap;
+	uint32_t count = view->edit_count;
 	void *larger;
 
-	if (*room >= view->edit_count)
+	if (*room >= count)
 		return ERR_NONE;
-	larger = heap_allocate(heap, view->edit_count * 2 * item_size);
+	if (count <= EDITS_KEPT_MAX)
+		count *= 2;
+	larger = heap_allocate(heap, count * item_size);
 	if (!larger)
 		return err_set(err, ERR_NOMEM, "commit", view->store->path,
 		               "%u edits", view->edit_count);
 	heap_free(heap, *array);
 	*array = larger;
-	*room = view->edit_count * 2;
+	*room = count;
 	return ERR_NONE;
 }
 

@@ -9,7 +9,7 @@
  * A load goes to its places at once. Once a transaction has made new pages in memory
  * for as much as makes a commit place them instead of logging them, or half of what it
  * may keep, further ones that are written whole need not wait in memory: their bytes are
- * copied once, by the system, and a load of any size takes no more heap.
+ * copied once, by the system, and a load takes heap for the list of its pages only.
  *
  * All these bytes will be synced before the commit's record, so the device begins with
  * them whenever a megabyte lies together.

@@ -215,7 +215,10 @@ struct view_file {
 	} borrowed[BORROW_CACHE];
 };
 
-enum { SPARE_IMAGES_MAX = 256 };
+enum {
+	SPARE_IMAGES_MAX = 256,
+	EDITS_KEPT_MAX = 512,  /* of a transaction with more nothing is kept */
+};
 
 struct store_view {
 	struct store *store;
@@ -418,6 +421,8 @@ int store_edit_replace(struct edit *edit, struct err *err);
 /* The page has no image any more. */
 void store_edit_state(struct edit *edit, enum edit_state state);
 void store_edits_discard(struct store_view *view);
+/* Gives back what is kept from one transaction to the next, but for images. */
+void store_view_trim(struct store_view *view);
 uint8_t *store_image_take(struct store_view *view, uint32_t size);
 void store_image_give(struct store_view *view, uint8_t *image, uint32_t size);
 uint32_t store_edit_size(const struct edit *edit);

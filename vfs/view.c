@@ -42,16 +42,12 @@ free_view:
 	return rc;
 }
 
-static void memory_free(struct store_view *view)
+/* What grows with a transaction and is kept for the next. */
+void store_view_trim(struct store_view *view)
 {
 	struct heap *heap = view->store->heap;
 
-	while (view->files) {
-		struct view_file *next = view->files->next;
-
-		heap_free(heap, view->files);
-		view->files = next;
-	}
+	assert(!view->first_edit && !view->marks);
 	while (view->spare_edits) {
 		struct edit *next = view->spare_edits->next;
 
@@ -64,15 +60,34 @@ static void memory_free(struct store_view *view)
 		heap_free(heap, view->spare_undos);
 		view->spare_undos = next;
 	}
-	while (view->spare_image_count)
-		heap_free(heap, view->spare_images[--view->spare_image_count]);
-	heap_free(heap, view->spare_images);
 	heap_free(heap, view->table);
 	heap_free(heap, view->sorted);
 	heap_free(heap, view->changes);
 	heap_free(heap, view->taken.items);
 	heap_free(heap, view->superseded.items);
 	heap_free(heap, view->record);
+	view->table = view->sorted = NULL;
+	view->changes = NULL;
+	view->record = NULL;
+	view->table_room = view->sorted_room = view->changes_room = 0;
+	view->record_size = view->record_room = 0;
+	view->taken = view->superseded = (struct taken_list){ 0 };
+}
+
+static void memory_free(struct store_view *view)
+{
+	struct heap *heap = view->store->heap;
+
+	while (view->files) {
+		struct view_file *next = view->files->next;
+
+		heap_free(heap, view->files);
+		view->files = next;
+	}
+	store_view_trim(view);
+	while (view->spare_image_count)
+		heap_free(heap, view->spare_images[--view->spare_image_count]);
+	heap_free(heap, view->spare_images);
 	heap_free(heap, view->late.copies);
 }
 
