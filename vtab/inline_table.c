@@ -239,8 +239,8 @@ static int no_rows(const struct inline_table *table, struct err *err)
 {
 	return err_set(err, ERR_MISSING, "open table",
 	               name_shorten(table->name).text,
-	               "schema %s has no table %s with its rows: VACUUM INTO, backup and dump of a turdb directory carry ordinary tables only; "
-	               "copy those databases with turdb_backup()",
+	               "schema %s has no table %s with its rows: VACUUM INTO, backup and dump "
+	               "of a turdb directory carry ordinary tables only; copy those databases with turdb_backup()",
 	               table->home->schema,
 	               name_shorten(table->shadows[SHADOW_TABLE]).text);
 }
