@@ -118,6 +118,61 @@ def another_file_under_the_same_name_is_another_table(scratch):
         con.execute('DETACH x')
 
 
+def a_file_that_was_written_detaches(scratch):
+    con = plain(':memory:')
+    for turn in range(4):
+        con.execute("ATTACH 'file.db' AS x")
+        con.execute('CREATE VIRTUAL TABLE IF NOT EXISTS x.t USING turdb(a, b, INDEX i (b))')
+        con.execute('INSERT INTO x.t VALUES (1, 2), (3, 4)')
+        con.execute('BEGIN')
+        con.execute('SAVEPOINT p')
+        con.execute('DROP TABLE x.t')
+        con.execute('ROLLBACK TO p')
+        con.execute('COMMIT')
+        con.execute("SELECT turdb_create_index('j%d', 'x.t', 'a, b')" % turn)
+        expect_equal(value(con, 'SELECT count(*) FROM x.t'), 2 * turn + 2)
+        sound(con)
+        con.execute('DETACH x')
+    for query in ('mode=ro', 'immutable=1'):
+        con = sqlite3.connect('file:file.db?' + query, uri=True, isolation_level=None)
+        expect_equal(value(con, 'SELECT count(*) FROM t WHERE b = 2'), 4)
+        sound(con)
+    expect_error('readonly', con.execute, 'INSERT INTO t VALUES (1, 2)')
+
+
+def a_directory_and_a_file_change_in_one_transaction(scratch):
+    filled(rows=100).close()
+    con = sqlite3.connect('file:native?vfs=turdb', uri=True, isolation_level=None)
+    con.execute('CREATE VIRTUAL TABLE n USING turdb(a)')
+    con.execute("ATTACH 'app.db' AS x")
+    for end, rows in (('ROLLBACK', (0, 100)), ('COMMIT', (100, 200))):
+        con.execute('BEGIN')
+        con.execute('INSERT INTO n SELECT a FROM x.t')
+        con.execute("INSERT INTO x.t(a) SELECT a || '!' FROM n")
+        con.execute('CREATE VIRTUAL TABLE x.u USING turdb(q)')
+        con.execute('SAVEPOINT s')
+        con.execute('DROP TABLE n')
+        con.execute('DELETE FROM x.t')
+        con.execute('ROLLBACK TO s')
+        con.execute(end)
+        expect_equal(con.execute('SELECT (SELECT count(*) FROM n), (SELECT count(*) FROM x.t)').fetchone(), rows)
+        sound(con)
+
+
+def a_host_in_exclusive_mode_is_a_host(scratch):
+    con = plain('app.db', 'locking_mode = exclusive', 'journal_mode = wal')
+    con.execute('CREATE VIRTUAL TABLE t USING turdb(a UNIQUE)')
+    for i in range(20):
+        con.execute('INSERT INTO t VALUES (?)', (i,))
+        expect_equal(value(con, 'SELECT count(*) FROM t'), i + 1)
+    con.execute('PRAGMA journal_mode = delete')
+    con.execute('PRAGMA locking_mode = normal')
+    expect_equal(value(con, 'SELECT count(*) FROM t'), 20)
+    plain().execute('DELETE FROM t WHERE a < 10')
+    expect_equal(value(con, 'SELECT count(*) FROM t'), 10)
+    sound(con)
+
+
 # --- transactions -------------------------------------------------------------------------------------------------------
 
 # (vtab/inline L1, vtab/inline L2, rule 15)
