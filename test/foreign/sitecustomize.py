@@ -22,7 +22,7 @@ def removing_databases(remove):
         try:
             return remove(path, *arguments, **named)
         except IsADirectoryError:
-            if not os.path.exists(os.path.join(path, 'turdb.meta')):
+            if not os.path.exists(os.path.join(os.fsencode(path), b'turdb.meta')):
                 raise
             shutil.rmtree(path)
     return either
