@@ -309,7 +309,7 @@ void store_edits_discard(struct store_view *view)
 	}
 	view->first_edit = view->last_edit = view->spill_hand = NULL;
 	if (view->edit_count > EDITS_KEPT_MAX)
-		store_view_trim(view);
+		store_view_trim(view); /* (E3) */
 	else if (view->edit_count)
 		memset(view->table, 0, view->table_room * sizeof(struct edit *));
 	view->edit_count = 0;
