@@ -302,17 +302,16 @@ static int begin(struct store *store, uint64_t wait_us, bool *begun,
 		               "it was opened read-only");
 	rc = store_poisoned(store, err);
 	if (!rc)
-		rc = store_lock_take(store, &head->writer, "checkpoint",
-		                     wait_us, NULL, &died, err);
-	if (rc)
-		return rc == ERR_BUSY ? ERR_NONE : rc;
+		rc = store_forked(store, err);
+	if (rc || !store_lock_borrow(store, &head->writer, wait_us, &died))
+		return rc;
 	rc = store_writer_entered(store, died, err);
 	if (!rc) {
 		store_newest_root(store, &newest);
 		*nothing = newest.txid == atomic_load(&head->durable_txid);
 		rc = store_checkpoint_enter(store, &newest, begun, err);
 	}
-	store_lock_release(store, &head->writer);
+	store_lock_give_back(store, &head->writer);
 	return rc;
 }
 
