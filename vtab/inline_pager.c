@@ -281,7 +281,7 @@ static int page_allocate(struct pager *pager, enum page_kind kind,
                          uint32_t *page_no, uint8_t **page, struct err *err)
 {
 	struct inline_file *file = inline_file_of(pager);
-	struct frame *frame;
+	struct frame *frame = NULL;
 	int rc = check_writing(file, err);
 
 	if (!rc)
