@@ -293,6 +293,7 @@ static int begin(struct store *store, uint64_t wait_us, bool *begun,
 {
 	struct shm_head *head = store->shm.head;
 	struct store_root newest;
+	struct lock_loan loan;
 	bool died;
 	int rc;
 
@@ -303,7 +304,8 @@ static int begin(struct store *store, uint64_t wait_us, bool *begun,
 	rc = store_poisoned(store, err);
 	if (!rc)
 		rc = store_forked(store, err);
-	if (rc || !store_lock_borrow(store, &head->writer, wait_us, &died))
+	if (rc || !store_lock_borrow(store, &head->writer, wait_us, &loan,
+				     &died))
 		return rc;
 	rc = store_writer_entered(store, died, err);
 	if (!rc) {
@@ -311,7 +313,7 @@ static int begin(struct store *store, uint64_t wait_us, bool *begun,
 		*nothing = newest.txid == atomic_load(&head->durable_txid);
 		rc = store_checkpoint_enter(store, &newest, begun, err);
 	}
-	store_lock_give_back(store, &head->writer);
+	store_lock_give_back(store, &head->writer, &loan);
 	return rc;
 }
 

@@ -79,6 +79,7 @@ enum {
 	PATIENCE_TURNS = 128,
 	BRIEF_LOOK_US = 5000,    /* who would not wait asks again so often      */
 	BRIEF_LOOKS_MAX = 200,
+	BRIEF_US_MAX = BRIEF_LOOK_US * BRIEF_LOOKS_MAX,
 	CLAIM_MS_MAX = 2,
 	FULL_LOOK_US = 1000,     /* how often one looks for a place in a full queue */
 	NAP_US = 200,
@@ -565,9 +566,20 @@ static int take(struct store *store, struct shm_lock *lock, const char *what,
 	return ERR_NONE;
 }
 
-static bool is_held_briefly(const struct shm_lock *lock)
+static void brief_end(struct shm_lock *lock, const struct lock_loan *loan)
 {
-	return atomic_load(&lock->brief) ||
+	uint64_t until = loan->until_us;
+
+	atomic_compare_exchange_strong(&lock->brief_until_us, &until,
+	                               loan->before_us);
+}
+
+static bool is_held_briefly(const struct store *store,
+                            const struct shm_lock *lock)
+{
+	uint64_t until = atomic_load(&lock->brief_until_us);
+
+	return (until && now_us(store) < until) ||
 	       is_claimed(atomic_load(&lock->owner));
 }
 
@@ -583,7 +595,7 @@ int store_lock_take(struct store *store, struct shm_lock *lock,
 
 	for (int i = 0; rc == ERR_BUSY && !timeout_us && brief &&
 	                i < BRIEF_LOOKS_MAX; i++) {
-		brief = is_held_briefly(lock);
+		brief = is_held_briefly(store, lock);
 		rc = take(store, lock, what, brief ? BRIEF_LOOK_US : 0, ticket,
 		          died, err);
 	}
@@ -630,24 +642,29 @@ void store_lock_unclaim(struct store *store, struct shm_lock *lock,
 		store_lock_release(store, lock);
 }
 
-/* The mark is set before and cleared behind: who finds the word taken sees it. */
+/* The mark is set before and taken back behind: who finds the word taken sees it. One
+ * background may wait while another one leaves, so each puts back what it found; what
+ * the dead leave, or two that overlap, ends by itself. */
 bool store_lock_borrow(struct store *store, struct shm_lock *lock,
-                       uint64_t timeout_us, bool *died)
+                       uint64_t timeout_us, struct lock_loan *loan, bool *died)
 {
 	struct err ignored;
 
 	*died = false;
 	if (!timeout_us && atomic_load(&lock->owner))
 		return false;
-	atomic_store(&lock->brief, 1);
+	loan->before_us = atomic_load(&lock->brief_until_us);
+	loan->until_us = now_us(store) + timeout_us + BRIEF_US_MAX;
+	atomic_store(&lock->brief_until_us, loan->until_us);
 	if (!take(store, lock, "borrow", timeout_us, NULL, died, &ignored))
 		return true;
-	atomic_store(&lock->brief, 0);
+	brief_end(lock, loan);
 	return false;
 }
 
-void store_lock_give_back(struct store *store, struct shm_lock *lock)
+void store_lock_give_back(struct store *store, struct shm_lock *lock,
+                          const struct lock_loan *loan)
 {
 	store_lock_release(store, lock);
-	atomic_store(&lock->brief, 0);
+	brief_end(lock, loan);
 }

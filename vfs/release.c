@@ -130,10 +130,12 @@ static uint64_t run(struct store *store, uint64_t wait_us)
 
 	for (uint32_t round = 0; more; round++) {
 		struct store_root newest;
+		struct lock_loan loan;
 		struct err err;
 		bool died;
 
-		if (!store_lock_borrow(store, &head->writer, wait_us, &died))
+		if (!store_lock_borrow(store, &head->writer, wait_us, &loan,
+		                       &died))
 			break;
 		more = !store_writer_entered(store, died, &err);
 		if (more && round == 0)
@@ -144,7 +146,7 @@ static uint64_t run(struct store *store, uint64_t wait_us)
 			more = !punch_next(&window, &newest, &err) &&
 			       window.done;
 		}
-		store_lock_give_back(store, &head->writer);
+		store_lock_give_back(store, &head->writer, &loan);
 	}
 	if (more) /* the lock was not to be had */
 		atomic_fetch_or(&head->release_pending, pending);

@@ -26,7 +26,7 @@
 #include "wal/wal.h"
 
 enum {
-	SHM_LAYOUT = 8,
+	SHM_LAYOUT = 9,
 	SHM_RING = 64,        /* snapshots remembered by txid       */
 	SHM_SLOTS = 2048,     /* connections that are open at once  */
 	SHM_PROCESSES = 1024,
@@ -82,8 +82,7 @@ struct shm_lock {
 	_Atomic uint64_t since_ms;  /* when the word became what it is  */
 	_Atomic uint64_t turns;     /* how often it was taken           */
 	_Atomic uint64_t tickets;   /* given out                        */
-	_Atomic uint32_t brief;     /* held by a background, for moments */
-	uint32_t zero;
+	_Atomic uint64_t brief_until_us; /* a background has it, or waits */
 	_Atomic uint64_t watched_until_us; /* somebody watches the word */
 	_Atomic uint64_t queued[SHM_WAITERS / 64]; /* a bit per waiter  */
 	_Alignas(64) struct shm_waiter waiters[SHM_WAITERS];

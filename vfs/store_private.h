@@ -296,10 +296,14 @@ bool store_lock_confirm(struct store *store, struct shm_lock *lock,
 void store_lock_unclaim(struct store *store, struct shm_lock *lock,
                         uint64_t serial);
 /* For work in the background: takes the lock for moments. Those who would not wait
- * for a writer wait for this. */
+ * for a writer wait for this, a second at most. */
+struct lock_loan {
+	uint64_t until_us, before_us;
+};
 bool store_lock_borrow(struct store *store, struct shm_lock *lock,
-                       uint64_t timeout_us, bool *died);
-void store_lock_give_back(struct store *store, struct shm_lock *lock);
+                       uint64_t timeout_us, struct lock_loan *loan, bool *died);
+void store_lock_give_back(struct store *store, struct shm_lock *lock,
+                          const struct lock_loan *loan);
 /* The owner word of the process that holds it; 0 = none. */
 uint64_t store_lock_holder(const struct shm_lock *lock);
 

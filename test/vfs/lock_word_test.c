@@ -513,7 +513,8 @@ struct race {
 	struct store *store;
 	struct shm_lock *lock;
 	uint64_t timeout_us, at, steps;
-	void (*give)(struct store *store, struct shm_lock *lock);
+	bool borrowed;
+	struct lock_loan loan;
 	bool given;
 	struct err err;
 	int rc;
@@ -557,6 +558,14 @@ static void take_it(void *context)
 	race_end_us = UINT64_MAX;
 }
 
+static void race_give(struct race *race)
+{
+	if (race->borrowed)
+		store_lock_give_back(race->store, race->lock, &race->loan);
+	else
+		store_lock_release(race->store, race->lock);
+}
+
 /* Gives the lock back at one instruction, counted from when the time is up. */
 static void give_in_time(void *context)
 {
@@ -565,7 +574,7 @@ static void give_in_time(void *context)
 	if (race->given || race->steps++ < race->at)
 		return;
 	race->given = true;
-	race->give(race->store, race->lock);
+	race_give(race);
 	stepping_enough();
 }
 
@@ -576,13 +585,13 @@ static void race_run(struct race *race, uint64_t at)
 	race->given = false;
 	stepping_run(take_it, give_in_time, race);
 	if (!race->given)
-		race->give(race->store, race->lock);
+		race_give(race);
 	if (!race->rc)
 		store_lock_release(race->store, race->lock);
 }
 
 static void races(struct test *t, struct race *race, uint64_t count,
-                  uint64_t stride, bool borrowed)
+                  uint64_t stride)
 {
 	struct opened *o;
 	struct os_methods methods;
@@ -605,9 +614,9 @@ static void races(struct test *t, struct race *race, uint64_t count,
 	methods.wait = race_wait;
 	o->store->os->methods = &methods;
 	for (uint64_t at = 0; at < count && !t->failed; at += stride) {
-		if (borrowed)
+		if (race->borrowed)
 			EXPECT(t, store_lock_borrow(race->store, race->lock, 0,
-			                            &died));
+			                            &race->loan, &died));
 		else
 			EXPECT_OK(t, store_lock_take(race->store, race->lock,
 			                             "write", 0, NULL, &died,
@@ -615,7 +624,7 @@ static void races(struct test *t, struct race *race, uint64_t count,
 		race_run(race, at);
 		EXPECT_EQ(t, atomic_load(&race->lock->owner), 0);
 		t->err = race->err;
-		if (borrowed)
+		if (race->borrowed)
 			EXPECT_OK(t, race->rc);
 	}
 	o->store->os->methods = real;
@@ -626,18 +635,67 @@ static void races(struct test *t, struct race *race, uint64_t count,
 /* The word was kept for one that had just looked for the last time. */
 static void who_gives_up_leaves_no_turn_behind(struct test *t)
 {
-	struct race race = { .timeout_us = 6000, .give = store_lock_release };
+	struct race race = { .timeout_us = 6000 };
 
-	races(t, &race, test_scaled(300, 300), 1, false);
+	races(t, &race, test_scaled(300, 300), 1);
 }
 
 /* A background had the lock when it was looked at, and no longer when it was asked who
  * had it: so somebody did not get a lock that nobody wanted. */
 static void a_background_makes_nobody_fail_who_would_not_wait(struct test *t)
 {
-	struct race race = { .give = store_lock_give_back };
+	struct race race = { .borrowed = true };
 
-	races(t, &race, 4000, test_scaled(1, 1) > 1 ? 1 : 20, true);
+	races(t, &race, 4000, test_scaled(1, 1) > 1 ? 1 : 20);
+}
+
+static void *borrow(void *argument)
+{
+	struct race *race = argument;
+	bool died;
+
+	race->given = store_lock_borrow(race->store, race->lock, 5000000,
+	                                &race->loan, &died);
+	usleep(30000);
+	if (race->given)
+		store_lock_give_back(race->store, race->lock, &race->loan);
+	return NULL;
+}
+
+/* One of two backgrounds gave up, and took the mark of the other one with it. */
+static void of_two_backgrounds_neither_makes_anybody_fail(struct test *t)
+{
+	struct race race = { .given = false };
+	struct lock_loan loan;
+	pthread_t thread;
+	struct opened *o;
+	uint64_t turns;
+	struct bed bed;
+	bool died;
+
+	bed_open(t, &bed);
+	o = &bed.opened;
+	EXPECT_OK(t, open_store(o, bed.path, &t->err));
+	race.store = o->store;
+	race.lock = &o->store->shm.head->writer;
+	for (int i = 0; i < 5 && !t->failed; i++) {
+		EXPECT_OK(t, store_lock_take(race.store, race.lock, "write", 0,
+		                             NULL, &died, &t->err));
+		pthread_create(&thread, NULL, borrow, &race);
+		while (look_at_queue(race.store, &turns) == 0)
+			usleep(1000);
+		usleep(10000); /* until the lock is kept for who waits */
+		EXPECT(t, !store_lock_borrow(race.store, race.lock, 1000, &loan,
+		                             &died));
+		store_lock_release(race.store, race.lock);
+		EXPECT_OK(t, store_lock_take(race.store, race.lock, "write", 0,
+		                             NULL, &died, &t->err));
+		store_lock_release(race.store, race.lock);
+		pthread_join(thread, NULL);
+		EXPECT(t, race.given);
+	}
+	EXPECT_OK(t, real_store_close(o, &t->err));
+	bed_close(t, &bed);
 }
 
 static const struct test_case cases[] = {
@@ -650,5 +708,6 @@ static const struct test_case cases[] = {
 	CASE(a_claim_that_is_not_confirmed_is_taken_over),
 	CASE(who_gives_up_leaves_no_turn_behind),
 	CASE(a_background_makes_nobody_fail_who_would_not_wait),
+	CASE(of_two_backgrounds_neither_makes_anybody_fail),
 };
 TEST_MAIN(cases)
