@@ -59,6 +59,10 @@ int btree_create(struct pager *pager, enum btree_keys keys, struct err *err);
  * in that file, ERR_VERSION when it is newer than this library. */
 int btree_open(struct btree *tree, struct pager *pager, struct err *err);
 
+/* The same of a tree that has keys of that kind: ERR_CORRUPT for another. */
+int btree_open_as(struct btree *tree, struct pager *pager, enum btree_keys keys,
+                  struct err *err);
+
 /* How many entries there are, as the state has it: no page is read. */
 int btree_count(struct btree *tree, uint64_t *entries, struct err *err);
 

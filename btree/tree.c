@@ -272,6 +272,18 @@ int btree_open(struct btree *tree, struct pager *pager, struct err *err)
 	return tree_state_read(tree, &state, err);
 }
 
+int btree_open_as(struct btree *tree, struct pager *pager, enum btree_keys keys,
+                  struct err *err)
+{
+	int rc = btree_open(tree, pager, err);
+
+	if (rc || tree->keys == keys)
+		return rc;
+	return err_set(err, ERR_CORRUPT, "open tree", pager->name,
+	               "it has keys of kind %d, where those of kind %d belong",
+	               (int)tree->keys, (int)keys);
+}
+
 int btree_count(struct btree *tree, uint64_t *entries, struct err *err)
 {
 	struct tree_state state;

@@ -17,7 +17,7 @@ static struct store *store_of(sqlite3 *db, const char *schema)
 }
 
 /* What the connection's last statement ended with. */
-static int fail_as(sqlite3 *db, enum err_code code, const char *operation,
+static int fail_as(sqlite3 *db, int code, const char *operation,
                    const char *schema, struct err *err)
 {
 	if (sqlite3_errcode(db) == SQLITE_INTERRUPT)

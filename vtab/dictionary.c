@@ -42,7 +42,7 @@ static int open_tree(struct home *home, struct btree *tree, struct err *err)
 	int rc = home->methods->pager(home, STORE_DICTIONARY_FILE_ID, &pager,
 	                              err);
 
-	return rc ? rc : btree_open(tree, pager, err);
+	return rc ? rc : btree_open_as(tree, pager, BTREE_KEYS_BYTES, err);
 }
 
 static int decode(struct span value, struct arena *arena,
@@ -127,7 +127,7 @@ static int tree_for_writing(struct home *home, struct btree *tree,
 		rc = home->methods->pager(home, file_id, &pager, err);
 	if (!rc)
 		rc = btree_create(pager, BTREE_KEYS_BYTES, err);
-	return rc ? rc : btree_open(tree, pager, err);
+	return rc ? rc : btree_open_as(tree, pager, BTREE_KEYS_BYTES, err);
 }
 
 int dictionary_table_make(struct home *home, const char *table, uint64_t *id,

@@ -172,7 +172,8 @@ int index_attach(struct table *table, struct table_index *index,
 	if (rc)
 		return rc;
 	if (index->definition->kind == INDEX_TREE)
-		return btree_open(&index->tree, index->pager, err);
+		return btree_open_as(&index->tree, index->pager,
+		                     BTREE_KEYS_BYTES, err);
 	rc = hnsw_open(index->pager, table->connection->kernels,
 	               &index->graph, err);
 	if (!rc)
@@ -211,7 +212,8 @@ int table_attach(struct table *table, const struct dictionary_entry *entry,
 	rc = table->home->methods->pager(table->home, entry->table_file,
 	                                 &table->pager, err);
 	if (!rc)
-		rc = btree_open(&table->tree, table->pager, err);
+		rc = btree_open_as(&table->tree, table->pager,
+		                   BTREE_KEYS_ROWID, err);
 	for (uint32_t i = 0; !rc && i < entry->index_count; i++)
 		rc = index_attach(table, &table->indexes[i],
 		                  entry->index_files[i], err);
