@@ -78,6 +78,8 @@ static void memory_free(struct store_view *view)
 {
 	struct heap *heap = view->store->heap;
 
+	/* A forked child has its parent's, which no rollback has ended here. */
+	store_edits_discard(view);
 	while (view->files) {
 		struct view_file *next = view->files->next;
 
