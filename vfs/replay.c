@@ -58,8 +58,8 @@ void replay_forget(struct replay *replay)
 		struct replay_file *next = replay->files->next;
 
 		replay_pages_free(replay, replay->files);
-		replay_places_free(replay, &replay->files->named);
-		replay_places_free(replay, &replay->files->placed);
+		sparse_bits_free(&replay->files->named);
+		sparse_bits_free(&replay->files->placed);
 		heap_free(heap, replay->files->presumed.overlay);
 		heap_free(heap, replay->files);
 		replay->files = next;
@@ -90,6 +90,12 @@ int replay_refuse(const struct replay *replay, struct err *err,
 	return err_set(err, ERR_CORRUPT, "replay log of", replay->store->path,
 	               "commit %" PRIu64 ": %s (file %u, page %u)",
 	               replay->txid, what, file_id, page_no);
+}
+
+int replay_no_room_for_places(const struct replay *replay, struct err *err)
+{
+	return err_set(err, ERR_NOMEM, "replay log of", replay->store->path,
+	               "list of places");
 }
 
 static void page_size_set(struct replay_file *file)
@@ -136,6 +142,8 @@ static int file_enter(struct replay *replay, uint32_t file_id,
 		return err_set(err, ERR_NOMEM, "replay log of", store->path,
 		               "file %u", file_id);
 	file->file_id = file_id;
+	sparse_bits_init(&file->named, store->heap);
+	sparse_bits_init(&file->placed, store->heap);
 	rc = file_enter_base(replay, file, err);
 	if (rc) {
 		heap_free(store->heap, file);
@@ -167,19 +175,13 @@ file_fetch(struct replay *replay, uint32_t file_id, struct replay_file **found,
 	return ERR_NONE;
 }
 
-static inline int file_find(struct replay *replay, uint32_t file_id,
-                            struct replay_file **found, struct err *err)
+int replay_file_find(struct replay *replay, uint32_t file_id,
+                     struct replay_file **found, struct err *err)
 {
 	*found = replay->files;
 	if (__builtin_expect(*found && (*found)->file_id == file_id, 1))
 		return ERR_NONE;
 	return file_fetch(replay, file_id, found, err);
-}
-
-int replay_file_find(struct replay *replay, uint32_t file_id,
-                     struct replay_file **found, struct err *err)
-{
-	return file_find(replay, file_id, found, err);
 }
 
 bool replay_file_usable(const struct replay_file *file)
@@ -281,18 +283,18 @@ static inline int place_claim(struct replay *replay, struct replay_file *file,
                        const struct record_item *item, struct err *err)
 {
 	bool placed = item->kind == RECORD_PLACED, already;
-	int rc = replay_places_add(replay, &file->named, item->place, &already,
-	                           err);
+	int rc = replay_place_add(replay, &file->named, item->place, &already,
+	                          err);
 
 	if (rc)
 		return rc;
-	if (already && (placed || replay_places_has(&file->placed, item->place)))
+	if (already && (placed || sparse_bits_has(&file->placed, item->place)))
 		return replay_refuse(replay, err,
 		                     "a synced page shares its place with an older record's",
 		                     file->file_id, item->page_no);
 	if (placed)
-		rc = replay_places_add(replay, &file->placed, item->place,
-		                       &already, err);
+		rc = replay_place_add(replay, &file->placed, item->place,
+		                      &already, err);
 	return rc;
 }
 
@@ -380,7 +382,7 @@ static inline int apply_item(struct replay *replay,
                              const struct record_item *item, struct err *err)
 {
 	struct replay_file *file;
-	int rc = file_find(replay, item->file_id, &file, err);
+	int rc = replay_file_find(replay, item->file_id, &file, err);
 
 	if (rc)
 		return rc;
@@ -503,7 +505,7 @@ static int gather_record(void *context, uint64_t lsn, struct span payload,
 			return ERR_CORRUPT;
 		if (item.kind == RECORD_ENTRY || item.kind == RECORD_GONE)
 			continue;
-		rc = file_find(replay, item.file_id, &file, err);
+		rc = replay_file_find(replay, item.file_id, &file, err);
 		if (!rc)
 			rc = replay_page_gather(replay, file, &item, err);
 	}
@@ -564,9 +566,9 @@ static int ensure_space(struct replay *replay, struct replay_file *file,
 		return err_set(err, ERR_NOMEM, "replay log of",
 		               replay->store->path, "list of %u places",
 		               file->named.count);
-	for (uint32_t at = replay_places_next(&file->named, FILE_FIRST_PLACE);
+	for (uint32_t at = sparse_bits_next(&file->named, FILE_FIRST_PLACE);
 	     at && count < file->named.count;
-	     at = replay_places_next(&file->named, at + 1)) {
+	     at = sparse_bits_next(&file->named, at + 1)) {
 		others[count++] = (struct taken){ .file_id = file->file_id,
 		                                  .place = at,
 		                                  .units = units };
@@ -680,7 +682,7 @@ static int visit_reached(void *context, uint32_t level, uint64_t index,
 	if (rc)
 		return rc;
 	place &= ~(store_units(file->page_size) - 1);
-	if (!replay_places_has(&file->named, place))
+	if (!sparse_bits_has(&file->named, place))
 		return ERR_NONE;
 	return err_set(err, ERR_CORRUPT, "replay log into",
 	               page_file_name(file->file),
@@ -713,8 +715,8 @@ int store_replay_check(struct replay *replay, struct err *err)
 
 /* --- writing ------------------------------------------------------------------------- */
 
-/* A header that is there is written again, too (R1), (rule 3): a sync that failed may have left
- * it in the page cache only. */
+/* A header that is there is written again, too (R1), (rule 3): a sync that failed may
+ * have left it in the page cache only. */
 static int file_make(struct replay *replay, struct replay_file *file,
                      struct err *err)
 {

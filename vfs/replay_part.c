@@ -194,19 +194,17 @@ static int join_places(struct replay *replay, struct replay_file *file,
                        const struct replay_file *later, struct err *err)
 {
 	const struct replay_presumed *presumed = &later->presumed;
-	int rc;
 
 	if (presumed->reach > file->page_size ||
 	    (presumed->place_bits & (file->units - 1)) != 0 ||
 	    presumed->place_max > UINT32_MAX - file->units ||
-	    replay_places_meet(&file->placed, &later->named) ||
-	    replay_places_meet(&file->named, &later->placed))
+	    sparse_bits_meet(&file->placed, &later->named) ||
+	    sparse_bits_meet(&file->named, &later->placed))
 		return give_up(err);
-	rc = replay_places_join(replay, &file->named, &later->named, err);
-	if (!rc)
-		rc = replay_places_join(replay, &file->placed, &later->placed,
-		                        err);
-	return rc;
+	return sparse_bits_join(&file->named, &later->named) &&
+	                       sparse_bits_join(&file->placed, &later->placed)
+	               ? ERR_NONE
+	               : replay_no_room_for_places(replay, err);
 }
 
 static int join_file(struct replay *replay, const struct replay_file *later,

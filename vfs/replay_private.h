@@ -1,57 +1,13 @@
 /*
  * replay_private.h - what the files of a replay share: replay.c follows records,
  * replay_pages.c remembers what becomes of pages, replay_build.c makes their images,
- * replay_write.c writes them, replay_places.c keeps sets of places, replay_part.c follows
- * parts of the log at once.
+ * replay_write.c writes them, replay_part.c follows parts of the log at once.
  */
 #ifndef TURDB_VFS_REPLAY_PRIVATE_H
 #define TURDB_VFS_REPLAY_PRIVATE_H
 
+#include "base/sparse_bits.h"
 #include "vfs/record_read.h"
-
-/* --- replay_places.c: a set of places of one file ----------------------------------- */
-
-struct replay_places {
-	uint64_t **leaves; /* bitmaps; NULL where there are none */
-	uint32_t room, count;
-};
-
-enum { PLACES_LEAF_BITS = 15, PLACES_LEAF_WORDS = 1 << (PLACES_LEAF_BITS - 6) };
-
-int replay_places_grow(struct replay *replay, struct replay_places *places,
-                       uint32_t place, struct err *err);
-
-static inline int replay_places_add(struct replay *replay,
-                                    struct replay_places *places,
-                                    uint32_t place, bool *already,
-                                    struct err *err)
-{
-	uint32_t leaf = place >> PLACES_LEAF_BITS;
-	uint64_t *word, bit = UINT64_C(1) << (place & 63);
-
-	if (__builtin_expect(leaf >= places->room || !places->leaves[leaf], 0)) {
-		int rc = replay_places_grow(replay, places, place, err);
-
-		if (rc)
-			return rc;
-	}
-	word = &places->leaves[leaf][place >> 6 & (PLACES_LEAF_WORDS - 1)];
-	*already = *word & bit;
-	places->count += !*already;
-	*word |= bit;
-	return ERR_NONE;
-}
-
-bool replay_places_has(const struct replay_places *places, uint32_t place);
-/* Whether a place is in both. */
-bool replay_places_meet(const struct replay_places *one,
-                        const struct replay_places *other);
-/* Adds all of `others`. */
-int replay_places_join(struct replay *replay, struct replay_places *places,
-                       const struct replay_places *others, struct err *err);
-/* The first one that is >= from, or 0. */
-uint32_t replay_places_next(const struct replay_places *places, uint32_t from);
-void replay_places_free(struct replay *replay, struct replay_places *places);
 
 /* --- pages ---------------------------------------------------------------------------- */
 
@@ -129,8 +85,8 @@ struct replay_file {
 	struct replay_slot *slots; /* open addressing                          */
 	uint32_t slot_bits;    /* 0: none yet                                  */
 	uint32_t slot_shift;   /* 32 - slot_bits                               */
-	struct replay_places named; /* by any record                           */
-	struct replay_places placed; /* by one that says PLACED                */
+	struct sparse_bits named;  /* places, by any record                    */
+	struct sparse_bits placed; /* by one that says PLACED                  */
 	struct replay_presumed presumed; /* in a part                          */
 	struct replay_file *next;
 };
@@ -198,6 +154,16 @@ struct replay {
 
 int replay_refuse(const struct replay *replay, struct err *err,
                   const char *what, uint32_t file_id, uint32_t page_no);
+int replay_no_room_for_places(const struct replay *replay, struct err *err);
+
+static inline int replay_place_add(const struct replay *replay,
+                                   struct sparse_bits *places, uint32_t place,
+                                   bool *already, struct err *err)
+{
+	if (__builtin_expect(sparse_bits_add(places, place, already), 1))
+		return ERR_NONE;
+	return err_known(ERR_NOMEM, replay_no_room_for_places(replay, err));
+}
 
 /* --- replay_pages.c --------------------------------------------------------------------- */
 

@@ -138,11 +138,11 @@ static int bases_verify(struct replay *replay, struct replay_file *file,
 }
 
 static int claim(struct replay *replay, const struct replay_file *file,
-                 struct replay_places *places, const struct replay_page *page,
+                 struct sparse_bits *places, const struct replay_page *page,
                  const struct page_ref *ref, struct err *err)
 {
 	bool already;
-	int rc = replay_places_add(replay, places, ref->place, &already, err);
+	int rc = replay_place_add(replay, places, ref->place, &already, err);
 
 	if (!rc && already)
 		rc = replay_refuse(replay, err, "two pages at one place",
@@ -155,9 +155,10 @@ static int claim(struct replay *replay, const struct replay_file *file,
 static int places_differ(struct replay *replay, const struct replay_file *file,
                          struct err *err)
 {
-	struct replay_places places = { 0 };
+	struct sparse_bits places;
 	int rc = ERR_NONE;
 
+	sparse_bits_init(&places, replay->store->heap);
 	for (uint32_t i = 0; !rc && i < file->count; i++) {
 		const struct replay_page *page = replay_page_at(file, i);
 		const struct page_ref *base = &replay_origin_of(file, page)->base;
@@ -170,7 +171,7 @@ static int places_differ(struct replay *replay, const struct replay_file *file,
 		    base->birth > replay->base.txid)
 			rc = claim(replay, file, &places, page, base, err);
 	}
-	replay_places_free(replay, &places);
+	sparse_bits_free(&places);
 	return rc;
 }
 
