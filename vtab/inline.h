@@ -122,6 +122,9 @@ static inline enum shadow_kind shadow_of(const struct inline_file *file)
 
 /* --- inline_shadow.c ---------------------------------------------------------------- */
 
+/* What the names of shadow tables end in, behind "_". */
+extern const char *const shadow_suffixes[SHADOW_KINDS];
+
 /* A blob handle that moves from row to row while it can. The caller's storage, all
  * zero at first; closed before SQLite's call returns (L5). */
 struct shadow {
@@ -148,11 +151,12 @@ int shadow_insert(struct inline_table *table, enum shadow_kind kind, int64_t row
                   size_t size, struct err *err);
 int shadow_resize(struct inline_table *table, enum shadow_kind kind, int64_t row,
                   size_t size, struct err *err);
-/* How many rows have numbers from `from` to `to`; deletes them. */
+/* How many rows have numbers from `from` to `to`. */
 int shadow_count(struct inline_table *table, enum shadow_kind kind, int64_t from,
                  int64_t to, uint64_t *rows, struct err *err);
+/* `count` rows from this one on, each by itself. */
 int shadow_delete(struct inline_table *table, enum shadow_kind kind, int64_t row,
-                  struct err *err);
+                  uint32_t count, struct err *err);
 /* Runs `format` with the schema and the names of a shadow table now and `to`, for each
  * kind. */
 int shadow_each_kind(struct inline_table *table, const char *format,

@@ -319,13 +319,12 @@ int catalog_file_remove(struct inline_file *file, struct err *err)
 {
 	struct inline_table *table = file->table;
 	uint32_t place = 0;
-	int rc = ERR_NONE;
+	int rc;
 
 	while (place < table->entry_count && table->entries[place] != file)
 		place++;
-	for (uint32_t page_no = 1; !rc && page_no < file->page_count; page_no++)
-		rc = shadow_delete(table, shadow_of(file),
-		                   inline_row_of(file, page_no), err);
+	rc = shadow_delete(table, shadow_of(file), inline_row_of(file, 1),
+	                   file->page_count - 1, err);
 	if (!rc)
 		rc = row_resize(table, table->entry_count - 1, err);
 	if (rc)

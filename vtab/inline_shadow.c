@@ -11,6 +11,27 @@
 
 #include <string.h>
 
+const char *const shadow_suffixes[SHADOW_KINDS] = {
+	[SHADOW_TABLE] = INLINE_TABLE_SUFFIX,
+	[SHADOW_INDEX] = INLINE_INDEX_SUFFIX,
+	[SHADOW_GRAPH] = INLINE_GRAPH_SUFFIX,
+};
+
+struct row_name {
+	char text[160];
+};
+
+static struct row_name name_row(const struct inline_table *table,
+                                enum shadow_kind kind, int64_t row)
+{
+	struct row_name name;
+
+	sqlite3_snprintf(sizeof name.text, name.text, "row %lld of %s.%s",
+	                 (long long)row, table->home->schema,
+	                 name_shorten(table->shadows[kind]).text);
+	return name;
+}
+
 /* What SQLite says, as one of the two things that can be wrong with a row. */
 static int fail(const struct inline_table *table, enum shadow_kind kind,
                 const char *operation, int64_t row, int rc, struct err *err)
@@ -18,15 +39,12 @@ static int fail(const struct inline_table *table, enum shadow_kind kind,
 	sqlite3 *db = table->home->connection->db;
 	const char *why = why_of_sqlite(db, rc);
 	int code = err_of_sqlite(rc);
-	char what[160];
 
 	if ((rc & 0xff) == SQLITE_ERROR)
 		code = strncmp(why, "no such table", 13) == 0 ? ERR_ABORT
 		                                              : ERR_CORRUPT;
-	sqlite3_snprintf(sizeof what, what, "row %lld of %s.%s", (long long)row,
-	                 table->home->schema,
-	                 name_shorten(table->shadows[kind]).text);
-	return err_set(err, code, operation, what, "%s", why);
+	return err_set(err, code, operation, name_row(table, kind, row).text, "%s",
+	               why);
 }
 
 /* --- blob handles ---------------------------------------------------------------- */
@@ -34,14 +52,10 @@ static int fail(const struct inline_table *table, enum shadow_kind kind,
 static int check_size(struct shadow *shadow, int64_t row, size_t size,
                       struct err *err)
 {
-	char what[160];
-
 	if (!size || shadow_size(shadow) == size)
 		return ERR_NONE;
-	sqlite3_snprintf(sizeof what, what, "row %lld of %s.%s", (long long)row,
-	                 shadow->table->home->schema,
-	                 name_shorten(shadow->table->shadows[shadow->kind]).text);
-	return err_set(err, ERR_CORRUPT, "read", what,
+	return err_set(err, ERR_CORRUPT, "read",
+	               name_row(shadow->table, shadow->kind, row).text,
 	               "it has %zu bytes, not %zu", shadow_size(shadow), size);
 }
 
@@ -184,24 +198,33 @@ int shadow_count(struct inline_table *table, enum shadow_kind kind, int64_t from
 }
 
 int shadow_delete(struct inline_table *table, enum shadow_kind kind, int64_t row,
-                  struct err *err)
+                  uint32_t count, struct err *err)
 {
-	return run_once(table, kind, "delete",
-	                "DELETE FROM \"%w\".\"%w\" WHERE pgno = ?1 AND ?2 = 0",
-	                row, 0, NULL, err);
+	sqlite3_stmt *statement = NULL;
+	int rc = prepare(table, kind, "DELETE FROM \"%w\".\"%w\" WHERE pgno = ?1",
+	                 &statement);
+
+	for (; !rc && count; count--, row++) {
+		sqlite3_bind_int64(statement, 1, row);
+		sqlite3_step(statement);
+		rc = sqlite3_reset(statement);
+		if (rc)
+			break;
+	}
+	if (rc)
+		rc = fail(table, kind, "delete", row, rc, err);
+	sqlite3_finalize(statement);
+	return rc;
 }
 
 int shadow_each_kind(struct inline_table *table, const char *format,
                      const char *to, struct err *err)
 {
-	static const char *const suffixes[] = { INLINE_TABLE_SUFFIX,
-		                                INLINE_INDEX_SUFFIX,
-		                                INLINE_GRAPH_SUFFIX };
 	sqlite3 *db = table->home->connection->db;
 	int rc = SQLITE_OK;
 
 	for (enum shadow_kind kind = 0; !rc && kind < SHADOW_KINDS; kind++) {
-		char *target = sqlite3_mprintf("%s_%s", to, suffixes[kind]);
+		char *target = sqlite3_mprintf("%s_%s", to, shadow_suffixes[kind]);
 		char *sql = sqlite3_mprintf(format, table->home->schema,
 		                            table->shadows[kind],
 		                            target ? target : "");

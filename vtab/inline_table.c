@@ -31,15 +31,12 @@ static void names_free(struct inline_table *table)
 static int names_set(struct inline_table *table, const char *name,
                      struct err *err)
 {
-	static const char *const suffixes[] = { INLINE_TABLE_SUFFIX,
-		                                INLINE_INDEX_SUFFIX,
-		                                INLINE_GRAPH_SUFFIX };
 	struct inline_table names = { .name = sqlite3_mprintf("%s", name) };
 	bool all = names.name;
 
 	for (enum shadow_kind kind = 0; kind < SHADOW_KINDS; kind++) {
 		names.shadows[kind] = sqlite3_mprintf("%s_%s", name,
-		                                      suffixes[kind]);
+		                                      shadow_suffixes[kind]);
 		all = all && names.shadows[kind];
 	}
 	if (!all) {
