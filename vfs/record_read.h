@@ -107,6 +107,8 @@ static inline const uint8_t *record_read_range(const uint8_t *at,
 	if (length & 1) {
 		range->bytes = NULL;
 		at = record_read_varint(at, end, &zigzag);
+		if (__builtin_expect(!at, 0))
+			return NULL;
 		range->distance = (int64_t)(zigzag >> 1) ^
 		                  -(int64_t)(zigzag & 1);
 		return at;
