@@ -4,6 +4,7 @@ source file opens with a chapter that bears its name.
 """
 import pathlib
 import re
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
@@ -163,6 +164,17 @@ def a_format_has_the_version_that_the_page_says(scratch):
 def a_file_opens_with_a_chapter_of_its_name(scratch):
     for name, text in list(SOURCES.items()) + [item for item in TESTS.items() if item[0].endswith(('.c', '.h'))]:
         expect(text.startswith('/*\n * %s - ' % pathlib.PurePath(name).name), '%s opens with %r' % (name, text[:60]))
+
+
+def nothing_is_kept_that_a_run_left_behind(scratch):
+    """The top level is the layers, a few folders beside them, and what the README begins with."""
+    listed = subprocess.run(['git', '-C', TOP, 'ls-files', '-z'], capture_output=True, text=True)
+    if listed.returncode or not listed.stdout:
+        return skip('no list of the files that are kept')
+    top = {name.partition('/')[0] for name in listed.stdout.split('\0') if name}
+    known = set(LAYERS) | {'test', 'bench', 'docs', 'tools', 'examples', 'README.md', 'CHANGELOG.md', 'Makefile', 'turdb_ext.def'}
+    expect_equal(sorted(name for name in top - known if not name.startswith('.')), [])
+    expect_equal([name for name in listed.stdout.split('\0') if name.endswith(('turdb.meta', 'turdb.shm'))], [])
 
 
 main(globals())
