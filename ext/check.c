@@ -9,6 +9,7 @@ SQLITE_EXTENSION_INIT3
 
 struct check {
 	sqlite3 *db;
+	struct connection *connection;
 	const char *table;  /* NULL: whole databases */
 	bool found;
 	int level;
@@ -43,8 +44,8 @@ static int check_schema(void *context, const char *schema, struct err *err)
 		rc = check_store(check, view, err);
 	/* Pages that are not what was written are not looked into. */
 	if (!rc)
-		rc = vtab_check(check->db, schema, check->table, check->level,
-		                check->problem, check->context, err);
+		rc = vtab_check(check->connection, schema, check->table,
+		                check->level, check->problem, check->context, err);
 	sqlite3_finalize(reading);
 	if (check->table && rc == ERR_MISSING)
 		return ERR_NONE; /* perhaps in the next schema */
@@ -52,11 +53,13 @@ static int check_schema(void *context, const char *schema, struct err *err)
 	return rc;
 }
 
-int ext_check(sqlite3 *db, const char *table, int level,
+int ext_check(sqlite3 *db, struct connection *connection, const char *table,
+              int level,
               void (*problem)(void *context, const char *sentence),
               void *context, struct err *err)
 {
-	struct check check = { .db = db, .table = table, .level = level, .problem = problem,
+	struct check check = { .db = db, .connection = connection, .table = table,
+		               .level = level, .problem = problem,
 		               .context = context };
 	int rc = ext_schema_each(db, true, check_schema, &check, err);
 

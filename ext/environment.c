@@ -28,16 +28,19 @@ static int connect_all(sqlite3 *db, bool opening, char **message)
 	struct vfs_environment *environment = vfs_environment_find();
 	struct vtab_environment tables = { .process = environment,
 	                                   .opening = opening };
-	int rc = ext_functions_register(db, environment);
+	struct connection *connection = NULL;
+	int rc = vtab_register(db, &tables, &connection);
 
+	if (!rc)
+		rc = ext_functions_register(db, connection);
 	if (!rc)
 		rc = ext_care_register(db, environment);
 	if (!rc)
-		rc = ext_reports_register(db, environment);
+		rc = ext_reports_register(db, connection);
 	if (!rc)
 		rc = ext_later_register(db);
-	if (!rc)
-		rc = vtab_register(db, &tables);
+	if (connection)
+		vtab_connection_release(connection);
 	if (rc && message)
 		*message = sqlite3_mprintf("register the functions of turdb: %s",
 		                           sqlite3_errmsg(db));

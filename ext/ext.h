@@ -10,10 +10,12 @@
  * call; later calls, and other copies of the library, find the same. */
 int ext_environment_get(struct vfs_environment **environment, struct err *err);
 
+struct connection; /* vtab/vtab.h */
+
 /* functions.c, care.c, reports.c: what a connection gets. SQLite result codes. */
-int ext_functions_register(sqlite3 *db, struct vfs_environment *environment);
+int ext_functions_register(sqlite3 *db, struct connection *connection);
 int ext_care_register(sqlite3 *db, struct vfs_environment *environment);
-int ext_reports_register(sqlite3 *db, struct vfs_environment *environment);
+int ext_reports_register(sqlite3 *db, struct connection *connection);
 
 /* functions.c: an argument as text; NULL when it is NULL or not there. */
 const char *ext_text_argument(int count, sqlite3_value **arguments, int i);
@@ -43,7 +45,8 @@ int ext_read_begin(sqlite3 *db, const char *schema, sqlite3_stmt **statement,
 
 /* check.c: calls `problem` for each thing wrong; ERR_CORRUPT when there was one.
  * `table` NULL checks whole databases. */
-int ext_check(sqlite3 *db, const char *table, int level,
+int ext_check(sqlite3 *db, struct connection *connection, const char *table,
+              int level,
               void (*problem)(void *context, const char *sentence),
               void *context, struct err *err);
 

@@ -22,7 +22,7 @@ SQLITE_EXTENSION_INIT3
 
 static struct vfs_environment *environment_of(sqlite3_context *context)
 {
-	return sqlite3_user_data(context);
+	return vtab_process_of(sqlite3_user_data(context));
 }
 
 const char *ext_text_argument(int count, sqlite3_value **arguments, int i)
@@ -92,8 +92,8 @@ static int match_setting(void *context, const char *name, int64_t value,
 	return 1;
 }
 
-static int set_store(sqlite3 *db, struct setting *setting, uint32_t value,
-                     struct err *err)
+static int set_store(sqlite3 *db, struct connection *connection,
+                     struct setting *setting, uint32_t value, struct err *err)
 {
 	bool cache = strcmp(setting->name, "cache_kb") == 0;
 	char schema[EXT_SCHEMA_SIZE];
@@ -101,7 +101,7 @@ static int set_store(sqlite3 *db, struct setting *setting, uint32_t value,
 	int rc = ext_schema_find(db, NULL, schema, &store, err);
 
 	if (cache) {
-		setting->value = vtab_cache_configure(db, value);
+		setting->value = vtab_cache_configure(connection, value);
 		if (rc)
 			return ERR_NONE; /* no directory: only tables in files */
 	}
@@ -131,7 +131,8 @@ static int setting_run(sqlite3_context *context, struct setting *setting,
 		                value);
 	if (strcmp(setting->name, "cache_kb") == 0 ||
 	    strcmp(setting->name, "checkpoint_mb") == 0)
-		return set_store(db, setting, value, err);
+		return set_store(db, sqlite3_user_data(context), setting,
+		                 value, err);
 	return err_set(err, ERR_INVALID, "configure", setting->name,
 	               "there is no such setting; there are cache_kb, checkpoint_mb and heap_kb");
 }
@@ -178,6 +179,7 @@ static void check(sqlite3_context *context, int count, sqlite3_value **arguments
 	struct first_problem first = { "" };
 	struct err err;
 	int rc = ext_check(sqlite3_context_db_handle(context),
+	                   sqlite3_user_data(context),
 	                   ext_text_argument(count, arguments, 0), level, keep_first,
 	                   &first, &err);
 
@@ -191,7 +193,7 @@ static void check(sqlite3_context *context, int count, sqlite3_value **arguments
 		sqlite3_result_text(context, "ok", -1, SQLITE_STATIC);
 }
 
-int ext_functions_register(sqlite3 *db, struct vfs_environment *environment)
+int ext_functions_register(sqlite3 *db, struct connection *connection)
 {
 	static const struct {
 		const char *name;
@@ -200,7 +202,7 @@ int ext_functions_register(sqlite3 *db, struct vfs_environment *environment)
 	} functions[] = {
 		{ "turdb_version", 0, SQLITE_INNOCUOUS | SQLITE_DETERMINISTIC, version },
 		{ "turdb_debug", 0, SQLITE_INNOCUOUS, debug },
-		{ "turdb_last_error", 0, SQLITE_INNOCUOUS, last_error },
+		{ "turdb_last_error", 0, 0, last_error },
 		{ "turdb_config", 1, SQLITE_DIRECTONLY, config },
 		{ "turdb_config", 2, SQLITE_DIRECTONLY, config },
 		{ "turdb_check", 0, SQLITE_DIRECTONLY, check },
@@ -212,7 +214,8 @@ int ext_functions_register(sqlite3 *db, struct vfs_environment *environment)
 	for (size_t i = 0; i < sizeof functions / sizeof functions[0] && !rc; i++)
 		rc = sqlite3_create_function_v2(
 			db, functions[i].name, functions[i].arguments,
-			SQLITE_UTF8 | functions[i].flags, environment,
-			functions[i].run, NULL, NULL, NULL);
+			SQLITE_UTF8 | functions[i].flags,
+			vtab_connection_hold(connection), functions[i].run,
+			NULL, NULL, vtab_connection_release);
 	return rc;
 }

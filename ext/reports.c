@@ -38,6 +38,7 @@ struct report_kind;
 struct report_table {
 	sqlite3_vtab base;
 	sqlite3 *db;
+	struct connection *connection;
 	struct vfs_environment *environment;
 	const struct report_kind *kind;
 };
@@ -205,7 +206,7 @@ static int fill_problems(struct report_cursor *cursor,
                          struct err *err)
 {
 	int level = argument ? sqlite3_value_int(argument) : 1;
-	int rc = ext_check(table->db, NULL, level, add_problem, cursor, err);
+	int rc = ext_check(table->db, table->connection, NULL, level, add_problem, cursor, err);
 
 	return rc == ERR_CORRUPT && cursor->rows ? ERR_NONE : rc;
 }
@@ -236,7 +237,7 @@ static int fill_description(struct report_cursor *cursor,
 {
 	struct description description = { cursor, table->kind->columns };
 
-	return vtab_describe(table->db, report,
+	return vtab_describe(table->connection, report,
 	                     argument ? (const char *)sqlite3_value_text(argument)
 	                              : NULL,
 	                     add_cells, &description, err);
@@ -283,7 +284,7 @@ static const struct report_kind kinds[] = {
 /* --- the module ------------------------------------------------------------------------ */
 
 struct report_module {
-	struct vfs_environment *environment;
+	struct connection *connection;
 	const struct report_kind *kind;
 };
 
@@ -298,12 +299,14 @@ static int report_connect(sqlite3 *db, void *context, int argument_count,
 	(void)argument_count, (void)arguments, (void)message;
 	if (rc)
 		return rc;
-	table = heap_zeroed(module->environment->heap, sizeof *table);
+	table = heap_zeroed(vtab_process_of(module->connection)->heap,
+	                    sizeof *table);
 	if (!table)
 		return SQLITE_NOMEM;
 	sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
 	table->db = db;
-	table->environment = module->environment;
+	table->connection = module->connection;
+	table->environment = vtab_process_of(module->connection);
 	table->kind = module->kind;
 	*made = &table->base;
 	return SQLITE_OK;
@@ -435,7 +438,15 @@ static const sqlite3_module module = {
 	.xRowid = report_rowid,
 };
 
-int ext_reports_register(sqlite3 *db, struct vfs_environment *environment)
+static void module_release(void *context)
+{
+	struct report_module *made = context;
+
+	vtab_connection_release(made->connection);
+	sqlite3_free(made);
+}
+
+int ext_reports_register(sqlite3 *db, struct connection *connection)
 {
 	int rc = SQLITE_OK;
 
@@ -444,10 +455,10 @@ int ext_reports_register(sqlite3 *db, struct vfs_environment *environment)
 
 		if (!made)
 			return SQLITE_NOMEM;
-		made->environment = environment;
+		made->connection = vtab_connection_hold(connection);
 		made->kind = &kinds[i];
 		rc = sqlite3_create_module_v2(db, kinds[i].name, &module, made,
-		                              sqlite3_free);
+		                              module_release);
 	}
 	return rc;
 }

@@ -4,16 +4,11 @@
  * Each tree and graph verifies itself (check_files.c), then rows and indexes are
  * compared (check_rows.c). A check of a whole schema looks into every file and finds
  * those that belong to no table.
- *
- * ext/ reaches this through a function, turdb_check_tables(schema, table, level,
- * report): the report is a pointer that only C can bind.
  */
 #include "vtab/check.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static const char report_type[] = "turdb_report";
 
 /* A file of the schema, and whether a table has claimed it. */
 struct listed_file {
@@ -247,58 +242,18 @@ static int check_schema(struct report *report, int level)
 	return rc;
 }
 
-static void check_tables(sqlite3_context *context, int argc,
-                         sqlite3_value **argv)
-{
-	struct connection *connection = sqlite3_user_data(context);
-	struct report *report = sqlite3_value_pointer(argv[3], report_type);
-	const char *schema = (const char *)sqlite3_value_text(argv[0]);
-	const char *name = (const char *)sqlite3_value_text(argv[1]);
-	int level = sqlite3_value_int(argv[2]), rc;
-
-	(void)argc;
-	if (!report || !schema) {
-		sqlite3_result_error(context, "use turdb_check()", -1);
-		return;
-	}
-	report->connection = connection;
-	report->schema = schema;
-	rc = name ? check_named(report, name, true, level)
-	          : check_schema(report, level);
-	vfs_breath_end(&connection->breath);
-	heap_free(connection->heap, report->files);
-	report->files = NULL;
-	if (rc)
-		report->rc = rc;
-}
-
-int vtab_check(sqlite3 *db, const char *schema, const char *table, int level,
-               void (*say)(void *context, const char *sentence),
+int vtab_check(struct connection *connection, const char *schema,
+               const char *table, int level,
+               void (*problem)(void *context, const char *sentence),
                void *context, struct err *err)
 {
-	struct report report = { .problem = say, .context = context,
+	struct report report = { .problem = problem, .context = context,
+		                 .connection = connection, .schema = schema,
 		                 .err = err };
-	sqlite3_stmt *statement;
+	int rc = table ? check_named(&report, table, true, level)
+	               : check_schema(&report, level);
 
-	if (sqlite3_prepare_v2(db, "SELECT turdb_check_tables(?1, ?2, ?3, ?4)",
-	                       -1, &statement, NULL))
-		return err_set(err, ERR_INVALID, "check tables of", schema, "%s",
-		               sqlite3_errmsg(db));
-	sqlite3_bind_text(statement, 1, schema, -1, SQLITE_STATIC);
-	sqlite3_bind_text(statement, 2, table, -1, SQLITE_STATIC);
-	sqlite3_bind_int(statement, 3, level);
-	sqlite3_bind_pointer(statement, 4, &report, report_type, NULL);
-	if (sqlite3_step(statement) != SQLITE_ROW && !report.rc)
-		report.rc = err_set(err, ERR_IO, "check tables of", schema, "%s",
-		                    sqlite3_errmsg(db));
-	sqlite3_finalize(statement);
-	return report.rc;
-}
-
-int check_register(struct connection *connection)
-{
-	return sqlite3_create_function_v2(
-		connection->db, "turdb_check_tables", 4,
-		SQLITE_UTF8 | SQLITE_DIRECTONLY, connection, check_tables, NULL,
-		NULL, NULL);
+	vfs_breath_end(&connection->breath);
+	heap_free(connection->heap, report.files);
+	return rc ? rc : report.rc;
 }

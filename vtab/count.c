@@ -65,6 +65,8 @@ static void count_rows(sqlite3_context *context, int argc, sqlite3_value **argv)
 int count_register(struct connection *connection)
 {
 	return sqlite3_create_function_v2(connection->db, "turdb_count", 1,
-	                                  SQLITE_UTF8, connection, count_rows,
-	                                  NULL, NULL, NULL);
+	                                  SQLITE_UTF8,
+	                                  vtab_connection_hold(connection),
+	                                  count_rows, NULL, NULL,
+	                                  vtab_connection_release);
 }

@@ -1,12 +1,9 @@
 /*
  * describe.c - what turdb_tables, turdb_columns and turdb_indexes tell.
  *
- * ext/ shows the rows; they are made here, where tables are connected. As with
- * turdb_check_tables() the way in is a function with a pointer that only C can bind.
+ * ext/ shows the rows; they are made here, where tables are connected.
  */
 #include "vtab/table.h"
-
-static const char request_type[] = "turdb_describe_request";
 
 struct request {
 	enum vtab_report report;
@@ -15,7 +12,6 @@ struct request {
 	void *context;
 	sqlite3 *db;
 	struct err *err;
-	int rc;
 };
 
 static struct vtab_cell text(const char *bytes)
@@ -222,49 +218,16 @@ static int describe_named(struct connection *connection,
 	return rc == ERR_MISSING ? ERR_NONE : rc;
 }
 
-static void describe_tables(sqlite3_context *context, int argc,
-                            sqlite3_value **argv)
-{
-	struct connection *connection = sqlite3_user_data(context);
-	struct request *request = sqlite3_value_pointer(argv[0], request_type);
-
-	(void)argc;
-	if (!request) {
-		sqlite3_result_error(context,
-		                     "use turdb_tables, turdb_columns or turdb_indexes",
-		                     -1);
-		return;
-	}
-	request->rc = request->name && request->report != VTAB_TABLES
-	                      ? describe_named(connection, request)
-	                      : table_each(connection, request->name, describe,
-	                                   request, request->err);
-}
-
-int vtab_describe(sqlite3 *db, enum vtab_report report, const char *name,
+int vtab_describe(struct connection *connection, enum vtab_report report,
+                  const char *name,
                   void (*row)(void *context, const struct vtab_cell *cells),
                   void *context, struct err *err)
 {
 	struct request request = { .report = report, .name = name, .row = row,
-		                   .context = context, .db = db, .err = err };
-	sqlite3_stmt *statement;
+		                   .context = context, .db = connection->db,
+		                   .err = err };
 
-	if (sqlite3_prepare_v2(db, "SELECT turdb_describe_tables(?1)", -1,
-	                       &statement, NULL))
-		return err_set(err, ERR_INVALID, "describe tables", "", "%s",
-		               sqlite3_errmsg(db));
-	sqlite3_bind_pointer(statement, 1, &request, request_type, NULL);
-	if (sqlite3_step(statement) != SQLITE_ROW && !request.rc)
-		request.rc = err_set(err, ERR_IO, "describe tables", "", "%s",
-		                     sqlite3_errmsg(db));
-	sqlite3_finalize(statement);
-	return request.rc;
-}
-
-int describe_register(struct connection *connection)
-{
-	return sqlite3_create_function_v2(
-		connection->db, "turdb_describe_tables", 1,
-		SQLITE_UTF8 | SQLITE_DIRECTONLY, connection, describe_tables,
-		NULL, NULL, NULL);
+	return name && report != VTAB_TABLES
+	               ? describe_named(connection, &request)
+	               : table_each(connection, name, describe, &request, err);
 }

@@ -227,6 +227,7 @@ int index_ddl_register(struct connection *connection)
 		rc = sqlite3_create_function_v2(
 			connection->db, functions[i].name,
 			functions[i].arguments, SQLITE_UTF8 | SQLITE_DIRECTONLY,
-			connection, functions[i].run, NULL, NULL, NULL);
+			vtab_connection_hold(connection), functions[i].run,
+			NULL, NULL, vtab_connection_release);
 	return rc;
 }

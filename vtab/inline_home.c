@@ -382,40 +382,12 @@ int home_find(struct connection *connection, const char *schema,
 
 /* --- the budget -------------------------------------------------------------------- */
 
-static void cache_kb(sqlite3_context *context, int argc, sqlite3_value **argv)
+int64_t vtab_cache_configure(struct connection *connection, uint32_t kb)
 {
-	struct connection *connection = sqlite3_user_data(context);
-	sqlite3_int64 kb = sqlite3_value_int64(argv[0]);
-
-	(void)argc;
-	if (kb > 0)
+	if (kb)
 		connection->inline_cache_bytes = (size_t)kb * 1024;
-	for (struct inline_home *home = connection->inline_homes; kb > 0 && home;
+	for (struct inline_home *home = connection->inline_homes; kb && home;
 	     home = home->next)
 		home->base.crowded = true;
-	sqlite3_result_int64(context, (sqlite3_int64)
-		(connection->inline_cache_bytes / 1024));
-}
-
-int inline_register(struct connection *connection)
-{
-	return sqlite3_create_function_v2(connection->db, "turdb_inline_cache_kb",
-	                                  1, SQLITE_UTF8 | SQLITE_DIRECTONLY,
-	                                  connection, cache_kb, NULL, NULL,
-	                                  NULL);
-}
-
-int64_t vtab_cache_configure(sqlite3 *db, uint32_t kb)
-{
-	sqlite3_stmt *statement;
-	int64_t now = 0;
-
-	if (sqlite3_prepare_v2(db, "SELECT turdb_inline_cache_kb(?1)", -1,
-	                       &statement, NULL))
-		return 0;
-	sqlite3_bind_int64(statement, 1, kb);
-	if (sqlite3_step(statement) == SQLITE_ROW)
-		now = sqlite3_column_int64(statement, 0);
-	sqlite3_finalize(statement);
-	return now;
+	return (int64_t)(connection->inline_cache_bytes / 1024);
 }

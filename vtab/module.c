@@ -285,7 +285,15 @@ static const sqlite3_module table_module = {
 	.xShadowName = table_shadow_name,
 };
 
-static void connection_release(void *context)
+/* --- the connection ---------------------------------------------------------------- */
+
+struct connection *vtab_connection_hold(struct connection *connection)
+{
+	connection->users++;
+	return connection;
+}
+
+void vtab_connection_release(void *context)
 {
 	struct connection *connection = context;
 
@@ -296,7 +304,13 @@ static void connection_release(void *context)
 	heap_free(connection->heap, connection);
 }
 
-int vtab_register(sqlite3 *db, const struct vtab_environment *environment)
+struct vfs_environment *vtab_process_of(const struct connection *connection)
+{
+	return connection->environment.process;
+}
+
+int vtab_register(sqlite3 *db, const struct vtab_environment *environment,
+                  struct connection **made)
 {
 	struct heap *heap = environment->process->heap;
 	struct connection *connection = heap_zeroed(heap, sizeof *connection);
@@ -313,21 +327,18 @@ int vtab_register(sqlite3 *db, const struct vtab_environment *environment)
 	vfs_breath_init(&connection->breath, db, environment->process->os);
 	rc = sentinel_register(connection);
 	if (!rc)
-		rc = check_register(connection);
-	if (!rc)
 		rc = count_register(connection);
 	if (!rc)
 		rc = index_ddl_register(connection);
 	if (!rc)
-		rc = describe_register(connection);
-	if (!rc)
-		rc = inline_register(connection);
-	if (!rc)
 		rc = vector_functions_register(connection);
-	if (rc) {
-		connection_release(connection);
-		return rc;
-	}
-	return sqlite3_create_module_v2(db, "turdb", &table_module, connection,
-	                                connection_release);
+	if (!rc)
+		rc = sqlite3_create_module_v2(db, "turdb", &table_module,
+		                              vtab_connection_hold(connection),
+		                              vtab_connection_release);
+	if (rc)
+		vtab_connection_release(connection);
+	else
+		*made = connection;
+	return rc;
 }

@@ -31,6 +31,7 @@ static int sentinel_connect(sqlite3 *db, void *context, int argc,
 	(void)argc, (void)argv, (void)message;
 	if (rc)
 		return rc;
+	sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY); /* not for schemas */
 	sentinel = sqlite3_malloc64(sizeof *sentinel);
 	if (!sentinel)
 		return SQLITE_NOMEM;
@@ -224,7 +225,9 @@ static const sqlite3_module sentinel_module = {
 int sentinel_register(struct connection *connection)
 {
 	return sqlite3_create_module_v2(connection->db, "turdb_sentinel",
-	                                &sentinel_module, connection, NULL);
+	                                &sentinel_module,
+	                                vtab_connection_hold(connection),
+	                                vtab_connection_release);
 }
 
 static int run(sqlite3 *db, const char *sql, struct err *err)

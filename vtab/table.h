@@ -135,16 +135,10 @@ int table_find(struct connection *connection, const char *name,
 int table_each(struct connection *connection, const char *schema,
                int (*each)(struct table *table, void *context), void *context,
                struct err *err);
-/* check.c */
-int check_register(struct connection *connection);
 /* count.c */
 int count_register(struct connection *connection);
 /* vector_register.c */
 int vector_functions_register(struct connection *connection);
-/* inline_home.c */
-int inline_register(struct connection *connection);
-/* describe.c */
-int describe_register(struct connection *connection);
 /* index_ddl.c */
 int index_ddl_register(struct connection *connection);
 

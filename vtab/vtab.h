@@ -6,6 +6,7 @@
 
 #include "vfs/vfs.h"
 
+struct connection; /* what vtab/ has for one sqlite3; counted */
 struct home;
 
 struct vtab_environment {
@@ -24,21 +25,27 @@ int vtab_process_open(struct vfs_environment *environment, struct err *err);
 void vtab_process_close(struct vfs_environment *environment);
 
 /* Gives a connection the module turdb, its sentinel, and turdb_create_index,
- * turdb_drop_index, turdb_reindex, turdb_count and functions for ext/. Copies
- * `environment`; what it points to outlives the connection. SQLite's code. */
-int vtab_register(sqlite3 *db, const struct vtab_environment *environment);
+ * turdb_drop_index, turdb_reindex, turdb_count. Copies `environment`; what it points to
+ * outlives the connection. SQLite's code. *made is held for the caller, who makes it the
+ * user data of functions and modules of his own. */
+int vtab_register(sqlite3 *db, const struct vtab_environment *environment,
+                  struct connection **made);
+struct connection *vtab_connection_hold(struct connection *connection);
+void vtab_connection_release(void *connection);
+struct vfs_environment *vtab_process_of(const struct connection *connection);
 
 /* Checks the trees and graphs of a schema or of the table named, with their pages,
  * and from level 1 every row against its indexes. Calls `problem` for each thing wrong;
  * ERR_CORRUPT when there was one, ERR_MISSING when there is no such table. The
  * schema is being read. */
-int vtab_check(sqlite3 *db, const char *schema, const char *table, int level,
+int vtab_check(struct connection *connection, const char *schema, const char *table,
+               int level,
                void (*problem)(void *context, const char *sentence),
                void *context, struct err *err);
 
 /* Sets what a connection may keep of pages of shadow tables, in each schema, and
  * answers what it is; 0 only asks. */
-int64_t vtab_cache_configure(sqlite3 *db, uint32_t cache_kb);
+int64_t vtab_cache_configure(struct connection *connection, uint32_t cache_kb);
 
 /* One row for each table of a schema, or each column or index of a table (`name`;
  * NULL for all there are). Cells, borrowed for the call:
@@ -53,7 +60,8 @@ struct vtab_cell {
 	int64_t number;
 	bool null;
 };
-int vtab_describe(sqlite3 *db, enum vtab_report report, const char *name,
+int vtab_describe(struct connection *connection, enum vtab_report report,
+                  const char *name,
                   void (*row)(void *context, const struct vtab_cell *cells),
                   void *context, struct err *err);
 
