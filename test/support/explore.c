@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 enum { WORKERS_MAX = 16, RECRASHES = 4, RUN_LENGTH = 16, CALLS_SHOWN = 24,
-       POLL_US = 5000 };
+       LOOK_US = 5000, LOOKS_A_SECOND = 1000000 / LOOK_US };
 
 /* What a worker tells its parent; in shared memory. */
 struct board {
@@ -83,10 +83,11 @@ static pid_t start_worker(const struct crew *crew, unsigned worker)
 	_exit(0);
 }
 
+/* Who stands still is counted in looks, not by a clock: a machine that stops worker and
+ * watcher together, as for a suspend, is no hang. */
 struct watch {
 	pid_t child;
-	uint64_t progress;
-	double since;
+	uint64_t progress, looks;
 };
 
 static void watch_worker(const struct crew *crew, struct watch *watch,
@@ -107,8 +108,8 @@ static void watch_worker(const struct crew *crew, struct watch *watch,
 	}
 	if (progress != watch->progress) {
 		watch->progress = progress;
-		watch->since = seconds_now();
-	} else if (seconds_now() - watch->since > crew->hang_seconds) {
+		watch->looks = 0;
+	} else if (++watch->looks > crew->hang_seconds * LOOKS_A_SECOND) {
 		kill(watch->child, SIGKILL);
 		waitpid(watch->child, &status, 0);
 		watch->child = 0;
@@ -123,10 +124,9 @@ static void run_crew(const struct crew *crew)
 	unsigned alive = crew->workers;
 
 	for (unsigned i = 0; i < crew->workers; i++)
-		watches[i] = (struct watch){ .child = start_worker(crew, i),
-			                     .since = seconds_now() };
+		watches[i] = (struct watch){ .child = start_worker(crew, i) };
 	while (alive) {
-		usleep(POLL_US);
+		usleep(LOOK_US);
 		alive = 0;
 		for (unsigned i = 0; i < crew->workers; i++) {
 			if (watches[i].child)
