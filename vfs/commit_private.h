@@ -1,5 +1,5 @@
 /*
- * commit_private.h - one commit being made; for commit.c and commit_items.c.
+ * commit_private.h - one commit being made; for commit.c, commit_files.c and commit_items.c.
  */
 #ifndef TURDB_VFS_COMMIT_PRIVATE_H
 #define TURDB_VFS_COMMIT_PRIVATE_H
@@ -22,7 +22,19 @@ struct commit {
 	uint64_t units_dropped; /* of files that are gone               */
 };
 
-/* Gives map pages their places and keeps what a rebuild of a page table supersedes. */
+/* commit_files.c, in this order: the view's edits into view->sorted; whether new pages
+ * are PLACED; all files, their page tables and the catalog of `root`, *nothing: there
+ * was nothing to write; what the record will only name is brought to the disk. */
+int store_commit_sort(struct store_view *view, uint32_t *count,
+                      struct err *err);
+int store_commit_decide_placed(struct commit *commit, uint32_t count,
+                               struct err *err);
+int store_commit_files(struct commit *commit, uint32_t count,
+                       struct store_root *root, bool *nothing, struct err *err);
+int store_commit_sync_placed(struct commit *commit, uint32_t count,
+                             struct err *err);
+
+/* commit_items.c: gives map pages their places and keeps what a rebuild of a page table supersedes. */
 struct page_table_sink store_commit_sink(struct commit *commit);
 
 /* The item of one edited page, and its image at a new place; *changed: `change` is
