@@ -1,6 +1,10 @@
 /*
  * sqlite_bytes.c - SQLite's own file as flat bytes over pages of 16 KB.
  *
+ * A page of zeros is absent and takes neither a place nor log: with secure_delete,
+ * Debian's default, SQLite fills with zeros what it frees, and a DROP TABLE on a full
+ * disk has no room for that.
+ *
  * Where the change counter in the first page really is: sqlite_head.c.
  *
  * Logical page p holds bytes [p * 16384, (p + 1) * 16384); the length in bytes is
@@ -158,6 +162,11 @@ static int ready_to_write(struct store_view *view, struct view_file **file,
 	                         STORE_PAGE_SIZE, &file_id, err);
 }
 
+static bool is_zero(const uint8_t *bytes, size_t size)
+{
+	return load_le64(bytes) == 0 && memcmp(bytes, store_zeros, size) == 0;
+}
+
 static int write_part(struct view_file *file, uint64_t at, const uint8_t *bytes,
                       size_t part, struct err *err)
 {
@@ -177,6 +186,10 @@ static int write_part(struct view_file *file, uint64_t at, const uint8_t *bytes,
 		rc = store_edit_begin(file, page_no, &edit, err);
 	if (rc)
 		return rc;
+	if (page_no && part == STORE_PAGE_SIZE && is_zero(bytes, part)) {
+		store_edit_state(edit, EDIT_REMOVED);
+		return ERR_NONE;
+	}
 	if (part == STORE_PAGE_SIZE && store_spill_at_once(edit)) {
 		rc = store_spill_bytes(edit, bytes, err);
 		if (!rc && apart)

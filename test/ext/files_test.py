@@ -328,4 +328,22 @@ def a_full_disk_is_emptied_by_deleting(scratch):
         expect_equal(con.execute('SELECT turdb_check(), count(*) FROM t').fetchone(), ('ok', done - 20 + 100))
 
 
+# With secure_delete SQLite fills what it frees with zeros. Those pages wanted places: more than a full disk had.
+def an_ordinary_table_is_dropped_on_a_full_disk(scratch):
+    with small_disk(32) as open_app:
+        con = open_app()
+        expect_equal((value(con, 'PRAGMA secure_delete=1'), value(con, 'PRAGMA turdb_cache_kb=1024')), (1, '1024'))
+        con.execute('CREATE TABLE t(a INTEGER PRIMARY KEY, b)')
+        con.execute('CREATE INDEX t_b ON t(b)')
+        try:
+            while True:
+                con.execute('INSERT INTO t(b) VALUES(randomblob(3000))')
+        except sqlite3.OperationalError as error:
+            expect('full' in str(error), error)
+        for sql in ('DROP INDEX t_b', 'DELETE FROM t', 'VACUUM', 'INSERT INTO t(b) VALUES(1)'):
+            con.execute(sql)
+            expect_equal(con.execute('SELECT turdb_check(), (SELECT * FROM pragma_integrity_check)').fetchone(), ('ok', 'ok'))
+        expect(os.statvfs('small').f_bfree * 4096 > 16 << 20, 'what was dropped gave nothing back')
+
+
 main(globals())

@@ -128,6 +128,8 @@ static void the_flat_bytes_behave_like_a_file(struct test *t)
 			size = offset;
 		} else {
 			fill(bytes, sizeof bytes, (uint64_t)step);
+			if (step % 5 == 4) /* whole pages of zeros are absent */
+				memset(bytes, 0, sizeof bytes);
 			EXPECT_OK(t, store_sqlite_write(view, offset, bytes,
 			                                length, &t->err));
 			memcpy(model + offset, bytes, length);
