@@ -349,7 +349,7 @@ static int count_points(struct points *points, struct err *err)
 	return rc;
 }
 
-/* (vfs/recovery Y4, vfs/replay R1, rule 9, rule 3) */
+/* (vfs/replay R1, rule 9, rule 3) */
 static void whatever_fails_nothing_is_lost(struct test *t)
 {
 	uint64_t played = 0, findings = 0;
@@ -391,7 +391,68 @@ static void whatever_fails_nothing_is_lost(struct test *t)
 	       seconds, (unsigned long long)findings);
 }
 
+/* --- a superblock that is only in the page cache ------------------------------------- */
+
+enum { COMMITS_BEFORE = 3, COMMITS_UNDECIDED = 24 };
+
+static int commit_some(struct scene *scene, unsigned count, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	while (!rc && count--)
+		rc = actor_commit(&scene->actor, scene->disk, &scene->model,
+		                  err);
+	scene->started = scene->durable = scene->model.k;
+	return rc;
+}
+
+/* The second sync of turdb.meta in a checkpoint is the superblock's. */
+static int fail_superblock(struct scene *scene, struct err *err)
+{
+	static const struct sim_fault not_on_disk = {
+		.call = SIM_CALL_SYNC, .path_part = "turdb.meta", .nth = 2,
+		.code = ERR_IO, .effect = SIM_FAULT_DROP,
+	};
+	bool done;
+	int rc = store_checkpoint(scene->actor.store, &done, err);
+
+	if (!rc)
+		rc = commit_some(scene, COMMITS_UNDECIDED, err);
+	if (rc)
+		return rc;
+	sim_fault_add(scene->disk, &not_on_disk);
+	rc = store_checkpoint(scene->actor.store, &done, err);
+	sim_fault_clear(scene->disk);
+	return rc == ERR_IO ? actor_end(&scene->actor, err) : ERR_ABORT;
+}
+
+/* The next opening reads it, its sync has nothing to do, and the segments before it are
+ * used again: unless it is on disk by then, the power takes the way back along with
+ * it. (vfs/recovery Y4) */
+static void a_superblock_whose_sync_failed_is_written_again(struct test *t)
+{
+	struct scene scene = { .disk = sim_disk_create(NULL) };
+	uint64_t from, to;
+
+	model_at(&scene.model, 0);
+	EXPECT_OK(t, actor_start(&scene.actor, scene.disk, 0, &t->err));
+	EXPECT_OK(t, commit_some(&scene, COMMITS_BEFORE, &t->err));
+	EXPECT_OK(t, fail_superblock(&scene, &t->err));
+	from = sim_trace_length(scene.disk);
+	EXPECT_OK(t, actor_start(&scene.actor, scene.disk, 0, &t->err));
+	scene.started++;
+	EXPECT_OK(t, actor_commit(&scene.actor, scene.disk, &scene.model,
+	                          &t->err));
+	to = sim_trace_length(scene.disk);
+	actor_die(&scene.actor);
+	EXPECT(t, to > from + 8);
+	for (uint64_t at = from; at <= to; at++)
+		EXPECT_OK(t, judge_crashed(&scene, at, &t->err));
+	sim_disk_close(scene.disk);
+}
+
 static const struct test_case cases[] = {
+	CASE(a_superblock_whose_sync_failed_is_written_again),
 	CASE(whatever_fails_nothing_is_lost),
 };
 TEST_MAIN(cases)
