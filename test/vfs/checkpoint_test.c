@@ -54,7 +54,7 @@ static void look(void *context)
 }
 
 /* A process may die between any two stores, and its memory counts: at no moment may
- * places look free that the newest superblock reaches. (vfs/checkpoint P2) */
+ * places look free that the newest superblock reaches. (vfs/checkpoint P1, vfs/checkpoint P2) */
 static void one_of_candidate_and_durable_protects_at_every_moment(struct test *t)
 {
 	struct store_options options = { .create = true };

@@ -1,5 +1,6 @@
 /*
- * commit_test.c - what is left of a commit, or a creation, that does not come to its end.
+ * commit_test.c - what is left of a commit, a transaction, or a creation that does not
+ * come to its end.
  */
 #include "test/harness.h"
 
@@ -42,6 +43,56 @@ static bool holds(struct actor *actor, uint8_t value)
 	return !store_sqlite_read(actor->view, (PAGES - 1) * STORE_PAGE_SIZE,
 	                          &byte, 1, &got, &err) &&
 	       byte == (uint8_t)(value + PAGES - 1);
+}
+
+enum { MANY = 4 * ACTOR_CACHE_KB / (STORE_PAGE_SIZE / 1024) };
+
+/* More than may stay in memory. */
+static int edit_many(struct actor *actor, uint8_t value, struct err *err)
+{
+	uint8_t bytes[STORE_PAGE_SIZE];
+	int rc = edit(actor, value, err);
+
+	for (uint64_t i = 0; i < MANY && !rc; i++) {
+		memset(bytes, (int)(value + i), sizeof bytes);
+		rc = store_sqlite_write(actor->view, i * STORE_PAGE_SIZE, bytes,
+		                        sizeof bytes, err);
+		if (!rc)
+			rc = store_view_operation_end(actor->view, err);
+	}
+	return rc;
+}
+
+/* A spilled page has a place of its own for as long as it is not committed, also when it
+ * is written again before that. (vfs/edit E1) */
+static void what_was_spilled_for_nothing_is_free_again(struct test *t)
+{
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor actor;
+	uint64_t free_before = 0, spilled;
+
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	EXPECT_OK(t, edit_many(&actor, 1, &t->err));
+	EXPECT_OK(t, store_view_commit(actor.view, STORE_DURABLE_NEVER,
+	                               &t->err));
+	store_view_end(actor.view);
+	for (uint8_t i = 0; i < 6; i++) {
+		spilled = atomic_load(&actor.store->shm.head->spilled_pages);
+		EXPECT_OK(t, edit_many(&actor, 2, &t->err));
+		EXPECT_OK(t, edit_many(&actor, 3, &t->err));
+		EXPECT(t, atomic_load(&actor.store->shm.head->spilled_pages) >
+		                  spilled + MANY);
+		store_view_rollback(actor.view);
+		store_view_end(actor.view);
+		EXPECT_OK(t, edit(&actor, 4, &t->err));
+		store_view_rollback(actor.view);
+		store_view_end(actor.view);
+		if (i > 1)
+			EXPECT_EQ(t, free_units(&actor), free_before);
+		free_before = free_units(&actor);
+	}
+	EXPECT_OK(t, actor_end(&actor, &t->err));
+	sim_disk_close(disk);
 }
 
 /* Until the record is whole nothing has happened: what was taken is free again, the
@@ -143,6 +194,7 @@ static void a_creation_that_the_power_ends_can_be_made_again(struct test *t)
 
 static const struct test_case cases[] = {
 	CASE(a_commit_that_fails_gives_its_places_back),
+	CASE(what_was_spilled_for_nothing_is_free_again),
 	CASE(a_creation_that_the_power_ends_can_be_made_again),
 };
 TEST_MAIN(cases)

@@ -192,6 +192,109 @@ static void pages_that_a_record_only_names_are_written_before_it(struct test *t)
 	scene_end(&s);
 }
 
+enum { LATE_IMAGES = 16, LATE_COPIES = 8, APART = 200 * PAGE };
+
+/* Pages so far from each other that each has a map page of its own. */
+static int put_apart(struct scene *s, struct process *p, uint64_t pages,
+                     uint8_t value)
+{
+	uint8_t bytes[PAGE];
+	int rc = begin(s, p);
+
+	memset(bytes, value, sizeof bytes);
+	for (uint64_t i = 0; i < pages && !rc; i++)
+		rc = store_sqlite_write(p->view, i * APART, bytes,
+		                        sizeof bytes, &s->t->err);
+	if (!rc)
+		rc = store_view_commit(p->view, STORE_DURABLE_NOW, &s->t->err);
+	store_view_end(p->view);
+	return rc;
+}
+
+static bool are_apart(struct scene *s, struct process *p, uint64_t pages,
+                      uint8_t value)
+{
+	bool same = store_view_begin(p->view, &s->t->err) == ERR_NONE;
+	uint8_t byte;
+	size_t got;
+
+	for (uint64_t i = 0; i < pages && same; i++)
+		same = !store_sqlite_read(p->view, i * APART + PAGE - 1, &byte,
+		                          1, &got, &s->t->err) &&
+		       got == 1 && byte == value;
+	same = same && !store_check(p->view, 1, NULL, NULL, &s->t->err);
+	store_view_end(p->view);
+	return same;
+}
+
+struct behind {
+	bool record;
+	unsigned pages; /* written behind the record, maps and catalog too */
+};
+
+static int count_behind(void *context, struct os *os, enum sim_call call,
+                        const char *name, uint64_t index, struct err *err)
+{
+	struct behind *behind = context;
+
+	(void)os, (void)index, (void)err;
+	if (call != SIM_CALL_WRITE)
+		return ERR_NONE;
+	if (strstr(name, "wal."))
+		behind->record = true;
+	else
+		behind->pages += behind->record;
+	return ERR_NONE;
+}
+
+/* Whatever there is no room for is written before the record: images, and map pages,
+ * of which copies are kept. */
+static void no_more_is_put_off_than_there_is_room_for(struct test *t)
+{
+	struct scene s;
+
+	EXPECT_OK(t, scene_start(t, &s));
+	EXPECT_OK(t, put_apart(&s, &s.first, LATE_IMAGES + 4, 0xff));
+	for (unsigned pages = 1; pages <= LATE_IMAGES + 4; pages++) {
+		unsigned images = pages < LATE_IMAGES ? pages : LATE_IMAGES;
+		struct behind behind = { false, 0 };
+
+		sim_hook_set(s.disk, count_behind, &behind);
+		EXPECT_OK(t, put_apart(&s, &s.first, pages, (uint8_t)pages));
+		sim_hook_set(s.disk, NULL, NULL);
+		EXPECT(t, behind.pages >= images);
+		EXPECT(t, behind.pages <= LATE_IMAGES);
+		EXPECT(t, behind.pages - images <= LATE_COPIES);
+		EXPECT(t, are_apart(&s, &s.second, pages, (uint8_t)pages));
+	}
+	scene_end(&s);
+}
+
+/* What the record's pages need is met before it, while the commit can still be taken
+ * back: here addresses for a file that has grown. (vfs/late T3) */
+static void a_file_that_cannot_be_mapped_fails_before_the_record(struct test *t)
+{
+	static const struct sim_fault no_map = {
+		.call = SIM_CALL_MAP, .path_part = ".tbd", .nth = 1,
+		.sticky = true, .code = ERR_NOMEM,
+	};
+	uint64_t pages = LATE_IMAGES;
+	struct scene s;
+	int rc = ERR_NONE;
+
+	EXPECT_OK(t, scene_start(t, &s));
+	EXPECT_OK(t, put_apart(&s, &s.first, pages, 1));
+	sim_fault_add(s.disk, &no_map);
+	while (!rc && pages < MANY)
+		rc = put_apart(&s, &s.first, ++pages, 1);
+	EXPECT_EQ(t, rc, ERR_NOMEM);
+	sim_fault_clear(s.disk);
+	EXPECT(t, are_apart(&s, &s.second, pages - 1, 1));
+	EXPECT_OK(t, put_apart(&s, &s.second, pages, 2));
+	EXPECT(t, are_apart(&s, &s.first, pages, 2));
+	scene_end(&s);
+}
+
 static const struct os_methods *whole;
 
 static int with_a_hole(struct os_file *file, struct os_identity *identity,
@@ -301,6 +404,8 @@ static void a_writer_may_die_between_record_and_page(struct test *t)
 static const struct test_case cases[] = {
 	CASE(a_lone_durable_commit_appends_first),
 	CASE(pages_that_a_record_only_names_are_written_before_it),
+	CASE(no_more_is_put_off_than_there_is_room_for),
+	CASE(a_file_that_cannot_be_mapped_fails_before_the_record),
 	CASE(a_file_with_holes_is_written_before_the_record),
 	CASE(a_page_that_cannot_be_written_is_made_from_the_record),
 	CASE(when_nothing_can_be_written_the_next_writer_finishes),

@@ -574,7 +574,7 @@ static void search_apart(struct hunt *hunt)
 	munmap(shared, sizeof *shared);
 }
 
-/* (vfs/recovery Y1, vfs/recovery Y3, vfs/commit C2, vfs/checkpoint P1, rule 6) */
+/* (vfs/recovery Y1, vfs/recovery Y3, vfs/commit C2, rule 6) */
 static void each_planted_bug_is_found(struct test *t)
 {
 	const char *only = getenv("PLANT");

@@ -441,7 +441,7 @@ static void a_random_history_agrees_with_its_model(struct test *t)
 	run_history(t, 16384, test_scaled(600, 100));
 }
 
-/* (vfs/edit E1) */
+/* (vfs/mark M1) */
 static void a_random_history_that_spills_agrees_with_its_model(struct test *t)
 {
 	run_history(t, 64, test_scaled(600, 100));

@@ -110,6 +110,30 @@ ON_A_LOG(many_spans_make_one_record, 0)
 	EXPECT_EQ(t, log->replay_end, end);
 }
 
+/* The bytes that round a record up count in its checksum, and the rest of its page is
+ * zeroed with it, whatever the file was before. */
+ON_A_LOG(what_a_reused_file_held_is_written_over, 0)
+{
+	static uint8_t held[400000], rest[WAL_PAGE_SIZE];
+	uint64_t end;
+
+	memset(held, 0xee, sizeof held);
+	scratch_poke(log, 1, WAL_SEGMENT_AREA_AT, held, sizeof held);
+	for (uint64_t i = 0; i < 60; i++) {
+		size_t left;
+
+		EXPECT_OK(t, scratch_append(t, log, varied_size(i) + i % 8,
+		                            &end));
+		left = (size_t)(-end % WAL_PAGE_SIZE);
+		scratch_peek(log, 1, WAL_SEGMENT_AREA_AT + end, rest, left);
+		for (size_t at = 0; at < left; at++)
+			EXPECT_EQ(t, rest[at], 0);
+	}
+	EXPECT(t, scratch_restart(t, log));
+	EXPECT_OK(t, scratch_replay(t, log, 0, 0));
+	EXPECT_EQ(t, log->replay_count, 60);
+}
+
 ON_A_LOG(an_empty_record_is_a_record, 0)
 {
 	uint64_t end;
@@ -895,6 +919,7 @@ static const struct test_case cases[] = {
 	CASE(replay_can_begin_at_any_record),
 	CASE(parts_agree_with_the_whole_whatever_the_sizes),
 	CASE(many_spans_make_one_record),
+	CASE(what_a_reused_file_held_is_written_over),
 	CASE(an_empty_record_is_a_record),
 	CASE(a_record_beyond_the_limit_is_refused),
 	CASE(segments_follow_each_other_and_grow),
