@@ -10,10 +10,11 @@ SIZES = (512, 1024, 4096, 16384, 65536)
 
 def fill(con, rows=1000):
     con.executescript('''
-        CREATE TABLE a(id INTEGER PRIMARY KEY, v TEXT UNIQUE); CREATE TABLE big(b); CREATE VIEW w AS SELECT sum(id) FROM a;
+        BEGIN; CREATE TABLE a(id INTEGER PRIMARY KEY, v TEXT UNIQUE); CREATE TABLE big(b); CREATE VIEW w AS SELECT sum(id) FROM a;
         CREATE TRIGGER tr AFTER DELETE ON a BEGIN INSERT INTO big VALUES (old.v); END;''')
     con.executemany('INSERT INTO a VALUES (?, ?)', ((i, 'row %d ' % i * (i % 9)) for i in range(rows) if i % 9))
     con.execute('INSERT INTO big VALUES (randomblob(200000)), (zeroblob(70000))')
+    con.execute('COMMIT')
 
 
 def contents(con):
