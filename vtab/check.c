@@ -1,9 +1,9 @@
 /*
  * check.c - checks one table, or a whole schema.
  *
- * Each tree and graph verifies itself (check_files.c), then rows and indexes are
- * compared (check_rows.c). A check of a whole schema looks into every file and finds
- * those that belong to no table.
+ * Each tree and graph verifies itself (check_files.c), then rows are looked at by
+ * themselves (check_constraints.c) and compared with indexes (check_rows.c). A check of
+ * a whole schema looks into every file and finds those that belong to no table.
  */
 #include "vtab/check.h"
 
@@ -169,26 +169,29 @@ static int check_files_of(struct report *report, struct table *table,
 
 /* --- which tables ----------------------------------------------------------------- */
 
-static int check_table(struct report *report, struct table *table, int level,
-                       struct err *err)
+static int check_table(struct report *report, struct table *table,
+                       enum check_depth depth, struct err *err)
 {
-	int rc = ERR_NONE;
+	int rc = home_refresh(table->home, err);
 
-	if (report->files) {
+	if (!rc && report->files) {
 		claim(report, table->file_id);
 		for (uint32_t i = 0; i < table->definition.index_count; i++)
 			claim(report, table->indexes[i].file_id);
-	} else {
+	} else if (!rc) {
 		rc = check_files_of(report, table, err);
 	}
 	/* What is no tree is not walked. */
-	if (!rc && level > 0 && !report->damaged)
-		rc = check_agreement(table, tell, report, err);
-	return rc;
+	if (!rc && depth > CHECK_FILES && !report->damaged)
+		rc = check_agreement(table, depth, tell, report, err);
+	if (rc != ERR_CORRUPT)
+		return rc;
+	tell(report, err->text);
+	return ERR_NONE;
 }
 
 static int check_named(struct report *report, const char *name, bool must,
-                       int level)
+                       enum check_depth depth)
 {
 	struct table *table = NULL;
 	sqlite3_stmt *keeper;
@@ -197,13 +200,12 @@ static int check_named(struct report *report, const char *name, bool must,
 	                       &keeper, &err);
 
 	if (!rc && table) {
-		rc = home_refresh(table->home, &err);
-		if (!rc)
-			rc = check_table(report, table, level, &err);
+		rc = check_table(report, table, depth, &err);
 	} else if (!rc && must) {
 		rc = err_set(&err, ERR_MISSING, "check table",
 		             name_shorten(name).text, "it is not a turdb table");
-	} else if (rc == ERR_MISSING && !must) {
+	} else if (rc == ERR_CORRUPT || rc == ERR_VERSION ||
+	           (rc == ERR_MISSING && !must)) {
 		if (!strstr(err.text, "no such module"))
 			tell(report, err.text);
 		rc = ERR_NONE;
@@ -214,7 +216,7 @@ static int check_named(struct report *report, const char *name, bool must,
 	return rc;
 }
 
-static int check_schema(struct report *report, int level)
+static int check_schema(struct report *report, enum check_depth depth)
 {
 	char *sql = sqlite3_mprintf(
 		"SELECT name FROM \"%w\".sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL%%'",
@@ -235,7 +237,7 @@ static int check_schema(struct report *report, int level)
 	while (!rc && sqlite3_step(names) == SQLITE_ROW)
 		rc = check_named(report,
 		                 (const char *)sqlite3_column_text(names, 0),
-		                 false, level);
+		                 false, depth);
 	sqlite3_finalize(names);
 	if (!rc && !report->rc)
 		tell_of_orphans(report);
@@ -250,10 +252,44 @@ int vtab_check(struct connection *connection, const char *schema,
 	struct report report = { .problem = problem, .context = context,
 		                 .connection = connection, .schema = schema,
 		                 .err = err };
-	int rc = table ? check_named(&report, table, true, level)
-	               : check_schema(&report, level);
+	enum check_depth depth = level > 0 ? CHECK_INDEXES : CHECK_FILES;
+	int rc = table ? check_named(&report, table, true, depth)
+	               : check_schema(&report, depth);
 
 	vfs_breath_end(&connection->breath);
 	heap_free(connection->heap, report.files);
 	return rc ? rc : report.rc;
+}
+
+static int check_reached(struct report *report, struct table *table,
+                         enum check_depth depth, struct err *err)
+{
+	bool entered;
+	int rc = table->home->methods->enter(table->home, &entered, err);
+
+	if (rc)
+		return rc;
+	rc = check_table(report, table, depth, err);
+	table->home->methods->leave(table->home, entered);
+	return rc;
+}
+
+int check_connected(struct table *table, enum check_depth depth,
+                    void (*problem)(void *context, const char *sentence),
+                    void *context, struct err *err)
+{
+	struct err first;
+	struct report report = { .problem = problem, .context = context,
+		                 .connection = table->connection,
+		                 .schema = table->schema, .err = &first };
+	int rc = table_reach(table, err);
+
+	if (table_is_damaged(rc)) {
+		problem(context, err->text);
+		return ERR_NONE;
+	}
+	if (!rc)
+		rc = check_reached(&report, table, depth, err);
+	vfs_breath_end(&table->connection->breath);
+	return rc;
 }

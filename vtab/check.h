@@ -19,10 +19,39 @@ int check_file(const struct check_file *file, struct heap *heap,
                void (*problem)(void *context, const char *sentence),
                void *context, struct err *err);
 
-/* check_rows.c: as check_file, for what the rows of a table and its indexes say of
- * each other. The trees and graphs are sound; the home is being read. */
-int check_agreement(struct table *table,
+enum check_depth {
+	CHECK_FILES,   /* trees, graphs and pages                        */
+	CHECK_ROWS,    /* also each row by itself, and how many there are */
+	CHECK_INDEXES, /* also each row against each index                */
+};
+
+/* Checks one table, be it without its files; the schema is being read. Damage is no
+ * error. */
+int check_connected(struct table *table, enum check_depth depth,
                     void (*problem)(void *context, const char *sentence),
                     void *context, struct err *err);
+
+/* check_rows.c: as check_file, for what the rows of a table and its indexes say of
+ * each other. The trees and graphs are sound; the home is being read. */
+int check_agreement(struct table *table, enum check_depth depth,
+                    void (*problem)(void *context, const char *sentence),
+                    void *context, struct err *err);
+
+/* check_constraints.c: what a row has to satisfy by itself. */
+struct row_rules {
+	struct table *table;
+	void (*problem)(void *context, const char *sentence);
+	void *context;
+	bool *skipped;           /* CHECKs that cannot be computed */
+	sqlite3_stmt *number;    /* whether a text is one          */
+};
+void row_rules_open(struct row_rules *rules, struct table *table,
+                    void (*problem)(void *context, const char *sentence),
+                    void *context);
+void row_rules_close(struct row_rules *rules);
+/* Of the row in table->values. A function in a CHECK may change the table: then
+ * *changed, and the values are gone. */
+int row_rules_check(struct row_rules *rules, int64_t rowid, bool *changed,
+                    struct err *err);
 
 #endif

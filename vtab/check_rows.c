@@ -1,7 +1,7 @@
 /*
  * check_rows.c - whether the rows of a table and its indexes tell the same.
  *
- * Every row is looked up in every index. Entries of different rows differ, so if
+ * Each row is looked at by itself (check_constraints.c), then looked up in every index. Entries of different rows differ, so if
  * every row has its entry and there are as many entries as rows, every entry has its
  * row; when the numbers differ, the entries are asked for their rows. So it is with
  * the nodes of a graph.
@@ -16,6 +16,9 @@ struct checking {
 	struct table *table;
 	void (*problem)(void *context, const char *sentence);
 	void *context;
+	enum check_depth depth;
+	struct row_rules rules;
+	bool changed;                    /* by a function in a CHECK */
 	uint64_t *vectors, rows;         /* by index; so far        */
 	struct table_index *index;       /* whose nodes or entries are visited */
 	struct err *err;
@@ -50,6 +53,28 @@ static int only_damage(int rc)
 
 /* --- rows against indexes ------------------------------------------------------- */
 
+/* Where a UNIQUE index keeps the beginnings of long values, any number of rows may have
+ * entries that begin so. */
+static int check_unique(struct checking *checking, struct table_index *index,
+                        int64_t rowid, struct err *err)
+{
+	struct table *table = checking->table;
+	int64_t other;
+	bool found;
+	int rc;
+
+	if (!index->definition->unique || !table->old_key.shortened ||
+	    index_has_null(table, index->definition, table->values))
+		return ERR_NONE;
+	rc = long_key_find(table, index, table->values, rowid, &table->old_key,
+	                   &rowid, &other, &found, err);
+	if (!rc && found)
+		disagree(checking, index,
+		         "rows %lld and %lld have the same values",
+		         (long long)rowid, (long long)other);
+	return rc;
+}
+
 static int check_entry(struct checking *checking, struct table_index *index,
                        int64_t rowid, struct err *err)
 {
@@ -77,14 +102,19 @@ static int check_entry(struct checking *checking, struct table_index *index,
 		         "row %lld has an entry that names row %lld",
 		         (long long)rowid,
 		         (long long)btree_rowid_of(value.data));
-	return ERR_NONE;
+	return check_unique(checking, index, rowid, err);
+}
+
+static const struct value *vector_of(const struct checking *checking,
+                                     const struct table_index *index)
+{
+	return &checking->table->values[index->definition->columns[0].column];
 }
 
 static int check_node(struct checking *checking, struct table_index *index,
                       int64_t rowid, struct err *err)
 {
-	const struct value *value =
-		&checking->table->values[index->definition->columns[0].column];
+	const struct value *value = vector_of(checking, index);
 	struct span vector;
 	int64_t owner;
 	int rc;
@@ -97,7 +127,6 @@ static int check_node(struct checking *checking, struct table_index *index,
 		         (long long)rowid);
 		return ERR_NONE;
 	}
-	checking->vectors[index - checking->table->indexes]++;
 	rc = hnsw_vector(index->graph, (uint32_t)value->integer, &vector,
 	                 &owner, err);
 	if (rc == ERR_CORRUPT)
@@ -111,23 +140,35 @@ static int check_node(struct checking *checking, struct table_index *index,
 	return only_damage(rc);
 }
 
+static int check_in_index(struct checking *checking, struct table_index *index,
+                          int64_t rowid, struct err *err)
+{
+	bool tree = index->definition->kind == INDEX_TREE;
+
+	if (!tree && vector_of(checking, index)->type == VALUE_VECTOR)
+		checking->vectors[index - checking->table->indexes]++;
+	if (checking->depth < CHECK_INDEXES)
+		return ERR_NONE;
+	return tree ? check_entry(checking, index, rowid, err)
+	            : check_node(checking, index, rowid, err);
+}
+
 static int check_row(void *context, struct span key, struct span row,
                      struct err *err)
 {
 	struct checking *checking = context;
 	struct table *table = checking->table;
 	int64_t rowid = btree_rowid_of(key.data);
+	bool changed;
 	int rc = row_columns(row, table->values, table->definition.column_count,
 	                     err);
 
 	checking->rows++;
-	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++) {
-		struct table_index *index = &table->indexes[i];
-
-		rc = index->definition->kind == INDEX_TREE
-		             ? check_entry(checking, index, rowid, err)
-		             : check_node(checking, index, rowid, err);
-	}
+	for (uint32_t i = 0; !rc && i < table->definition.index_count; i++)
+		rc = check_in_index(checking, &table->indexes[i], rowid, err);
+	if (!rc)
+		rc = row_rules_check(&checking->rules, rowid, &changed, err);
+	checking->changed |= !rc && changed;
 	home_relieve(table->home);
 	return rc;
 }
@@ -242,16 +283,18 @@ static int check_count(struct checking *checking, struct table_index *index,
 		return rc;
 	disagree(checking, index, "%llu entries for %llu rows",
 	         (unsigned long long)count, (unsigned long long)wanted);
+	if (checking->depth < CHECK_INDEXES)
+		return ERR_NONE;
 	return tree ? check_entries(checking, index, err)
 	            : check_nodes(checking, index, err);
 }
 
-int check_agreement(struct table *table,
+int check_agreement(struct table *table, enum check_depth depth,
                     void (*problem)(void *context, const char *sentence),
                     void *context, struct err *err)
 {
 	struct checking checking = { .table = table, .problem = problem,
-		                     .context = context };
+		                     .context = context, .depth = depth };
 	struct heap *heap = table->connection->heap;
 	uint32_t count = table->definition.index_count;
 	int rc;
@@ -261,9 +304,12 @@ int check_agreement(struct table *table,
 	if (!checking.vectors)
 		return err_set(err, ERR_NOMEM, "check table",
 		               name_shorten(table->name).text, "no memory");
+	row_rules_open(&checking.rules, table, problem, context);
 	rc = btree_each(&table->tree, check_row, &checking,
 	                breath_of(&checking), err);
-	for (uint32_t i = 0; !rc && i < count; i++)
+	row_rules_close(&checking.rules);
+	/* Who changes rows meanwhile is not told that they were others. */
+	for (uint32_t i = 0; !rc && !checking.changed && i < count; i++)
 		rc = check_count(&checking, &table->indexes[i],
 		                 checking.vectors[i], err);
 	heap_free(heap, checking.vectors);

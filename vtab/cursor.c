@@ -164,6 +164,11 @@ int cursor_filter(sqlite3_vtab_cursor *filtered, int number, const char *text,
 
 	stop(cursor);
 	*table->home->read = true;
+	if (__builtin_expect(!table->pager, 0)) {
+		rc = table_reach(table, &err);
+		if (rc)
+			return result(cursor, rc, &err);
+	}
 	if (table->home->refresh) {
 		rc = table->home->refresh(table->home, &err);
 		if (rc)

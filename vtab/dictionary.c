@@ -261,12 +261,40 @@ int dictionary_rename(struct home *home, const char *from, const char *to,
 	return rc ? rc : dictionary_put(home, to, &entry, arena, err);
 }
 
+static int file_drop_if_there(struct home *home, uint32_t file_id,
+                              struct err *err)
+{
+	int rc = home->methods->file_drop(home, file_id, err);
+
+	return rc == ERR_MISSING ? ERR_NONE : rc;
+}
+
+/* What is left of a table that is damaged. */
+static int remains_remove(struct home *home, const char *table,
+                          struct arena *arena, struct err *err)
+{
+	struct dictionary_entry entry;
+	int rc = dictionary_find(home, table, arena, &entry, err);
+
+	if (rc)
+		return rc == ERR_MISSING ? ERR_NONE : rc;
+	rc = file_drop_if_there(home, entry.table_file, err);
+	for (uint32_t i = 0; !rc && i < entry.index_count; i++)
+		rc = file_drop_if_there(home, entry.index_files[i], err);
+	if (!rc)
+		rc = layout_remove(home, entry.table_id, err);
+	return rc ? rc : entry_remove(home, table, arena, err);
+}
+
 int dictionary_table_remove(struct home *home, const char *table,
                             const struct dictionary_entry *entry,
                             struct arena *arena, struct err *err)
 {
-	int rc = home->methods->file_drop(home, entry->table_file, err);
+	int rc;
 
+	if (!entry)
+		return remains_remove(home, table, arena, err);
+	rc = home->methods->file_drop(home, entry->table_file, err);
 	for (uint32_t i = 0; !rc && i < entry->index_count; i++)
 		rc = home->methods->file_drop(home, entry->index_files[i], err);
 	if (!rc)

@@ -56,7 +56,8 @@ struct home_methods {
 	void (*rollback_to)(struct home *home, int n);
 
 	/* Tables, by name: making one gives it an id and comes before its first
-	 * file; removing it takes its files along. ERR_MISSING when there is none. */
+	 * file; removing it takes its files along, of no `entry` as far as they are there.
+	 * ERR_MISSING when there is none. */
 	int (*table_make)(struct home *home, const char *table, uint64_t *table_id,
 	                  struct err *err);
 	int (*table_find)(struct home *home, const char *table,

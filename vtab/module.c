@@ -7,7 +7,10 @@
  * savepoints on.
  */
 #include "vtab/inline_format.h"
-#include "vtab/table.h"
+#include "vtab/integrity.h"
+
+#include <assert.h>
+#include <stddef.h>
 
 enum { INLINE_CACHE_BYTES = 16 << 20 }; /* cache_kb, unless configured */
 
@@ -33,6 +36,8 @@ static int declare(struct table *table, struct err *err)
 		               sqlite3_errmsg(db));
 	sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
 	sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
+	if (sqlite3_libversion_number() >= SQLITE_WITH_INTEGRITY)
+		table->cache_shared = integrity_cache_shared(db);
 	return ERR_NONE;
 }
 
@@ -80,23 +85,6 @@ static int table_create(sqlite3 *db, void *context, int argc,
 	return SQLITE_OK;
 }
 
-static int attach(struct table *table, struct err *err)
-{
-	struct home *home = table->home;
-	struct dictionary_entry entry;
-	bool entered;
-	int rc = home->methods->enter(home, &entered, err);
-
-	if (rc)
-		return rc;
-	rc = home->methods->table_find(home, table->name, &table->arena, &entry,
-	                               err);
-	if (!rc)
-		rc = table_attach(table, &entry, err);
-	home->methods->leave(home, entered);
-	return rc;
-}
-
 static int table_connect(sqlite3 *db, void *context, int argc,
                          const char *const *argv, sqlite3_vtab **vtab,
                          char **message)
@@ -111,7 +99,12 @@ static int table_connect(sqlite3 *db, void *context, int argc,
 		return fail(message, connection, &err);
 	rc = declare(table, &err);
 	if (!rc)
-		rc = attach(table, &err);
+		rc = table_reach(table, &err);
+	if (table_is_damaged(rc)) {
+		vfs_report(connection->environment.process, &err);
+		table->lost = true;
+		rc = ERR_NONE;
+	}
 	if (rc) {
 		table_close(table);
 		return fail(message, connection, &err);
@@ -130,8 +123,10 @@ static int table_destroy(sqlite3_vtab *vtab)
 {
 	struct table *table = (struct table *)(void *)vtab;
 	struct err err;
-	int rc = sentinel_join(table->connection, table->home, &err);
+	int rc = table_reach(table, &err);
 
+	if (!rc || table_is_damaged(rc))
+		rc = sentinel_join(table->connection, table->home, &err);
 	if (!rc)
 		rc = table_drop_files(table, &err);
 	if (rc)
@@ -149,7 +144,9 @@ static int table_rename(sqlite3_vtab *vtab, const char *name)
 
 	if (!copy)
 		return SQLITE_NOMEM;
-	rc = sentinel_join(table->connection, table->home, &err);
+	rc = table_reach(table, &err);
+	if (!rc)
+		rc = sentinel_join(table->connection, table->home, &err);
 	if (!rc)
 		rc = table->home->methods->table_rename(table->home, table->name,
 		                                        name, &table->arena,
@@ -167,10 +164,11 @@ static int table_begin(sqlite3_vtab *vtab)
 {
 	struct table *table = (struct table *)(void *)vtab;
 	struct err err;
+	int rc = table_reach(table, &err);
 
-	return table_result(table,
-	                    table->home->methods->begin(table->home, &err),
-	                    &err);
+	if (!rc)
+		rc = table->home->methods->begin(table->home, &err);
+	return table_result(table, rc, &err);
 }
 
 /* What can fail at COMMIT fails here. (rule 14) */
@@ -258,32 +256,60 @@ static int table_shadow_name(const char *suffix)
 	       sqlite3_stricmp(suffix, INLINE_GRAPH_SUFFIX) == 0;
 }
 
-static const sqlite3_module table_module = {
-	.iVersion = 3,
-	.xCreate = table_create,
-	.xConnect = table_connect,
-	.xBestIndex = table_best_index,
-	.xDisconnect = table_disconnect,
-	.xDestroy = table_destroy,
-	.xOpen = cursor_open,
-	.xClose = cursor_close,
-	.xFilter = cursor_filter,
-	.xNext = cursor_next,
-	.xEof = cursor_eof,
-	.xColumn = cursor_column,
-	.xRowid = cursor_rowid,
-	.xUpdate = table_update,
-	.xBegin = table_begin,
-	.xSync = table_sync,
-	.xCommit = table_commit,
-	.xRollback = table_rollback,
-	.xFindFunction = table_find_function,
-	.xRename = table_rename,
-	.xSavepoint = table_savepoint,
-	.xRelease = table_release,
-	.xRollbackTo = table_rollback_to,
-	.xShadowName = table_shadow_name,
+#define TABLE_METHODS                                                         \
+	.xCreate = table_create,                                              \
+	.xConnect = table_connect,                                            \
+	.xBestIndex = table_best_index,                                       \
+	.xDisconnect = table_disconnect,                                      \
+	.xDestroy = table_destroy,                                            \
+	.xOpen = cursor_open,                                                 \
+	.xClose = cursor_close,                                               \
+	.xFilter = cursor_filter,                                             \
+	.xNext = cursor_next,                                                 \
+	.xEof = cursor_eof,                                                   \
+	.xColumn = cursor_column,                                             \
+	.xRowid = cursor_rowid,                                               \
+	.xUpdate = table_update,                                              \
+	.xBegin = table_begin,                                                \
+	.xSync = table_sync,                                                  \
+	.xCommit = table_commit,                                              \
+	.xRollback = table_rollback,                                          \
+	.xFindFunction = table_find_function,                                 \
+	.xRename = table_rename,                                              \
+	.xSavepoint = table_savepoint,                                        \
+	.xRelease = table_release,                                            \
+	.xRollbackTo = table_rollback_to,                                     \
+	.xShadowName = table_shadow_name
+
+static const sqlite3_module table_module = { .iVersion = 3, TABLE_METHODS };
+
+/* For an SQLite that knows xIntegrity, whose header need not be the one this is
+ * compiled with. */
+#if SQLITE_VERSION_NUMBER >= 3044000
+static const sqlite3_module table_module_4 = {
+	.iVersion = 4, TABLE_METHODS, .xIntegrity = table_integrity
 };
+#define TABLE_MODULE_4 (&table_module_4)
+#else
+struct module_4 {
+	sqlite3_module base;
+	int (*xIntegrity)(sqlite3_vtab *vtab, const char *schema,
+	                  const char *name, int flags, char **text);
+};
+static_assert(offsetof(struct module_4, xIntegrity) ==
+              offsetof(sqlite3_module, xShadowName) + sizeof(void (*)(void)),
+              "it follows the methods of version 3");
+static const struct module_4 table_module_4 = {
+	.base = { .iVersion = 4, TABLE_METHODS }, .xIntegrity = table_integrity
+};
+#define TABLE_MODULE_4 (&table_module_4.base)
+#endif
+
+static const sqlite3_module *module_for_this_sqlite(void)
+{
+	return sqlite3_libversion_number() >= SQLITE_WITH_INTEGRITY
+	               ? TABLE_MODULE_4 : &table_module;
+}
 
 /* --- the connection ---------------------------------------------------------------- */
 
@@ -333,7 +359,8 @@ int vtab_register(sqlite3 *db, const struct vtab_environment *environment,
 	if (!rc)
 		rc = vector_functions_register(connection);
 	if (!rc)
-		rc = sqlite3_create_module_v2(db, "turdb", &table_module,
+		rc = sqlite3_create_module_v2(db, "turdb",
+		                              module_for_this_sqlite(),
 		                              vtab_connection_hold(connection),
 		                              vtab_connection_release);
 	if (rc)

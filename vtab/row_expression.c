@@ -109,6 +109,40 @@ void row_expression_bind(struct table *table, sqlite3_stmt *statement,
 		                                              : &values[i]);
 }
 
+static int failed(struct table *table, int code, struct err *err)
+{
+	int why = code == SQLITE_INTERRUPT || code == SQLITE_NOMEM
+	                  ? err_of_sqlite(code) : ERR_INVALID;
+
+	return err_set(err, why, "evaluate check of table",
+	               name_shorten(table->name).text, "%s",
+	               sqlite3_errmsg(table->connection->db));
+}
+
+int row_check(struct table *table, uint32_t number, const struct value *values,
+              int64_t rowid, bool *holds, struct err *err)
+{
+	sqlite3_stmt **statement = &table->checks[number];
+	int rc = ERR_NONE, code;
+
+	if (!*statement)
+		rc = row_expression_prepare(
+			table, table->definition.checks[number].sql, statement,
+			err);
+	if (rc)
+		return rc;
+	row_expression_bind(table, *statement, values, rowid);
+	code = sqlite3_step(*statement);
+	if (code != SQLITE_ROW)
+		rc = failed(table, code & 0xff, err);
+	else
+		*holds = sqlite3_column_type(*statement, 0) == SQLITE_NULL ||
+		         sqlite3_column_double(*statement, 0) != 0;
+	sqlite3_reset(*statement);
+	sqlite3_clear_bindings(*statement);
+	return rc;
+}
+
 int constant_expression_prepare(struct table *table, const char *expression,
                                 sqlite3_stmt **statement, struct err *err)
 {

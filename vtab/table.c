@@ -191,8 +191,9 @@ static void count_rows(struct table *table)
 		table->rows = (double)rows;
 }
 
-int table_attach(struct table *table, const struct dictionary_entry *entry,
-                 struct err *err)
+/* Takes pagers and opens trees; the home is being read. */
+static int table_attach(struct table *table, const struct dictionary_entry *entry,
+                        struct err *err)
 {
 	int rc;
 
@@ -219,6 +220,52 @@ int table_attach(struct table *table, const struct dictionary_entry *entry,
 		                  entry->index_files[i], err);
 	if (!rc)
 		count_rows(table);
+	return rc;
+}
+
+static void table_detach(struct table *table)
+{
+	for (uint32_t i = 0; i < table->definition.index_count; i++) {
+		if (table->indexes[i].graph)
+			hnsw_close(table->indexes[i].graph);
+		table->indexes[i].graph = NULL;
+	}
+	if (table->held)
+		table->home->methods->table_hold(table->home, table->file_id,
+		                                 false);
+	table->held = false;
+	table->pager = NULL;
+}
+
+static int find_and_attach(struct table *table, struct arena *arena,
+                           struct err *err)
+{
+	struct home *home = table->home;
+	struct dictionary_entry entry;
+	bool entered;
+	int rc = home->methods->enter(home, &entered, err);
+
+	if (rc)
+		return rc;
+	rc = home->methods->table_find(home, table->name, arena, &entry, err);
+	if (!rc)
+		rc = table_attach(table, &entry, err);
+	if (rc)
+		table_detach(table);
+	home->methods->leave(home, entered);
+	return rc;
+}
+
+int table_reach(struct table *table, struct err *err)
+{
+	struct arena arena;
+	int rc;
+
+	if (table->pager)
+		return ERR_NONE;
+	arena_init(&arena, table->connection->heap);
+	rc = find_and_attach(table, &arena, err);
+	arena_close(&arena);
 	return rc;
 }
 
@@ -280,6 +327,9 @@ int table_drop_files(struct table *table, struct err *err)
 		                          .table_file = table->file_id,
 		                          .index_count = count };
 
+	if (!table->pager)
+		return table->home->methods->table_remove(
+			table->home, table->name, NULL, &table->arena, err);
 	entry.index_files = arena_allocate(&table->arena, 4u * count + 4);
 	if (!entry.index_files)
 		return table_no_memory(table, "drop table", err);

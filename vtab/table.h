@@ -59,7 +59,9 @@ struct table {
 	uint64_t table_id;
 	uint32_t file_id;
 	bool held;                /* by the home, for us */
-	struct pager *pager;
+	bool lost;                /* it was connected without its files */
+	bool cache_shared;        /* by other connections, when it was  */
+	struct pager *pager;      /* NULL: they are not there           */
 	struct btree tree;
 	struct table_index *indexes;
 	double rows;              /* as last counted, for plans */
@@ -100,9 +102,15 @@ int table_explain_memory(const struct table *table, const char *operation,
 int table_open(struct connection *connection, int argc,
                const char *const *argv, struct table **table, struct err *err);
 void table_close(struct table *table);
-/* Takes pagers and opens trees; the home is being read. */
-int table_attach(struct table *table, const struct dictionary_entry *entry,
-                 struct err *err);
+/* Finds the table's files, unless it has them. */
+int table_reach(struct table *table, struct err *err);
+/* Whether that failed because of what is stored, or is not: a table is connected all
+ * the same, so that it can be dropped and a check of everything can tell. Every use of
+ * its rows gives the error. */
+static inline bool table_is_damaged(int rc)
+{
+	return rc == ERR_MISSING || rc == ERR_CORRUPT || rc == ERR_VERSION;
+}
 int table_create_files(struct table *table, struct err *err);
 int table_drop_files(struct table *table, struct err *err);
 uint32_t table_vector_index(const struct table *table, uint32_t column);
@@ -123,7 +131,7 @@ int err_of_sqlite(int code);
 /* Why a call failed with it. */
 const char *why_of_sqlite(sqlite3 *db, int code);
 /* A table of one schema, NULL when it is not ours; also
- * "schema.table"; connected if need be. While `keeper` (NULL: none) is not finalized
+ * "schema.table"; connected if need be. ERR_CORRUPT when it is without its files. While `keeper` (NULL: none) is not finalized
  * it is not disconnected, whatever is rolled back meanwhile. */
 int table_find_in(struct connection *connection, const char *schema,
                   const char *name, struct table **found, sqlite3_stmt **keeper,
@@ -234,6 +242,10 @@ void row_expression_bind(struct table *table, sqlite3_stmt *statement,
 int row_expression_value(struct table *table, sqlite3_stmt *statement,
                          uint32_t column, const char *operation,
                          struct value *value, struct err *err);
+
+/* Whether the row satisfies a CHECK. ERR_INVALID when that cannot be computed. */
+int row_check(struct table *table, uint32_t number, const struct value *values,
+              int64_t rowid, bool *holds, struct err *err);
 
 /* generated.c: the values of generated columns, from the others; their bytes are
  * in row_arena. */

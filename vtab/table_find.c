@@ -39,6 +39,19 @@ const char *why_of_sqlite(sqlite3 *db, int code)
 	               ? sqlite3_errmsg(db) : sqlite3_errstr(code);
 }
 
+/* Older ones of the name may wait for their last statement to end. */
+static struct table *newest_of(struct connection *connection,
+                               const char *schema, const char *name)
+{
+	struct table *table = connection->tables;
+
+	while (table && (sqlite3_stricmp(table->schema, schema) != 0 ||
+	                 sqlite3_stricmp(table->name, name) != 0 ||
+	                 (!table->pager && !table->lost)))
+		table = table->next;
+	return table;
+}
+
 /* Preparing a statement on the table connects it: NULL if it is not ours. */
 int table_find_in(struct connection *connection, const char *schema,
                   const char *name, struct table **found, sqlite3_stmt **keeper,
@@ -60,13 +73,13 @@ int table_find_in(struct connection *connection, const char *schema,
 		return err_set(err, err_of_sqlite(rc), "find table",
 		               name_shorten(name).text, "%s",
 		               why_of_sqlite(connection->db, rc));
-	/* The newest: older ones may wait for their last statement to end. */
-	for (struct table *table = connection->tables; table && !*found;
-	     table = table->next)
-		if (sqlite3_stricmp(table->schema, schema) == 0 &&
-		    sqlite3_stricmp(table->name, name) == 0 && table->pager)
-			*found = table;
-	return ERR_NONE;
+	*found = newest_of(connection, schema, name);
+	rc = *found ? table_reach(*found, err) : ERR_NONE;
+	if (rc)
+		*found = NULL;
+	if (rc == ERR_MISSING) /* the table is there: what it holds is not */
+		rc = err->code = ERR_CORRUPT;
+	return rc;
 }
 
 /* The same with nothing kept where there is none. */

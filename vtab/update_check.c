@@ -183,39 +183,16 @@ static int check_types(struct change *change, struct err *err)
 static int check_expression(struct change *change, uint32_t number,
                             struct err *err)
 {
-	struct table *table = change->table;
-	const struct table_definition *definition = &table->definition;
-	sqlite3_stmt *statement;
+	const struct check_definition *check =
+		&change->table->definition.checks[number];
 	bool holds;
-	int rc = ERR_NONE;
+	int rc = row_check(change->table, number, change->values,
+	                   change->new_rowid, &holds, err);
 
-	if (!table->checks[number])
-		rc = row_expression_prepare(table,
-		                            definition->checks[number].sql,
-		                            &table->checks[number], err);
-	if (rc)
+	if (rc || holds)
 		return rc;
-	statement = table->checks[number];
-	row_expression_bind(table, statement, change->values,
-	                    change->new_rowid);
-	if (sqlite3_step(statement) != SQLITE_ROW) {
-		rc = err_set(err, ERR_INVALID, "evaluate check of table",
-		             name_shorten(table->name).text, "%s",
-		             sqlite3_errmsg(table->connection->db));
-		sqlite3_reset(statement);
-		return rc;
-	}
-	holds = sqlite3_column_type(statement, 0) == SQLITE_NULL ||
-	        sqlite3_column_double(statement, 0) != 0;
-	sqlite3_reset(statement);
-	sqlite3_clear_bindings(statement);
-	if (holds)
-		return ERR_NONE;
 	return violated(change, SQLITE_CONSTRAINT_CHECK, "CHECK",
-	                definition->checks[number].name
-	                        ? definition->checks[number].name
-	                        : definition->checks[number].sql,
-	                err);
+	                check->name ? check->name : check->sql, err);
 }
 
 int change_check_values(struct change *change, struct err *err)

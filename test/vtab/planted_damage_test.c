@@ -8,6 +8,7 @@
 
 #include "btree/btree.h"
 #include "btree/key.h"
+#include "btree/row.h"
 #include "hnsw/hnsw.h"
 #include "test/sim/sim.h"
 #include "test/support/sql_rig.h"
@@ -106,8 +107,29 @@ static int change_entry(struct rig *rig, int64_t a, int64_t rowid, bool add,
 	return rc || found ? rc : err_set(err, ERR_MISSING, "plant", "", "no entry");
 }
 
+/* So has PRAGMA integrity_check where it asks virtual tables; quick_check tells the other
+ * words. */
+static int expect_integrity(struct rig *rig, const char *words,
+                            const char *quick, struct err *err)
+{
+	bool asked = sqlite3_libversion_number() >= 3044000;
+	char sql[600];
+	int rc = ERR_NONE;
+
+	for (int i = 0; !rc && i < 2; i++) {
+		const char *pragma = i ? "quick_check" : "integrity_check";
+		const char *told = !asked ? "ok" : i ? quick : words;
+
+		snprintf(sql, sizeof sql, "SELECT CASE WHEN group_concat(%s) LIKE '%%%s%%' THEN 'yes' ELSE group_concat(%s) END FROM pragma_%s",
+		         pragma, told, pragma, pragma);
+		rc = sql_expect_text(rig->process.db, sql, "yes", err);
+	}
+	return rc;
+}
+
 /* turdb_check() and turdb_problems have a sentence with these words. */
-static int expect_said(struct rig *rig, const char *words, struct err *err)
+static int expect_said(struct rig *rig, const char *words, const char *quick,
+                       struct err *err)
 {
 	static const char *const questions[] = {
 		"SELECT CASE WHEN turdb_check('t') LIKE '%%%s%%' THEN 'yes' ELSE turdb_check('t') END",
@@ -123,7 +145,7 @@ static int expect_said(struct rig *rig, const char *words, struct err *err)
 		snprintf(sql, sizeof sql, questions[i], words, words);
 		rc = sql_expect_text(rig->process.db, sql, "yes", err);
 	}
-	return rc;
+	return rc ? rc : expect_integrity(rig, words, quick, err);
 }
 
 static int expect_problem(struct rig *rig, const char *words, struct err *err)
@@ -142,7 +164,7 @@ static void a_missing_entry_is_named(struct test *t)
 	EXPECT_OK(t, rig_open(&rig, &t->err));
 	EXPECT_OK(t, change_entry(&rig, 3, 10, false, &t->err));
 	EXPECT_OK(t, expect_said(&rig, "table t, index by_a: row 10 has no entry",
-	                         &t->err));
+	                         "49 entries for 50 rows", &t->err));
 	EXPECT_OK(t, expect_problem(&rig, "49 entries for 50 rows", &t->err));
 	rig_close(&rig);
 }
@@ -154,7 +176,7 @@ static void an_entry_without_a_row_is_named(struct test *t)
 	EXPECT_OK(t, rig_open(&rig, &t->err));
 	EXPECT_OK(t, change_entry(&rig, 3, 777, true, &t->err));
 	EXPECT_OK(t, expect_said(&rig, "table t, index by_a: 51 entries for 50 rows",
-	                         &t->err));
+	                         "51 entries for 50 rows", &t->err));
 	EXPECT_OK(t, expect_problem(&rig, "index by_a: an entry names row 777, which is not there",
 	                            &t->err));
 	rig_close(&rig);
@@ -167,7 +189,7 @@ static void a_second_entry_of_a_row_is_named(struct test *t)
 	EXPECT_OK(t, rig_open(&rig, &t->err));
 	EXPECT_OK(t, change_entry(&rig, 4, 10, true, &t->err));
 	EXPECT_OK(t, expect_said(&rig, "index by_a: 51 entries for 50 rows",
-	                         &t->err));
+	                         "51 entries for 50 rows", &t->err));
 	EXPECT_OK(t, expect_problem(&rig, "index by_a: an entry of row 10 has other values than the row",
 	                            &t->err));
 	rig_close(&rig);
@@ -180,8 +202,7 @@ static void a_wrong_value_is_named(struct test *t)
 	EXPECT_OK(t, rig_open(&rig, &t->err));
 	EXPECT_OK(t, change_entry(&rig, 3, 10, false, &t->err));
 	EXPECT_OK(t, change_entry(&rig, 4, 10, true, &t->err));
-	EXPECT_OK(t, expect_said(&rig, "index by_a: row 10 has no entry",
-	                         &t->err));
+	EXPECT_OK(t, expect_said(&rig, "index by_a: row 10 has no entry", "ok", &t->err));
 	rig_close(&rig);
 }
 
@@ -203,8 +224,7 @@ static void a_unique_entry_that_names_another_row_is_named(struct test *t)
 	EXPECT_OK(t, btree_put(&tree, span_of(key.bytes, key.size),
 	                       span_of(rowid, 8), BTREE_PUT_REPLACE, &t->err));
 	key_buffer_close(&key);
-	EXPECT_OK(t, expect_said(&rig, "row 10 has an entry that names row 11",
-	                         &t->err));
+	EXPECT_OK(t, expect_said(&rig, "row 10 has an entry that names row 11", "ok", &t->err));
 	rig_close(&rig);
 }
 
@@ -220,7 +240,8 @@ static void a_row_gone_behind_its_indexes_is_named(struct test *t)
 	EXPECT_OK(t, btree_open(&tree, rig.table, &t->err));
 	EXPECT_OK(t, btree_delete(&tree, span_of(rowid, 8), &found, &t->err));
 	EXPECT(t, found);
-	EXPECT_OK(t, expect_said(&rig, "50 entries for 49 rows", &t->err));
+	EXPECT_OK(t, expect_said(&rig, "50 entries for 49 rows",
+	                         "50 entries for 49 rows", &t->err));
 	EXPECT_OK(t, expect_problem(&rig, "index by_a: an entry names row 12", &t->err));
 	EXPECT_OK(t, expect_problem(&rig, "index autoindex 1: an entry names row 12", &t->err));
 	EXPECT_OK(t, expect_problem(&rig, "index vector v: a node names row 12", &t->err));
@@ -241,9 +262,63 @@ static void a_node_without_a_row_is_named(struct test *t)
 	                         &t->err));
 	hnsw_close(graph);
 	EXPECT_OK(t, expect_said(&rig, "index vector v: 51 entries for 50 rows",
-	                         &t->err));
+	                         "51 entries for 50 rows", &t->err));
 	EXPECT_OK(t, expect_problem(&rig, "names row 10, which has another vector",
 	                            &t->err));
+	rig_close(&rig);
+}
+
+/* The row's bytes are a row's, only not of this table. */
+static int plant_row(struct rig *rig, int64_t rowid, const struct value *values,
+                     struct err *err)
+{
+	uint8_t key[8], row[200];
+	struct btree tree;
+	int rc = btree_open(&tree, rig->table, err);
+
+	btree_rowid_key(key, rowid);
+	row_encode(values, 4, row);
+	return rc ? rc : btree_put(&tree, span_of(key, 8),
+	                           span_of(row, row_size(values, 4)),
+	                           BTREE_PUT_REPLACE, err);
+}
+
+static void values_of_other_types_are_named(struct test *t)
+{
+	struct value text = { .type = VALUE_TEXT,
+		              .bytes = span_of((const uint8_t *)"12", 2) };
+	struct value values[4] = { { .type = VALUE_NULL }, text,
+		                   { .type = VALUE_INTEGER, .integer = 5 },
+		                   { .type = VALUE_NULL } };
+	struct rig rig;
+
+	EXPECT_OK(t, rig_open(&rig, &t->err));
+	EXPECT_OK(t, plant_row(&rig, 20, values, &t->err));
+	EXPECT_OK(t, sql_run(rig.process.db, "COMMIT", &t->err));
+	EXPECT_OK(t, expect_problem(&rig, "row 20 has a number as text in column a, which is INTEGER",
+	                            &t->err));
+	EXPECT_OK(t, expect_integrity(&rig, "row 20 has a number as text in column a",
+	                              "row 20 has a number in column b", &t->err));
+	EXPECT_OK(t, expect_problem(&rig, "row 20 has a number in column b, which is TEXT",
+	                            &t->err));
+	EXPECT_OK(t, expect_problem(&rig, "index vector v: node % names row 20, which has another vector",
+	                            &t->err));
+	rig_close(&rig);
+}
+
+static void a_damaged_row_is_named(struct test *t)
+{
+	struct btree tree;
+	struct rig rig;
+	uint8_t key[8];
+
+	EXPECT_OK(t, rig_open(&rig, &t->err));
+	btree_rowid_key(key, 20);
+	EXPECT_OK(t, btree_open(&tree, rig.table, &t->err));
+	EXPECT_OK(t, btree_put(&tree, span_of(key, 8),
+	                       span_of((const uint8_t *)"\377\377\377", 3),
+	                       BTREE_PUT_REPLACE, &t->err));
+	EXPECT_OK(t, expect_said(&rig, "row", "row", &t->err));
 	rig_close(&rig);
 }
 
@@ -275,6 +350,8 @@ static const struct test_case cases[] = {
 	CASE(a_unique_entry_that_names_another_row_is_named),
 	CASE(a_row_gone_behind_its_indexes_is_named),
 	CASE(a_node_without_a_row_is_named),
+	CASE(values_of_other_types_are_named),
+	CASE(a_damaged_row_is_named),
 	CASE(a_file_of_no_table_is_named),
 };
 
