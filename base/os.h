@@ -37,6 +37,9 @@ enum os_open_flags {
 	OS_OPEN_CREATE = 2,    /* with WRITE: create when it does not exist    */
 	OS_OPEN_EXCLUSIVE = 4, /* with CREATE: ERR_EXISTS when it does         */
 	OS_OPEN_MODE_EXACT = 8, /* a new file gets `mode` whatever the umask   */
+	OS_OPEN_IN_PLACE = 16, /* a new file's blocks are written over, also by a file
+	                        * system that would take others each time (btrfs): a
+	                        * store to its map needs no free block then          */
 };
 
 enum os_lock_kind { OS_LOCK_NONE, OS_LOCK_SHARED, OS_LOCK_EXCLUSIVE };

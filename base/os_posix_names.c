@@ -22,8 +22,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -341,6 +343,17 @@ static void give_to_directory_owner(int descriptor, int at, const char *name,
 		return; /* it stays root's: as good as can be */
 }
 
+/* Where nobody knows the flag, blocks are written over anyway. */
+static void write_in_place(int descriptor)
+{
+	int attributes;
+
+	if (ioctl(descriptor, FS_IOC_GETFLAGS, &attributes) == 0) {
+		attributes |= FS_NOCOW_FL;
+		ioctl(descriptor, FS_IOC_SETFLAGS, &attributes);
+	}
+}
+
 /* Keeps (O2) and gives a file that is still empty its exact mode. */
 static int check_opened(int descriptor, int at, const char *name,
                         unsigned flags, uint32_t mode, struct err *err)
@@ -356,6 +369,8 @@ static int check_opened(int descriptor, int at, const char *name,
 	    info.st_size == 0 && (info.st_mode & 07777) != mode &&
 	    fchmod(descriptor, mode))
 		return os_posix_fail(err, "set the mode of", name);
+	if (flags & OS_OPEN_IN_PLACE && info.st_size == 0)
+		write_in_place(descriptor);
 	if (flags & OS_OPEN_CREATE)
 		give_to_directory_owner(descriptor, at, name, &info);
 	return ERR_NONE;

@@ -122,7 +122,8 @@ int store_shm_open(struct store *store, struct err *err)
 	rc = store->os->methods->identity(store->meta, &identity, err);
 	if (rc)
 		return rc;
-	rc = os_open(store->dir, "turdb.shm", OS_OPEN_WRITE | OS_OPEN_CREATE,
+	rc = os_open(store->dir, "turdb.shm",
+	             OS_OPEN_WRITE | OS_OPEN_CREATE | OS_OPEN_IN_PLACE,
 	             identity.mode, &shm->file, err);
 	if (rc)
 		return rc;
