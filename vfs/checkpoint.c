@@ -282,7 +282,7 @@ int store_checkpoint_run(struct store *store, struct err *err)
 
 	while (!over)
 		rc = store_checkpoint_step(store, &over, err);
-	return rc;
+	return store_missing(store, rc, err);
 }
 
 /* --- at a caller's wish ------------------------------------------------------------ */
@@ -307,7 +307,7 @@ static int begin(struct store *store, uint64_t wait_us, bool *begun,
 	if (rc || !store_lock_borrow(store, &head->writer, wait_us, &loan,
 				     &died))
 		return rc;
-	rc = store_writer_entered(store, died, err);
+	rc = store_missing(store, store_writer_entered(store, died, err), err);
 	if (!rc) {
 		store_newest_root(store, &newest);
 		*nothing = newest.txid == atomic_load(&head->durable_txid);

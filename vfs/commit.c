@@ -266,7 +266,7 @@ int store_view_commit(struct store_view *view,
 	}
 	if (rc) {
 		give_taken_back(view);
-		return rc;
+		return store_missing(store, rc, err);
 	}
 	if (nothing) {
 		give_taken_back(view);

@@ -142,6 +142,22 @@ static int refuse_remains(struct store *store, struct err *err)
 	return rc;
 }
 
+int store_missing(struct store *store, int rc, struct err *err)
+{
+	struct os_identity identity;
+	struct err why, ignored;
+
+	if (rc != ERR_MISSING || !err ||
+	    store->os->methods->identify(store->os, store->dir, "turdb.meta",
+	                                 &identity, &ignored) ||
+	    identity.kind != OS_NODE_MISSING)
+		return rc;
+	why = *err;
+	return err_set(err, ERR_IO, "use", store->path,
+	               "its files were removed while it was open, and go when all have closed it (%s)",
+	               why.text);
+}
+
 int store_meta_open(struct store *store, struct err *err)
 {
 	unsigned flags = store->options.immutable ? OS_OPEN_READ : OS_OPEN_WRITE;

@@ -96,6 +96,7 @@ int store_files_get(struct store *store, const struct catalog_entry *entry,
 	char name[96];
 	int rc = get(store, entry, false, file, err);
 
+	rc = store_missing(store, rc, err);
 	if (rc != ERR_MISSING)
 		return rc;
 	store_entry_name(entry, name);
@@ -106,7 +107,7 @@ int store_files_get(struct store *store, const struct catalog_entry *entry,
 int store_files_make(struct store *store, const struct catalog_entry *entry,
                      struct page_file **file, struct err *err)
 {
-	return get(store, entry, true, file, err);
+	return store_missing(store, get(store, entry, true, file, err), err);
 }
 
 /* Deletion under open addressing: what follows is entered again. */

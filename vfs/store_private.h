@@ -619,6 +619,8 @@ int store_parent_open(const struct store *store, struct os_file **parent,
                       struct err *err);
 /* store->dir, made when it is missing and may be. */
 int store_directory_open(struct store *store, struct err *err);
+/* Something is missing: `rc` comes back, or an error that says so when all is. */
+int store_missing(struct store *store, int rc, struct err *err);
 /* store->meta, empty when it was made now. */
 int store_meta_open(struct store *store, struct err *err);
 

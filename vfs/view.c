@@ -308,7 +308,7 @@ static int become_writer(struct store_view *view, uint64_t timeout_us,
 		                     &view->write_ticket, &died, err);
 	if (rc)
 		return rc;
-	rc = store_writer_entered(store, died, err);
+	rc = store_missing(store, store_writer_entered(store, died, err), err);
 	if (!rc)
 		rc = move_to_newest(view, unread, err);
 	if (rc) {
