@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/pager.h"
 #include "test/harness.h"
+#include "vfs/store_private.h"
 
 /* One transaction drives either the model alone or the model and a view. */
 struct driver {
@@ -452,5 +453,86 @@ int actor_take_over(struct actor *actor, uint64_t *k, struct err *err)
 	if (!rc)
 		rc = model_found(actor->view, k, err);
 	store_view_end(actor->view);
+	return rc;
+}
+
+/* --- what is free -------------------------------------------------------------------- */
+
+enum { FILES_MAX = 64 };
+
+struct free_units {
+	struct store *store;
+	struct store_root root;
+	bool anew; /* the second look */
+	uint32_t count, seen;
+	uint64_t free[FILES_MAX];
+	bool built[FILES_MAX];
+};
+
+static int compare_free(struct free_units *units, uint32_t file_id,
+                        struct page_file *file, struct err *err)
+{
+	struct store *store = units->store;
+	struct space_figures figures = { .free = 0 };
+	uint32_t i = units->seen++;
+	int rc = ERR_NONE;
+
+	if (i >= FILES_MAX)
+		return ERR_NONE;
+	if (units->anew && units->built[i])
+		rc = store_space_ensure(store, file_id, file, &units->root,
+		                        NULL, 0, err);
+	if (rc || (units->anew && !units->built[i]))
+		return rc;
+	units->built[i] = space_file_built(&store->space, file_id) &&
+	                  !space_file_figures(&store->space, file_id, &figures);
+	if (units->anew && units->free[i] != figures.free)
+		return err_set(err, ERR_CORRUPT, "compare what is free", "app",
+		               "file %u: %llu units, of one built anew %llu",
+		               file_id, (unsigned long long)units->free[i],
+		               (unsigned long long)figures.free);
+	units->free[i] = figures.free;
+	return ERR_NONE;
+}
+
+static int compare_free_of(void *context, uint32_t file_id,
+                           const struct catalog_entry *entry, struct err *err)
+{
+	struct free_units *units = context;
+	struct page_file *file;
+	int rc = store_files_get(units->store, entry, &file, err);
+
+	return rc ? rc : compare_free(units, file_id, file, err);
+}
+
+static int compare_all_free(struct free_units *units, bool anew, struct err *err)
+{
+	int rc;
+
+	units->anew = anew;
+	units->seen = 0;
+	rc = compare_free(units, STORE_CATALOG_FILE_ID,
+	                  units->store->catalog_file, err);
+	return rc ? rc : store_catalog_each(units->store, &units->root.catalog,
+	                                    compare_free_of, units, err);
+}
+
+int model_check_free(struct store_view *view, struct err *err)
+{
+	struct free_units units = { .store = view->store };
+	int rc = store_view_begin(view, err);
+
+	if (!rc)
+		rc = store_view_write(view, 0, err);
+	units.root = view->root;
+	if (!rc)
+		rc = store_retained_update(view->store, &units.root, NULL, err);
+	if (!rc)
+		rc = compare_all_free(&units, false, err);
+	if (!rc)
+		store_retained_rebuild(view->store);
+	if (!rc)
+		rc = compare_all_free(&units, true, err);
+	store_view_end(view);
 	return rc;
 }

@@ -40,6 +40,10 @@ int model_check(struct store_view *view, const struct model *model,
 /* The number that the newest commit in the view wrote; 0 = none. */
 int model_found(struct store_view *view, uint64_t *k, struct err *err);
 
+/* Whether the allocator has free what one that is built anew from the retained roots
+ * has free; then it is that one. The view is idle, and nobody else writes. */
+int model_check_free(struct store_view *view, struct err *err);
+
 struct actor {
 	struct heap heap;
 	struct os *os;

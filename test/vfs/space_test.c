@@ -146,6 +146,15 @@ static bool usable(const struct model_file *m, uint32_t place, uint32_t units,
 	return true;
 }
 
+/* A group of four that is not wholly free. */
+static bool is_broken(const struct model_file *m, uint32_t place)
+{
+	uint32_t quad = place & ~3u;
+
+	return quad == 0 || m->used[quad] || m->used[quad + 1] ||
+	       m->used[quad + 2] || m->used[quad + 3];
+}
+
 /* Groups of four wholly usable, and single units usable in broken groups: if there
  * are any the file must not grow. */
 static bool some_left(const struct model_file *m, uint32_t units,
@@ -154,14 +163,9 @@ static bool some_left(const struct model_file *m, uint32_t units,
 	for (uint32_t at = 4; at < m->capacity; at += 4)
 		if (usable(m, at, 4, use))
 			return true;
-	for (uint32_t at = 1; units == 1 && at < m->capacity; at++) {
-		uint32_t quad = at & ~3u;
-		bool broken = quad == 0 || m->used[quad] || m->used[quad + 1] ||
-		              m->used[quad + 2] || m->used[quad + 3];
-
-		if (broken && usable(m, at, 1, use))
+	for (uint32_t at = 1; units == 1 && at < m->capacity; at++)
+		if (is_broken(m, at) && usable(m, at, 1, use))
 			return true;
-	}
 	return false;
 }
 
@@ -195,20 +199,29 @@ static void take(struct test *t, struct world *w, struct model_file *m,
 	taken_check(t, m, place, units, use);
 }
 
-/* The lowest place below a line; none only when there is none. */
+/* The lowest place below a line, for a unit one of a broken group if there is any; none
+ * only when there is none. */
 static void take_below(struct test *t, struct world *w, struct model_file *m,
-                       enum space_use use)
+                       uint32_t units, enum space_use use)
 {
-	uint32_t line = (uint32_t)pick(w, m->capacity), place, at = 4;
+	uint32_t line = (uint32_t)pick(w, m->capacity), place;
 	struct space_low low = { .from = { 0 } };
+	uint32_t at = 4, single = 1;
 
 	while (at < line && !usable(m, at, 4, use))
 		at += 4;
-	if (space_take_below(w->space, m->file_id, 4, use, line, &low, &place)) {
-		EXPECT_EQ(t, place, at);
-		taken_check(t, m, place, 4, use);
+	while (single < line && !(is_broken(m, single) &&
+	                          usable(m, single, 1, use)))
+		single++;
+	if (space_take_below(w->space, m->file_id, units, use, line, &low,
+	                     &place)) {
+		if (units == 1 && single < line)
+			EXPECT_EQ(t, place, single);
+		else
+			EXPECT_EQ(t, place, at);
+		taken_check(t, m, place, units, use);
 	} else {
-		EXPECT(t, at + 4 > line);
+		EXPECT(t, at + 4 > line && (units == 4 || single >= line));
 	}
 }
 
@@ -405,7 +418,8 @@ static void step(struct test *t, struct world *w, uint64_t number)
 	} else if (r < 20)
 		tell_holes(t, w, m);
 	else if (r < 30)
-		take_below(t, w, m, pick(w, 2) ? SPACE_LOGGED : SPACE_PLACED);
+		take_below(t, w, m, pick(w, 2) ? 4 : 1,
+		           pick(w, 2) ? SPACE_LOGGED : SPACE_PLACED);
 	else if (r < 300)
 		note(t, w, m);
 	else if (r < (growing ? 750 : 620)) {

@@ -67,6 +67,8 @@ static int live_on(struct scene *scene, struct store_view *old, struct err *err)
 			store_view_end(old);
 	}
 	if (!rc)
+		rc = model_check_free(scene->survivor.view, err);
+	if (!rc)
 		rc = store_view_begin(scene->survivor.view, err);
 	if (!rc)
 		rc = store_check(scene->survivor.view, 1, NULL, NULL, err);
@@ -304,7 +306,46 @@ static void a_death_alone_leaves_no_one_with_old_memory(struct test *t)
 	}
 }
 
+/* --- snapshots older than the ring ---------------------------------------------------- */
+
+enum { COMMITS_BEYOND = SHM_RING + 10 };
+
+/* Who takes over knows of them from the list of what is retained alone. (rule 10) */
+static void an_old_snapshot_outlives_the_death_of_a_writer(struct test *t)
+{
+	struct scene scene = { .disk = sim_disk_create(NULL) };
+	struct store_view *old;
+	struct err ignored;
+
+	sim_trace_stop(scene.disk);
+	model_at(&scene.model, 0);
+	EXPECT_OK(t, actor_start(&scene.survivor, scene.disk, 0, &t->err));
+	for (int i = 0; i < COMMITS_BEFORE; i++)
+		EXPECT_OK(t, actor_commit(&scene.survivor, scene.disk,
+		                          &scene.model, &t->err));
+	EXPECT_OK(t, store_view_open(scene.survivor.store, &old, &t->err));
+	EXPECT_OK(t, store_view_begin(old, &t->err));
+	scene.seen = scene.model;
+	EXPECT_OK(t, actor_start(&scene.mortal, scene.disk, 0, &t->err));
+	for (int i = 0; i < COMMITS_BEYOND; i++)
+		EXPECT_OK(t, actor_commit(&scene.mortal, scene.disk,
+		                          &scene.model, &t->err));
+	sim_process_kill_after(scene.mortal.os, 1, false);
+	actor_commit(&scene.mortal, scene.disk, &scene.model, &ignored);
+	actor_die(&scene.mortal);
+	EXPECT_OK(t, settle(&scene, true, &t->err));
+	for (int i = 0; i < 3 * COMMITS_AFTER; i++) {
+		EXPECT_OK(t, actor_commit(&scene.survivor, scene.disk,
+		                          &scene.model, &t->err));
+		EXPECT_OK(t, check_old_snapshot(&scene, old, &t->err));
+	}
+	store_view_close(old);
+	EXPECT_OK(t, actor_end(&scene.survivor, &t->err));
+	sim_disk_close(scene.disk);
+}
+
 static const struct test_case cases[] = {
+	CASE(an_old_snapshot_outlives_the_death_of_a_writer),
 	CASE(a_death_at_any_call_is_survived),
 	CASE(a_death_alone_leaves_no_one_with_old_memory),
 };

@@ -3,6 +3,7 @@
  */
 #include "test/harness.h"
 
+#include "test/support/store_model.h"
 #include "vfs/store.h"
 
 struct fixture {
@@ -394,6 +395,8 @@ static void check(struct history *h)
 	EXPECT_OK(t, store_view_begin(h->readers[0], &t->err));
 	EXPECT_OK(t, store_check(h->readers[0], 1, NULL, NULL, &t->err));
 	store_view_end(h->readers[0]);
+	store_view_end(h->writer);
+	EXPECT_OK(t, model_check_free(h->writer, &t->err));
 }
 
 static void run_history(struct test *t, uint32_t cache_kb, uint64_t steps)

@@ -445,13 +445,15 @@ static struct {
 	struct os_methods methods;
 	const struct os_methods *real;
 	_Atomic int fail_sync, fail_write, write_anyway;
+	unsigned fail_sync_at; /* only the n-th of a segment */
 	struct scratch_log *append_in_sync;
 	uint64_t synced; /* segments, by number */
 } faulty;
 
 static int faulty_sync(struct os_file *file, struct err *err)
 {
-	if (atomic_load(&faulty.fail_sync))
+	if (atomic_load(&faulty.fail_sync) ||
+	    (faulty.fail_sync_at && --faulty.fail_sync_at == 0))
 		return err_set(err, ERR_IO, "sync", file->name,
 		               "the test says no");
 	if (strncmp(file->name, "wal/wal.", 8) == 0)
@@ -520,6 +522,36 @@ static void a_failed_sync_poisons_the_log(struct test *t)
 	           "a sync failed earlier");
 	EXPECT_OK(t, wal_prepare(log.wal, &t->err));
 	scratch_close(&log);
+}
+
+/* Whichever of the segments that nobody had synced: none of its commits is durable, and
+ * those behind it are not either. (wal/sync Y2, wal/sync Y3) */
+static void a_failed_sync_of_any_segment_poisons_the_log(struct test *t)
+{
+	for (unsigned crossed = 1; crossed <= 3; crossed++)
+		for (unsigned n = 1; n <= crossed + 1; n++) {
+			struct scratch_log log;
+			uint64_t good, end = 0;
+
+			if (!scratch_open(t, &log, 64 * 1024))
+				return;
+			EXPECT_OK(t, scratch_append(t, &log, 100, &good));
+			EXPECT_OK(t, wal_sync(log.wal, good, &t->err));
+			for (unsigned i = 0; i < crossed; i++)
+				EXPECT_OK(t, scratch_append(t, &log, 50000,
+				                            &end));
+			EXPECT_OK(t, scratch_append(t, &log, 20000, &end));
+			EXPECT_EQ(t, log.shared->last_no, crossed + 1);
+			make_faulty(&log);
+			faulty.fail_sync_at = n;
+			EXPECT_ERR(t, wal_sync(log.wal, end, &t->err),
+			           ERR_OUTCOME, "the test says no");
+			EXPECT(t, log.shared->failed);
+			EXPECT_EQ(t, log.shared->durable, good);
+			EXPECT_ERR(t, wal_sync(log.wal, end, &t->err),
+			           ERR_OUTCOME, "a sync of it failed");
+			scratch_close(&log);
+		}
 }
 
 struct waiter {
@@ -711,6 +743,7 @@ static const struct test_case cases[] = {
 	CASE(claims_of_an_earlier_process_end_with_its_index),
 	CASE(a_segment_made_by_the_dead_is_taken),
 	CASE(a_failed_sync_poisons_the_log),
+	CASE(a_failed_sync_of_any_segment_poisons_the_log),
 	CASE(everyone_who_waits_learns_of_a_failed_sync),
 	CASE(a_failed_append_leaves_no_record),
 	CASE(a_failed_append_that_cannot_be_taken_back_poisons),
