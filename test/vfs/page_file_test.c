@@ -562,20 +562,40 @@ ON_A_PAGE_FILE(another_file_in_its_place_is_refused)
 	                             &t->err), ERR_MISSING, "8-none.tbd");
 }
 
-ON_A_PAGE_FILE(a_newer_version_is_refused_as_newer)
+static int change_version(struct page_fixture *f, uint32_t version,
+                          struct err *err)
 {
 	uint8_t header[FILE_HEADER_SIZE];
-	struct page_file *other;
 	struct os_file *raw;
+	int rc = os_open(f->dir, f->identity.name, OS_OPEN_WRITE, 0, &raw, err);
 
-	EXPECT_OK(t, os_open(f->dir, f->identity.name, OS_OPEN_WRITE, 0, &raw,
-	                     &t->err));
-	EXPECT_OK(t, os_read(raw, 0, header, sizeof header, &t->err));
-	store_le32(header + FILE_VERSION_AT, FILE_VERSION + 1);
+	if (rc)
+		return rc;
+	rc = os_read(raw, 0, header, sizeof header, err);
+	store_le32(header + FILE_VERSION_AT, version);
 	store_le64(header + FILE_CHECKSUM_AT,
 	           checksum64(header, FILE_CHECKSUM_AT, FILE_MAGIC));
-	EXPECT_OK(t, os_write(raw, 0, header, sizeof header, &t->err));
+	if (!rc)
+		rc = os_write(raw, 0, header, sizeof header, err);
 	os_close(raw);
+	return rc;
+}
+
+ON_A_PAGE_FILE(a_version_that_cannot_be_is_refused)
+{
+	struct page_file *other;
+
+	EXPECT_OK(t, change_version(f, 0, &t->err));
+	EXPECT_ERR(t, page_file_open(f->dir, &f->heap, &f->identity, false, &other,
+	                             &t->err),
+	           ERR_CORRUPT, "impossible values (version 0)");
+}
+
+ON_A_PAGE_FILE(a_newer_version_is_refused_as_newer)
+{
+	struct page_file *other;
+
+	EXPECT_OK(t, change_version(f, FILE_VERSION + 1, &t->err));
 	EXPECT_ERR(t, page_file_open(f->dir, &f->heap, &f->identity, false, &other,
 	                             &t->err),
 	           ERR_VERSION, "its format version is 2, this library knows 1");
@@ -770,6 +790,7 @@ static const struct test_case cases[] = {
 	CASE(the_file_header_has_golden_bytes),
 	CASE(every_flipped_bit_of_the_header_is_found),
 	CASE(another_file_in_its_place_is_refused),
+	CASE(a_version_that_cannot_be_is_refused),
 	CASE(a_newer_version_is_refused_as_newer),
 	CASE(a_file_cut_short_is_refused),
 	CASE(making_an_unfinished_file_again_keeps_its_pages),

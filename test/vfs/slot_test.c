@@ -225,6 +225,7 @@ static void only_the_slots_of_the_dead_are_swept(struct test *t)
 	struct actor actors[3];
 	struct shm_slot *dead[2];
 	struct store_view *more[3];
+	uint32_t process;
 
 	for (int i = 0; i < 3; i++) {
 		EXPECT_OK(t, actor_start(&actors[i], disk, 0, &t->err));
@@ -241,7 +242,13 @@ static void only_the_slots_of_the_dead_are_swept(struct test *t)
 	store_view_close(more[1]);
 	dead[1]->txid = 1;
 	dead[1]->owner = dead[0]->owner;
+	for (uint32_t i = 0; i < 3; i++)
+		EXPECT(t, store_process_index_lives(actors[2].store,
+		                                    actors[i].store->process));
+	process = actors[1].store->process;
 	actor_die(&actors[1]);
+	EXPECT(t, !store_process_index_lives(actors[2].store, process));
+	EXPECT(t, !store_process_index_lives(actors[2].store, SHM_PROCESSES));
 	EXPECT(t, dead[0]->txid && dead[0]->owner);
 	store_slots_sweep(actors[2].store);
 	for (int i = 0; i < 2; i++) {

@@ -87,8 +87,11 @@ static void expect_model(struct test *t, struct fixture *f,
 	                               &t->err));
 	EXPECT_EQ(t, got, model->size);
 	EXPECT(t, memcmp(back, model->bytes, got) == 0);
+	memset(back, 0xee, sizeof back);
 	EXPECT_OK(t, store_sqlite_read(f->view, offset, back, 16, &got, &t->err));
 	EXPECT(t, memcmp(back, model->bytes + offset, got) == 0);
+	for (size_t i = 16; i < 16 + PAGE; i++) /* of the caller's own */
+		EXPECT_EQ(t, back[i], 0xee);
 	EXPECT_OK(t, store_sqlite_read_committed(f->view, 0, back, sizeof back,
 	                                         &got, &t->err));
 	EXPECT_EQ(t, got, model->committed_size);
@@ -142,7 +145,9 @@ static void step(struct test *t, struct fixture *f, struct model *model,
 			memset(model->bytes + cut, 0, MODEL - cut);
 		model->size = cut;
 		break;
-	default:
+	default: /* whoever changes the head counts, too */
+		if (test_random(seed) % 4 == 0)
+			model->bytes[test_random(seed) % 120]++;
 		if (test_random(seed) % 8)
 			count(model);
 		write_model(t, f, model, 0, sizes[test_random(seed) % 6]);

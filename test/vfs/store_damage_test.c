@@ -101,17 +101,36 @@ static void a_superblock_without_a_catalog_is_no_empty_database(struct test *t)
 
 static void a_superblock_with_impossible_numbers_does_not_count(struct test *t)
 {
-	struct image image;
+	static const struct {
+		uint32_t at;
+		bool wide;
+		uint64_t value;
+	} impossible[] = {
+		{ SUPER_TXID_AT, true, 0 },
+		{ SUPER_SEQUENCE_AT, true, UINT64_MAX },
+		{ SUPER_LSN_AT, true, 3073 },
+		{ SUPER_LSN_AT, true, UINT64_MAX - 7 },
+		{ SUPER_SEGMENT_AT, false, 1 },
+		{ SUPER_SEGMENT_AT, false, UINT32_MAX },
+		{ SUPER_DEPTH_AT, false, MAP_DEPTH_MAX + 1 },
+		{ SUPER_PAGE_SIZE_AT, false, 4096 },
+	};
 
-	image_copy(&image, IMAGE_SEED_DEEP);
-	for (uint32_t i = 0; i < META_SUPERBLOCKS; i++)
-		store_le64(meta_of(&image) + i * PLACE_SIZE + SUPER_LSN_AT, 3073);
-	expect_told(t, &image, "turdb.meta has no valid superblock");
-	image_copy(&image, IMAGE_SEED_DEEP);
-	for (uint32_t i = 0; i < META_SUPERBLOCKS; i++)
-		store_le32(meta_of(&image) + i * PLACE_SIZE + SUPER_SEGMENT_AT,
-		           UINT32_MAX);
-	expect_told(t, &image, "turdb.meta has no valid superblock");
+	for (size_t n = 0; n < sizeof impossible / sizeof impossible[0]; n++) {
+		struct image image;
+
+		image_copy(&image, IMAGE_SEED_DEEP);
+		for (uint32_t i = 0; i < META_SUPERBLOCKS; i++) {
+			uint8_t *at = meta_of(&image) + i * PLACE_SIZE +
+			              impossible[n].at;
+
+			if (impossible[n].wide)
+				store_le64(at, impossible[n].value);
+			else
+				store_le32(at, (uint32_t)impossible[n].value);
+		}
+		expect_told(t, &image, "turdb.meta has no valid superblock");
+	}
 }
 
 static void the_next_file_id_is_no_number_of_entries_to_read(struct test *t)
