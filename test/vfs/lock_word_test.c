@@ -16,6 +16,7 @@
 
 #include "test/support/real_store.h"
 #include "test/support/stepping.h"
+#include "test/support/store_model.h"
 #include "vfs/store_private.h"
 
 enum { WRITERS = 8 };
@@ -698,7 +699,84 @@ static void of_two_backgrounds_neither_makes_anybody_fail(struct test *t)
 	bed_close(t, &bed);
 }
 
+/* --- on a simulated clock ---------------------------------------------------------- */
+
+/* Gives blocks back, begins a checkpoint, moves pages: nothing of it without the writer
+ * lock, and nobody lets go of what he has not got. */
+static void who_takes_care_of_files_waits_for_the_writer(struct test *t)
+{
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor writer, carer;
+	struct model model;
+	uint64_t bytes, calls;
+	uint32_t moved;
+	bool begun;
+
+	sim_trace_stop(disk);
+	model_at(&model, 0);
+	EXPECT_OK(t, actor_start(&writer, disk, 0, &t->err));
+	EXPECT_OK(t, actor_start(&carer, disk, 0, &t->err));
+	for (int i = 0; i < 30; i++)
+		EXPECT_OK(t, actor_commit(&writer, disk, &model, &t->err));
+	EXPECT_OK(t, actor_abandon(&writer, &model, &t->err));
+	calls = sim_call_count(disk, SIM_CALL_PUNCH);
+	EXPECT_OK(t, store_release(carer.store, &bytes, &t->err));
+	EXPECT_EQ(t, sim_call_count(disk, SIM_CALL_PUNCH), calls);
+	EXPECT_OK(t, store_checkpoint_begin(carer.store, &begun, &t->err));
+	EXPECT(t, !begun);
+	EXPECT_EQ(t, store_vacuum(carer.store, 12, 1000, &moved, &t->err),
+	          ERR_BUSY);
+	EXPECT_EQ(t, writer.store->shm.head->writer.owner, writer.store->owner);
+	store_view_end(writer.view);
+	EXPECT_OK(t, store_release(carer.store, &bytes, &t->err));
+	EXPECT(t, sim_call_count(disk, SIM_CALL_PUNCH) > calls);
+	EXPECT_OK(t, actor_end(&carer, &t->err));
+	EXPECT_OK(t, actor_end(&writer, &t->err));
+	sim_disk_close(disk);
+}
+
+/* All places taken, of all but one by those who died waiting: who comes next finds one,
+ * and the one who lives keeps his. */
+static void the_places_of_dead_waiters_are_free_again(struct test *t)
+{
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor writer, waiter, mortal;
+	struct shm_lock *lock;
+	unsigned taken = 0;
+
+	EXPECT_OK(t, actor_start(&writer, disk, 0, &t->err));
+	EXPECT_OK(t, actor_start(&waiter, disk, 0, &t->err));
+	EXPECT_OK(t, actor_start(&mortal, disk, 0, &t->err));
+	lock = &waiter.store->shm.head->writer;
+	EXPECT_OK(t, store_view_begin(writer.view, &t->err));
+	EXPECT_OK(t, store_view_write(writer.view, 0, &t->err));
+	for (int i = 0; i < SHM_WAITERS; i++) {
+		struct shm_waiter *place = &lock->waiters[i];
+
+		atomic_store(&place->owner, i == 7 ? writer.store->owner
+		                                   : mortal.store->owner);
+		atomic_store(&place->ticket, atomic_fetch_add(&lock->tickets, 1) + 1);
+		atomic_fetch_or(&lock->queued[i / 64], UINT64_C(1) << i % 64);
+	}
+	actor_die(&mortal);
+	EXPECT_OK(t, store_view_begin(waiter.view, &t->err));
+	EXPECT_EQ(t, store_view_write(waiter.view, 20000, &t->err), ERR_BUSY);
+	for (int i = 0; i < SHM_WAITERS; i++)
+		taken += atomic_load(&lock->waiters[i].owner) != 0;
+	EXPECT_EQ(t, taken, 1);
+	EXPECT_EQ(t, lock->waiters[7].owner, writer.store->owner);
+	lock->waiters[7].owner = 0;
+	store_view_end(writer.view);
+	EXPECT_OK(t, store_view_write(waiter.view, 20000, &t->err));
+	store_view_end(waiter.view);
+	EXPECT_OK(t, actor_end(&waiter, &t->err));
+	EXPECT_OK(t, actor_end(&writer, &t->err));
+	sim_disk_close(disk);
+}
+
 static const struct test_case cases[] = {
+	CASE(who_takes_care_of_files_waits_for_the_writer),
+	CASE(the_places_of_dead_waiters_are_free_again),
 	CASE(nobody_waits_for_more_than_a_bounded_number_of_turns),
 	CASE(who_waits_is_served_in_order),
 	CASE(the_dead_and_the_stopped_hold_up_nobody),
