@@ -133,6 +133,66 @@ static void a_commit_that_fails_gives_its_places_back(struct test *t)
 	sim_disk_close(disk);
 }
 
+/* Whether a page's place may be taken for that use, were it free. */
+static bool is_noted(struct actor *actor, uint32_t page_no, enum space_use use)
+{
+	struct catalog_entry entry;
+	struct page_table table;
+	struct page_file *file;
+	struct page_ref ref = { .length = 0 };
+	struct err err;
+
+	if (store_catalog_read(actor->store, &actor->view->root.catalog,
+	                       STORE_SQLITE_FILE_ID, &entry, &err) ||
+	    store_files_get(actor->store, &entry, &file, &err))
+		return false;
+	store_entry_table(&entry, &table);
+	return !page_table_find(file, &table, page_no, &ref, &err) && ref.length &&
+	       space_is_held(&actor->store->space, STORE_SQLITE_FILE_ID,
+	                     ref.place, use);
+}
+
+static bool are_noted(struct actor *actor, enum space_use use)
+{
+	for (uint32_t page_no = 0; page_no < PAGES; page_no++)
+		if (!is_noted(actor, page_no, use))
+			return false;
+	return true;
+}
+
+/* Until the next checkpoint a replay writes there again: over what a record only names
+ * or, with what it holds itself, over a page that a later one only names.
+ * (vfs/commit C2, rule 2) */
+static void what_a_record_did_with_a_place_is_noted(struct test *t)
+{
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor actor;
+	bool done;
+
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	EXPECT_OK(t, edit(&actor, 7, &t->err));
+	EXPECT_OK(t, store_view_commit(actor.view, STORE_DURABLE_NEVER,
+	                               &t->err));
+	store_view_end(actor.view);
+	EXPECT_OK(t, store_checkpoint(actor.store, &done, &t->err));
+	for (uint8_t placed = 0; placed < 2; placed++) {
+		EXPECT_OK(t, placed ? edit_many(&actor, 9, &t->err)
+		                    : edit(&actor, 8, &t->err));
+		EXPECT_OK(t, store_view_commit(actor.view, STORE_DURABLE_NOW,
+		                               &t->err));
+		EXPECT(t, are_noted(&actor, SPACE_PLACED));
+		EXPECT(t, are_noted(&actor, SPACE_LOGGED) == placed);
+		store_view_end(actor.view);
+		EXPECT_OK(t, store_checkpoint(actor.store, &done, &t->err));
+		EXPECT_OK(t, store_view_begin(actor.view, &t->err));
+		EXPECT_OK(t, store_view_write(actor.view, 0, &t->err));
+		EXPECT(t, !is_noted(&actor, 0, SPACE_PLACED));
+		store_view_end(actor.view);
+	}
+	EXPECT_OK(t, actor_end(&actor, &t->err));
+	sim_disk_close(disk);
+}
+
 struct found {
 	bool any, meta;
 };
@@ -194,6 +254,7 @@ static void a_creation_that_the_power_ends_can_be_made_again(struct test *t)
 
 static const struct test_case cases[] = {
 	CASE(a_commit_that_fails_gives_its_places_back),
+	CASE(what_a_record_did_with_a_place_is_noted),
 	CASE(what_was_spilled_for_nothing_is_free_again),
 	CASE(a_creation_that_the_power_ends_can_be_made_again),
 };

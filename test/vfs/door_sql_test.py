@@ -3,6 +3,7 @@ import ctypes
 import os
 import pathlib
 import random
+import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
@@ -202,6 +203,43 @@ def the_same_statements_give_the_same_answers(scratch):
     expect_equal(ours.execute('SELECT * FROM t ORDER BY id').fetchall(),
                  theirs.execute('SELECT * FROM t ORDER BY id').fetchall())
     sound(ours)
+
+
+def hot_journal_make(name):
+    """What stock SQLite leaves beside `name` when it dies in the middle of a transaction."""
+    con = sqlite3.connect('other', isolation_level=None)
+    con.execute('PRAGMA page_size=16384')
+    con.execute('CREATE TABLE stray(v)')
+    con.execute(NUMBERS % 2000 + 'INSERT INTO stray SELECT randomblob(500) FROM n')
+    con.execute('PRAGMA cache_size=10')
+    con.execute('BEGIN')
+    con.execute('UPDATE stray SET v=randomblob(500)')
+    shutil.copy('other-journal', name + '-journal')
+    con.execute('ROLLBACK')
+    con.close()
+    return pathlib.Path(name + '-journal').read_bytes()
+
+
+# Nothing of ours is ever beside the directory. What is there is somebody else's, and no part of the database.
+# (vfs/door_journal J2)
+def a_hot_journal_beside_the_directory_is_left_alone(scratch):
+    con = connect('app')
+    con.execute('CREATE TABLE t(id INTEGER PRIMARY KEY, v)')
+    con.execute(NUMBERS % 2000 + 'INSERT INTO t SELECT i, randomblob(500) FROM n')
+    before = con.execute('SELECT * FROM t').fetchall()
+    con.close()
+    stray = hot_journal_make('app')
+    con = connect('app')
+    expect_equal(con.execute('SELECT * FROM t').fetchall(), before)
+    con.execute('BEGIN')
+    con.execute('UPDATE t SET v=1')
+    con.execute('ROLLBACK')
+    con.execute('UPDATE t SET v=v WHERE id=1')
+    expect_equal(con.execute('SELECT * FROM t').fetchall(), before)
+    sound(con)
+    con.close()
+    expect(pathlib.Path('app-journal').read_bytes() == stray, 'the file beside the directory has changed')
+    os.remove('app-journal')
 
 
 # (vfs/door_journal J2)
