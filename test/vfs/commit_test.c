@@ -193,6 +193,67 @@ static void what_a_record_did_with_a_place_is_noted(struct test *t)
 	sim_disk_close(disk);
 }
 
+enum { APART = 200 * STORE_PAGE_SIZE };
+
+static int write_apart(struct actor *actor, uint64_t offset, uint8_t value,
+                       struct err *err)
+{
+	uint8_t bytes[STORE_PAGE_SIZE];
+	int rc = store_view_begin(actor->view, err);
+
+	if (!rc)
+		rc = store_view_write(actor->view, 0, err);
+	memset(bytes, value, sizeof bytes);
+	if (!rc)
+		rc = store_sqlite_write(actor->view, offset, bytes, sizeof bytes,
+		                        err);
+	if (!rc)
+		rc = store_view_commit(actor->view, STORE_DURABLE_NOW, err);
+	store_view_end(actor->view);
+	return rc;
+}
+
+/* Flips a bit of the map page of sqlite.tbd that does not lead to page 0. */
+static bool damage_map(struct sim_disk *disk)
+{
+	const char *path;
+	uint64_t size;
+
+	for (size_t n = 0; (path = sim_file_at(disk, n, &size)) != NULL; n++)
+		for (uint64_t at = 0; strstr(path, "sqlite.tbd") && at < size;
+		     at += PLACE_SIZE) {
+			uint8_t map[MAP_HEAD_SIZE + 8];
+
+			if (!sim_file_peek(disk, path, at, map, sizeof map) ||
+			    load_le32(map + MAP_MAGIC_AT) != MAP_MAGIC ||
+			    load_le32(map + MAP_LEVEL_AT) != 1 ||
+			    load_le64(map + MAP_HEAD_SIZE))
+				continue;
+			map[MAP_HEAD_SIZE] ^= 1;
+			return sim_file_poke(disk, path, at, map, sizeof map);
+		}
+	return false;
+}
+
+/* Whatever such a page leads to would count as free. */
+static void beside_a_damaged_map_page_nothing_is_written(struct test *t)
+{
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor actor;
+
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	EXPECT_OK(t, write_apart(&actor, 0, 1, &t->err));
+	EXPECT_OK(t, write_apart(&actor, APART, 2, &t->err));
+	EXPECT_OK(t, actor_end(&actor, &t->err));
+	EXPECT(t, damage_map(disk));
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	for (int i = 0; i < 2; i++)
+		EXPECT_ERR(t, write_apart(&actor, 0, 3, &t->err), ERR_CORRUPT,
+		           "read map page 1 of level 1");
+	EXPECT_OK(t, actor_end(&actor, &t->err));
+	sim_disk_close(disk);
+}
+
 struct found {
 	bool any, meta;
 };
@@ -255,6 +316,7 @@ static void a_creation_that_the_power_ends_can_be_made_again(struct test *t)
 static const struct test_case cases[] = {
 	CASE(a_commit_that_fails_gives_its_places_back),
 	CASE(what_a_record_did_with_a_place_is_noted),
+	CASE(beside_a_damaged_map_page_nothing_is_written),
 	CASE(what_was_spilled_for_nothing_is_free_again),
 	CASE(a_creation_that_the_power_ends_can_be_made_again),
 };

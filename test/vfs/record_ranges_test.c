@@ -249,6 +249,23 @@ static void the_short_way_of_reading_agrees_with_the_long_one(struct test *t)
 	}
 }
 
+/* Before a byte of them is saved, which may lie outside of the page. */
+static bool moving_is_refused(const uint8_t *ranges, size_t ranges_size,
+                              struct err *err)
+{
+	uint8_t bytes[512], scratch[512];
+	int rc;
+
+	memset(bytes, 0xaa, sizeof bytes);
+	memset(scratch, 0xee, sizeof scratch);
+	rc = store_ranges_apply_moving(span_of(ranges, ranges_size), bytes + 200,
+	                               100, scratch, err);
+	for (size_t i = 0; i < sizeof scratch; i++)
+		if (scratch[i] != 0xee)
+			return false;
+	return rc == ERR_CORRUPT;
+}
+
 static void ranges_that_leave_their_page_are_refused(struct test *t)
 {
 	static const struct {
@@ -261,6 +278,7 @@ static void ranges_that_leave_their_page_are_refused(struct test *t)
 		{ "moved from before the beginning", { 1, 4, 8 * 2 + 1, 8 * 2 }, 4 },
 		{ "moved from behind the end", { 1, 80, 8 * 2 + 1, 16 * 2 - 1 }, 4 },
 		{ "moved to behind the end", { 1, 96, 8 * 2 + 1, 8 * 2 }, 4 },
+		{ "more moved than there is", { 1, 0, 0x91, 3, 0 }, 5 },
 		{ "a distance of 2^63", { 1, 0, 1 * 2 + 1, 0xff, 0xff, 0xff, 0xff,
 		                          0xff, 0xff, 0xff, 0xff }, 12 },
 		{ "one range fewer than stated", { 2, 0, 1 * 2, 7 }, 4 },
@@ -275,6 +293,11 @@ static void ranges_that_leave_their_page_are_refused(struct test *t)
 		if (rc != ERR_CORRUPT) {
 			test_fail(t, __FILE__, __LINE__, "%s: %s", bad[i].what,
 			          rc ? err_name(rc) : "accepted");
+			return;
+		}
+		if (!moving_is_refused(bad[i].bytes, bad[i].size, &t->err)) {
+			test_fail(t, __FILE__, __LINE__, "%s: it is moved",
+			          bad[i].what);
 			return;
 		}
 	}
