@@ -171,7 +171,7 @@ static void hammer_for(struct test *t, struct bed *bed, uint64_t ms, uint64_t *l
 
 /* A waiter is served after 128 turns, and those before it in the queue. A machine busy
  * with other things may leave one asleep that was called: then it gets another try.
- * (vfs/lock_word L2) */
+ */
 static void nobody_waits_for_more_than_a_bounded_number_of_turns(struct test *t)
 {
 	uint64_t longest = UINT64_MAX;
@@ -514,6 +514,7 @@ struct race {
 	struct store *store;
 	struct shm_lock *lock;
 	uint64_t timeout_us, at, steps;
+	uint64_t steps_from_us; /* 0 = when the time is up */
 	bool borrowed;
 	struct lock_loan loan;
 	bool given;
@@ -524,6 +525,8 @@ struct race {
 /* Time that goes on when it is asked for, and while one sleeps. Steps begin when it is
  * up. */
 static uint64_t race_us, race_end_us = UINT64_MAX;
+static const struct shm_lock *race_lock;
+static unsigned race_sleeps_in_vain; /* when nobody has the word */
 
 static uint64_t race_clock(struct os *os)
 {
@@ -540,7 +543,9 @@ static uint64_t race_clock(struct os *os)
 static void race_wait(struct os *os, _Atomic uint32_t *word, uint32_t value,
                       uint64_t most_us)
 {
-	(void)os, (void)word, (void)value;
+	(void)os;
+	if (atomic_load(&race_lock->owner) == 0 && atomic_load(word) == value)
+		race_sleeps_in_vain++;
 	race_us += most_us;
 }
 
@@ -552,7 +557,8 @@ static void take_it(void *context)
 
 	if (race->timeout_us) {
 		stepping_go_on(false);
-		race_end_us = race->timeout_us;
+		race_end_us = race->steps_from_us ? race->steps_from_us
+		                                  : race->timeout_us;
 	}
 	race->rc = store_lock_take(race->store, race->lock, "write",
 	                           race->timeout_us, &ticket, &died, &race->err);
@@ -608,7 +614,8 @@ static void races(struct test *t, struct race *race, uint64_t count,
 	o = &bed.opened;
 	EXPECT_OK(t, open_store(o, bed.path, &t->err));
 	race->store = o->store;
-	race->lock = &o->store->shm.head->writer;
+	race_lock = race->lock = &o->store->shm.head->writer;
+	race_sleeps_in_vain = 0;
 	real = o->store->os->methods;
 	methods = *real;
 	methods.monotonic_us = race_clock;
@@ -639,6 +646,16 @@ static void who_gives_up_leaves_no_turn_behind(struct test *t)
 	struct race race = { .timeout_us = 6000 };
 
 	races(t, &race, test_scaled(300, 300), 1);
+}
+
+/* Whenever the word comes free: who waits sees it, or is woken. It would look only after
+ * 20 ms otherwise. (vfs/lock_word L2) */
+static void who_goes_to_sleep_has_not_missed_the_word(struct test *t)
+{
+	struct race race = { .timeout_us = 100000, .steps_from_us = 21 };
+
+	races(t, &race, test_scaled(300, 300), 1);
+	EXPECT_EQ(t, race_sleeps_in_vain, 0);
 }
 
 /* A background had the lock when it was looked at, and no longer when it was asked who
@@ -785,6 +802,7 @@ static const struct test_case cases[] = {
 	CASE(who_gives_up_learns_who_holds_it_and_leaves_the_queue),
 	CASE(a_claim_that_is_not_confirmed_is_taken_over),
 	CASE(who_gives_up_leaves_no_turn_behind),
+	CASE(who_goes_to_sleep_has_not_missed_the_word),
 	CASE(a_background_makes_nobody_fail_who_would_not_wait),
 	CASE(of_two_backgrounds_neither_makes_anybody_fail),
 };
