@@ -82,6 +82,8 @@ int ddl_graph_settle(struct parser *parser, const char *where,
 enum { GENERATED_DEPTH_MAX = 1000 };
 int ddl_generated_settle(struct parser *parser);
 int ddl_strict_settle(struct parser *parser);
+/* Refuses CHECKs, DEFAULTs and generated columns that see more than their row. */
+int ddl_expressions_settle(struct parser *parser);
 
 /* Whole arguments. */
 int ddl_parse_column(struct parser *parser);

@@ -153,6 +153,9 @@ enum hidden_column { HIDDEN_DISTANCE, HIDDEN_K, HIDDEN_EF, HIDDEN_EXACT,
 int ddl_declare(const struct table_definition *definition, struct arena *arena,
                 char **statement, struct err *err);
 
+/* Whether an expression calls that function; NULL: any but harmless ones of SQLite. */
+bool expression_calls(const char *expression, const char *function);
+
 /* SQLite's names, by enum collation. */
 enum { COLLATION_COUNT = COLLATION_RTRIM + 1 };
 extern const char *const collation_names[COLLATION_COUNT];

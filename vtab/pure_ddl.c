@@ -130,7 +130,9 @@ static int settle(struct parser *parser)
 	if (!plain)
 		return ddl_refuse(parser, "must have at least one non-generated "
 		              "column");
-	rc = ddl_strict_settle(parser);
+	rc = ddl_expressions_settle(parser);
+	if (!rc)
+		rc = ddl_strict_settle(parser);
 	if (!rc)
 		rc = ddl_generated_settle(parser);
 	if (!rc)

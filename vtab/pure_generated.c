@@ -23,13 +23,6 @@ static int each_column(struct parser *parser, uint32_t column_no,
 		char *name;
 		int used, rc;
 
-		if (lexer.token.kind == TOKEN_BAD)
-			return ddl_refuse(parser, "column %.60s: unrecognized token in '%.60s'",
-			                  table->columns[column_no].name, text);
-		if (token_is_word(&lexer.token, "SELECT"))
-			return ddl_refuse(parser, "column %.60s: subqueries prohibited in "
-			                  "generated columns",
-			                  table->columns[column_no].name);
 		if (lexer.token.kind != TOKEN_WORD &&
 		    lexer.token.kind != TOKEN_NAME)
 			continue;

@@ -53,6 +53,13 @@ static const char *find(const char *at, const char *end, const char *what)
 	return NULL;
 }
 
+/* Nor is U+FEFF part of a name where one may begin. */
+static bool is_byte_order_mark(const struct lexer *lexer)
+{
+	return lexer->end - lexer->at >= 3 &&
+	       memcmp(lexer->at, "\xef\xbb\xbf", 3) == 0;
+}
+
 /* Past spaces and comments; false when a comment has no end. SQLite lets a
  * comment run into the end of a statement, and so do we. */
 static void skip_blank(struct lexer *lexer)
@@ -62,6 +69,10 @@ static void skip_blank(struct lexer *lexer)
 
 		while (lexer->at < lexer->end && is_space(*lexer->at))
 			lexer->at++;
+		if (is_byte_order_mark(lexer)) {
+			lexer->at += 3;
+			continue;
+		}
 		if (lexer->end - lexer->at < 2)
 			return;
 		if (lexer->at[0] == '-' && lexer->at[1] == '-')

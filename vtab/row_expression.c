@@ -3,18 +3,94 @@
  *
  * Defaults, CHECKs and generated columns are computed by SQLite itself, in statements
  * that stay prepared with the table.
+ *
+ * (E1) An expression of a schema calls no function that is for direct statements only,
+ *      and, where schemas are not trusted, none but innocuous ones; as SQLite has it
+ *      for its own tables, those in temp excepted. From 3.53 on SQLite sees to that
+ *      itself when it is told where the text comes from; before, it is looked up.
  */
 #include "vtab/table.h"
 
-static int prepare(struct table *table, sqlite3_stmt **statement,
-                   const char *sql, struct err *err)
+#ifndef SQLITE_PREPARE_FROM_DDL
+#define SQLITE_PREPARE_FROM_DDL 0x20 /* older ones take no notice */
+#endif
+
+enum {
+	KNOWS_FROM_DDL = 3053000,
+	FUNCTION_NAME = 0, FUNCTION_FLAGS = 5, /* of PRAGMA function_list */
+};
+
+static bool schema_is_trusted(sqlite3 *db)
+{
+	int trusted = 1;
+
+	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, -1, &trusted);
+	return trusted;
+}
+
+static bool is_of_schema(const struct table *table)
+{
+	return sqlite3_stricmp(table->schema, "temp") != 0;
+}
+
+/* The row of PRAGMA function_list is of a function that the expression may not call. */
+static bool is_unsafe_call(sqlite3_stmt *functions, const char *expression,
+                           bool trusted)
+{
+	int flags = sqlite3_column_int(functions, FUNCTION_FLAGS);
+
+	return (flags & SQLITE_DIRECTONLY ||
+	        (!trusted && !(flags & SQLITE_INNOCUOUS))) &&
+	       expression_calls(expression, (const char *)sqlite3_column_text(
+						    functions, FUNCTION_NAME));
+}
+
+/* (E1) Where an authorizer forbids to ask, it has been asked for each function, too. */
+static int refuse_unsafe(const struct table *table, const char *expression,
+                         struct err *err)
 {
 	sqlite3 *db = table->connection->db;
+	bool trusted = schema_is_trusted(db);
+	sqlite3_stmt *functions = NULL;
+	int rc;
+
+	if (sqlite3_libversion_number() >= KNOWS_FROM_DDL ||
+	    !is_of_schema(table) || !expression_calls(expression, NULL))
+		return ERR_NONE;
+	sqlite3_prepare_v2(db, "PRAGMA function_list", -1, &functions, NULL);
+	while (functions && sqlite3_step(functions) == SQLITE_ROW)
+		if (is_unsafe_call(functions, expression, trusted)) {
+			err_set(err, ERR_INVALID, "evaluate for table",
+			        name_shorten(table->name).text,
+			        "unsafe use of %s()",
+			        sqlite3_column_text(functions, FUNCTION_NAME));
+			sqlite3_finalize(functions);
+			return ERR_INVALID;
+		}
+	rc = sqlite3_errcode(db);
+	sqlite3_finalize(functions);
+	if (rc == SQLITE_NOMEM || rc == SQLITE_INTERRUPT)
+		return err_set(err, err_of_sqlite(rc), "evaluate for table",
+		               name_shorten(table->name).text, "%s",
+		               sqlite3_errstr(rc));
+	return ERR_NONE;
+}
+
+static int prepare(struct table *table, sqlite3_stmt **statement,
+                   const char *expression, const char *sql, struct err *err)
+{
+	sqlite3 *db = table->connection->db;
+	unsigned flags = SQLITE_PREPARE_PERSISTENT;
+	int rc;
 
 	if (!sql)
 		return table_no_memory(table, "write to table", err);
-	if (sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement,
-	                       NULL))
+	rc = refuse_unsafe(table, expression, err);
+	if (rc)
+		return rc;
+	if (is_of_schema(table))
+		flags |= SQLITE_PREPARE_FROM_DDL;
+	if (sqlite3_prepare_v3(db, sql, -1, flags, statement, NULL))
 		return err_set(err, ERR_INVALID, "evaluate for table",
 		               name_shorten(table->name).text, "%s",
 		               sqlite3_errmsg(db));
@@ -92,7 +168,7 @@ int row_expression_prepare(struct table *table, const char *expression,
 	columns_append(text, &table->definition);
 	sqlite3_str_appendf(text, ")");
 	sql = sqlite3_str_finish(text);
-	rc = prepare(table, statement, sql, err);
+	rc = prepare(table, statement, expression, sql, err);
 	sqlite3_free(sql);
 	return rc;
 }
@@ -147,7 +223,7 @@ int constant_expression_prepare(struct table *table, const char *expression,
                                 sqlite3_stmt **statement, struct err *err)
 {
 	char *sql = sqlite3_mprintf("SELECT (%s)", expression);
-	int rc = prepare(table, statement, sql, err);
+	int rc = prepare(table, statement, expression, sql, err);
 
 	sqlite3_free(sql);
 	return rc;

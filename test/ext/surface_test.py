@@ -64,6 +64,53 @@ def views_call_what_is_harmless_only(scratch):
         expect_error('unsafe use of', con.execute, 'SELECT * FROM marks')
 
 
+# CHECK, DEFAULT and generated columns come with a schema: for them SQLite's own rule holds (which older ones forget in a CHECK).
+def expressions_of_tables_call_what_schemas_may(scratch):
+    load()
+    con = connect('app')
+    con.create_function('mine', 1, lambda x: 7)
+    unsafe = ["turdb_config('cache_kb')", "\"turdb_config\" ('cache_kb')", "[TURDB_Config]/* */('cache_kb')", "1+turdb_config \ufeff('cache_kb')",
+              "`turdb_config`--\n('cache_kb')", 'load_extension(1)']
+    shapes = ('a CHECK (%s > 0)', 'a, b DEFAULT (%s)', 'a, b AS (%s)')
+    for trusted in (1, 0):
+        con.execute('PRAGMA trusted_schema = %d' % trusted)
+        for call in unsafe + ['mine(1)'] * (not trusted):
+            for shape in shapes:
+                for kind in ('TABLE t(%s)', 'VIRTUAL TABLE t USING turdb(%s)')[sqlite3.sqlite_version_info < (3, 54):]:
+                    try:
+                        con.execute('CREATE ' + kind % (shape % call))
+                        con.execute('INSERT INTO t(a) VALUES (1)')
+                    except sqlite3.Error as error:
+                        expect('unsafe use of' in str(error), '%s: %s' % (kind % (shape % call), error))
+                    else:
+                        raise AssertionError(kind % (shape % call))
+                    con.execute('DROP TABLE IF EXISTS t')
+    for trusted, schema, call in ((0, 'main', "length('x' LIKE 'y')"), (1, 'main', 'mine(1)'), (0, 'temp', 'mine(1)'),
+                                  (0, 'temp', "turdb_config('cache_kb')"), (0, 'main', 'turdb_vec_length(x\'00000000\')')):
+        con.execute('PRAGMA trusted_schema = %d' % trusted)
+        for shape in shapes:
+            con.execute('CREATE VIRTUAL TABLE %s.t USING turdb(%s)' % (schema, shape % call))
+            con.execute('INSERT INTO t(a) VALUES (1)')
+            expect_equal(value(con, 'SELECT count(*) FROM t'), 1)
+            con.execute('DROP TABLE t')
+    con.execute('CREATE VIRTUAL TABLE t USING turdb(a, "turdb_config", CHECK (turdb_config > 0), CHECK (turdb_config IN (1)))')
+    con.execute('INSERT INTO t VALUES (1, 1)')
+
+
+# A function that became one for direct statements only is not called by a check of the database either.
+def a_check_of_a_database_calls_no_unsafe_function(scratch):
+    load()
+    con = connect('app')
+    con.create_function('turdb_reindex', 1, lambda x: 7)
+    con.execute("CREATE VIRTUAL TABLE t USING turdb(a CHECK (turdb_reindex(a) > 5))")
+    con.execute('INSERT INTO t VALUES (1)')
+    con.close()
+    con = connect('app')
+    expect('unsafe use of turdb_reindex()' in value(con, 'SELECT turdb_check()'), value(con, 'SELECT turdb_check()'))
+    if sqlite3.sqlite_version_info >= (3, 44):
+        expect('unsafe use of turdb_reindex()' in value(con, 'PRAGMA integrity_check'))
+
+
 def a_connection_may_lose_its_modules_and_still_close(scratch):
     out = python('con = connect("app"); con.execute("CREATE VIRTUAL TABLE t USING turdb(a)")\n'
                  'rows = con.execute("SELECT * FROM turdb_tables"); rows.fetchone()\n'

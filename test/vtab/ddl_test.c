@@ -349,7 +349,37 @@ static void what_is_not_understood_is_quoted(struct test *t)
 	expect_refusal(t, "a, b AS (c), c AS ([B] + 1)",
 	               "generated column loop on \"b\"");
 	expect_refusal(t, "a, b AS (a IN (SELECT 1))", "subqueries prohibited");
+	expect_refusal(t, "a, b AS (a IN c)", "subqueries prohibited in generated");
+	expect_refusal(t, "a CHECK (a NOT IN b)", "subqueries prohibited in CHECK");
+	expect_refusal(t, "a CHECK (EXISTS (values (1)))", "subqueries prohibited");
+	expect_refusal(t, "a CHECK (a > ?1)", "parameters prohibited in CHECK");
+	expect_refusal(t, "a, b AS (@a)", "parameters prohibited in generated");
+	expect_refusal(t, "a DEFAULT ((SELECT 1))", "default value of column [a] is not constant");
+	expect_refusal(t, "a DEFAULT ($b)", "default value of column [a] is not constant");
 	expect_refusal(t, "a as (1)", "at least one non-generated column");
+}
+
+static void calls_are_read_off_expressions(struct test *t)
+{
+	static const char *const calling[] = {
+		"f(1)", "a + F (1)", "\"f\"(1)", "[F](1)", "`f` ()", "g(h(f(1)))",
+		"f/* ( */--\n(1)", "f \xef\xbb\xbf(1)", "a LIKE 'b' AND f(2)",
+	};
+	static const char *const others[] = {
+		"f", "f + (1)", "ff(1)", "'f(1)'", "\"f(1)\"", "f'(1)'", "x'f0' (1)",
+		"f.a(1)", "\"f\xef\xbb\xbf\"(1)", "-- f(1)", "",
+	};
+
+	for (size_t i = 0; i < sizeof calling / sizeof *calling; i++)
+		EXPECT(t, expression_calls(calling[i], "f"));
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		EXPECT(t, !expression_calls(others[i], "f"));
+	EXPECT(t, expression_calls("a glob b", "GLOB"));
+	EXPECT(t, expression_calls("a NOT regexp b", "regexp"));
+	EXPECT(t, expression_calls("a * f(1)", NULL));
+	EXPECT(t, !expression_calls("a * (1) IS NOT NULL", NULL));
+	EXPECT(t, !expression_calls("a LIKE 'b%' AND (Length(a) IN (1, 2))", NULL));
+	EXPECT(t, expression_calls("a LIKE 'b%' AND (length(a) IN (1, g()))", NULL));
 }
 
 static void vectors_are_refused_with_the_number_given(struct test *t)
@@ -543,6 +573,7 @@ static const struct test_case cases[] = {
 	CASE(vectors_and_graphs_are_understood),
 	CASE(options_are_understood),
 	CASE(what_is_not_understood_is_quoted),
+	CASE(calls_are_read_off_expressions),
 	CASE(vectors_are_refused_with_the_number_given),
 	CASE(a_name_of_100000_characters_is_a_name),
 	CASE(random_text_is_refused_or_understood),
