@@ -775,6 +775,23 @@ ON_A_LOG(dropping_keeps_every_byte_from_the_position_on, SMALL_SEGMENT)
 	           "in no segment");
 }
 
+ON_A_LOG(of_a_long_log_what_lies_before_is_dropped_and_nothing_else, SMALL_SEGMENT)
+{
+	uint64_t ends[61] = { 0 };
+
+	for (uint64_t i = 1; i <= 60; i++)
+		EXPECT_OK(t, scratch_append(t, log, 7000, &ends[i]));
+	EXPECT(t, count_files(log) >= 7);
+	EXPECT_OK(t, wal_drop_before(log->wal, ends[12], &t->err));
+	EXPECT_OK(t, scratch_replay(t, log, ends[12], 12));
+	EXPECT_EQ(t, log->replay_count, 48);
+	EXPECT_OK(t, wal_drop_before(log->wal, ends[60], &t->err));
+	EXPECT(t, count_files(log) <= 3);
+	EXPECT_OK(t, scratch_append(t, log, 7000, NULL));
+	EXPECT_OK(t, scratch_replay(t, log, ends[60], 60));
+	EXPECT_EQ(t, log->replay_count, 1);
+}
+
 /* Files go round: after the first few no new ones are made. */
 ON_A_LOG(dropped_segments_are_used_again, SMALL_SEGMENT)
 {
@@ -952,6 +969,7 @@ static const struct test_case cases[] = {
 	CASE(a_truncated_segment_is_reported),
 	CASE(a_position_outside_the_log_is_reported),
 	CASE(dropping_keeps_every_byte_from_the_position_on),
+	CASE(of_a_long_log_what_lies_before_is_dropped_and_nothing_else),
 	CASE(dropped_segments_are_used_again),
 	CASE(a_start_uses_a_file_that_the_replay_did_not_need),
 	CASE(a_start_does_not_touch_what_the_old_checkpoint_needs),
