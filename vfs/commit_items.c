@@ -21,6 +21,8 @@ static int take(struct commit *commit, uint32_t units, enum space_use use,
                 uint32_t *place, struct err *err)
 {
 	struct store_view *view = commit->view;
+	struct taken item = { .file_id = commit->file_id, .units = units };
+	struct err ignored;
 	int rc = ERR_NONE;
 
 	if (!commit->line ||
@@ -31,10 +33,12 @@ static int take(struct commit *commit, uint32_t units, enum space_use use,
 	if (rc)
 		return rc;
 	commit->units_taken += units;
-	return store_taken_add(view, &view->taken,
-	                       &(struct taken){ .file_id = commit->file_id,
-	                                        .place = *place,
-	                                        .units = units }, err);
+	item.place = *place;
+	rc = store_taken_add(view, &view->taken, &item, err);
+	if (rc) /* (vfs/commit C1) */
+		space_give(&view->store->space, item.file_id, item.place, units,
+		           &ignored);
+	return rc;
 }
 
 static int sink_take(void *context, uint32_t *place, struct err *err)

@@ -95,6 +95,41 @@ static void what_was_spilled_for_nothing_is_free_again(struct test *t)
 	sim_disk_close(disk);
 }
 
+/* What was in memory alone would be lost with it. */
+static void a_page_that_cannot_be_spilled_is_an_error(struct test *t)
+{
+	struct sim_fault no_page = {
+		.call = SIM_CALL_WRITE, .path_part = ".tbd", .code = ERR_IO,
+		.effect = SIM_FAULT_PART_DONE,
+	};
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor actor;
+	uint64_t free_before;
+
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	EXPECT_OK(t, edit_many(&actor, 1, &t->err));
+	EXPECT_OK(t, store_view_commit(actor.view, STORE_DURABLE_NEVER,
+	                               &t->err));
+	store_view_end(actor.view);
+	EXPECT_OK(t, edit(&actor, 2, &t->err));
+	store_view_end(actor.view);
+	free_before = free_units(&actor);
+	for (no_page.nth = 1; no_page.nth < 30; no_page.nth += 7) {
+		sim_fault_add(disk, &no_page);
+		EXPECT_EQ(t, edit_many(&actor, 2, &t->err), ERR_IO);
+		sim_fault_clear(disk);
+		store_view_end(actor.view);
+		EXPECT_EQ(t, free_units(&actor), free_before);
+	}
+	EXPECT_OK(t, edit_many(&actor, 3, &t->err));
+	EXPECT_OK(t, store_view_commit(actor.view, STORE_DURABLE_NEVER,
+	                               &t->err));
+	EXPECT_OK(t, store_check(actor.view, 1, NULL, NULL, &t->err));
+	store_view_end(actor.view);
+	EXPECT_OK(t, actor_end(&actor, &t->err));
+	sim_disk_close(disk);
+}
+
 /* Until the record is whole nothing has happened: what was taken is free again, the
  * edits stay, and the commit can be made once more. (vfs/commit C1) */
 static void a_commit_that_fails_gives_its_places_back(struct test *t)
@@ -317,6 +352,7 @@ static const struct test_case cases[] = {
 	CASE(a_commit_that_fails_gives_its_places_back),
 	CASE(what_a_record_did_with_a_place_is_noted),
 	CASE(beside_a_damaged_map_page_nothing_is_written),
+	CASE(a_page_that_cannot_be_spilled_is_an_error),
 	CASE(what_was_spilled_for_nothing_is_free_again),
 	CASE(a_creation_that_the_power_ends_can_be_made_again),
 };

@@ -451,7 +451,94 @@ static void a_superblock_whose_sync_failed_is_written_again(struct test *t)
 	sim_disk_close(scene.disk);
 }
 
+/* --- all of them ---------------------------------------------------------------------- */
+
+enum { COMMITS_STARVED = 30 };
+
+/* Fails each allocation of one commit once, or each call of a kind, one after the
+ * other; it is made in the end. */
+static int starve(struct scene *scene, uint64_t *failures, struct err *err)
+{
+	struct actor *actor = &scene->actor;
+	uint64_t k = scene->model.k + 1;
+	int rc = ERR_NONE;
+
+	for (uint64_t n = 1; scene->model.k < k; n++) {
+		struct sim_fault fault = scene->kind->fault;
+
+		fault.nth = n;
+		if (scene->kind->heap)
+			atomic_store(&actor->heap.fail_in, (int64_t)n);
+		else
+			sim_fault_add(scene->disk, &fault);
+		rc = actor_commit(actor, scene->disk, &scene->model, err);
+		atomic_store(&actor->heap.fail_in, 0);
+		sim_fault_clear(scene->disk);
+		*failures += rc != 0;
+		if (rc == ERR_OUTCOME) /* it is there */
+			model_at(&scene->model, k);
+		else if (rc && rc != fault.code && scene->model.k < k)
+			return rc;
+	}
+	return ERR_NONE;
+}
+
+/* What failed has taken nothing along. */
+static int starve_some(struct scene *scene, uint64_t *failures, struct err *err)
+{
+	struct store_view *view;
+	int rc = actor_start(&scene->actor, scene->disk, 0, err);
+
+	if (!rc && !scene->kind->heap) /* which begins the log: there a failure ends all */
+		rc = actor_commit(&scene->actor, scene->disk, &scene->model,
+		                  err);
+	if (!rc)
+		rc = starve(scene, failures, err);
+	if (rc)
+		return rc;
+	view = scene->actor.view;
+	rc = model_check_free(view, err);
+	if (!rc || rc == ERR_POISONED) /* who waited for a sync in vain */
+		rc = store_view_begin(view, err);
+	if (!rc)
+		rc = model_check(view, &scene->model, err);
+	if (!rc)
+		rc = store_check(view, 1, NULL, NULL, err);
+	store_view_end(view);
+	return rc ? rc : actor_end(&scene->actor, err);
+}
+
+/* (vfs/commit C1) */
+static void everything_that_a_commit_needs_fails_once(struct test *t)
+{
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+		struct kind kind = kinds[i];
+		struct scene scene = { .kind = &kind };
+		uint64_t failures = 0;
+		int rc = ERR_NONE;
+
+		if (kind.fault.sticky || is_sync(&kind))
+			continue;
+		if (kind.heap)
+			kind.fault.code = ERR_NOMEM;
+		scene.disk = sim_disk_create(NULL);
+		sim_trace_stop(scene.disk);
+		model_at(&scene.model, 0);
+		for (int n = 0; n < COMMITS_STARVED && !rc; n++)
+			rc = starve_some(&scene, &failures, &t->err);
+		printf("note %s: %llu times\n", kind.name,
+		       (unsigned long long)failures);
+		if (rc)
+			test_fail(t, __FILE__, __LINE__, "%s: %s", kind.name,
+			          t->err.text);
+		if (rc)
+			return;
+		sim_disk_close(scene.disk);
+	}
+}
+
 static const struct test_case cases[] = {
+	CASE(everything_that_a_commit_needs_fails_once),
 	CASE(a_superblock_whose_sync_failed_is_written_again),
 	CASE(whatever_fails_nothing_is_lost),
 };

@@ -527,6 +527,94 @@ static int find_figure(void *context, const char *name, int64_t value,
 	return 0;
 }
 
+/* A commit that leaves SQLite's pages alone. */
+static int count_commit(struct store_view *view, uint32_t file_id, struct err *err)
+{
+	struct pager *pager;
+	uint8_t *state;
+	int rc = store_view_write(view, 0, err);
+
+	if (!rc)
+		rc = store_pager(view, file_id, &pager, err);
+	if (!rc)
+		rc = pager_state_edit(pager, &state, err);
+	if (rc)
+		return rc;
+	state[0]++;
+	rc = store_view_commit(view, STORE_DURABLE_LATER, err);
+	store_view_end(view);
+	return rc;
+}
+
+struct two_views {
+	struct fixture f;
+	struct store_view *a, *b;
+	uint32_t file_id;
+};
+
+static void two_views_open(struct test *t, struct two_views *v)
+{
+	EXPECT_OK(t, fixture_start(t, &v->f));
+	EXPECT_OK(t, store_view_open(v->f.store, &v->a, &t->err));
+	EXPECT_OK(t, store_view_open(v->f.store, &v->b, &t->err));
+	EXPECT_OK(t, store_view_write(v->a, 0, &t->err));
+	EXPECT_OK(t, store_file_create(v->a, STORE_FILE_TABLE, "users", 16384,
+	                               &v->file_id, &t->err));
+	EXPECT_OK(t, store_view_commit(v->a, STORE_DURABLE_LATER, &t->err));
+	store_view_end(v->a);
+}
+
+static void two_views_close(struct test *t, struct two_views *v)
+{
+	store_view_close(v->a);
+	store_view_close(v->b);
+	EXPECT_OK(t, store_close(v->f.store, &t->err));
+	fixture_end(&v->f);
+}
+
+static int write_as(struct store_view *view, bool unread, uint64_t timeout_us,
+                    struct err *err)
+{
+	return unread ? store_view_write_unread(view, timeout_us, err)
+	              : store_view_write(view, timeout_us, err);
+}
+
+/* Whether it waits or not: who moves is told by its epoch, who has read is stale, and
+ * the lock is one's own. (vfs/view V2, rule 11, rule 13) */
+static void a_writer_moves_only_where_nobody_can_tell(struct test *t)
+{
+	struct two_views v;
+
+	two_views_open(t, &v);
+	for (unsigned i = 0; i < 4; i++) {
+		uint64_t timeout_us = i & 1 ? 2000 : 0, epoch;
+		bool unread = i & 2;
+
+		EXPECT_OK(t, store_view_begin(v.b, &t->err));
+		epoch = *store_view_epoch(v.b);
+		EXPECT_OK(t, count_commit(v.a, v.file_id, &t->err));
+		EXPECT_OK(t, write_as(v.b, unread, timeout_us, &t->err));
+		EXPECT(t, *store_view_epoch(v.b) != epoch);
+		store_view_end(v.b);
+
+		EXPECT_OK(t, store_view_begin(v.b, &t->err));
+		*store_view_read_mark(v.b) = true;
+		EXPECT_OK(t, count_commit(v.a, v.file_id, &t->err));
+		EXPECT_ERR(t, store_view_write(v.b, timeout_us, &t->err),
+		           ERR_BUSY_SNAPSHOT, "the newest is");
+		EXPECT(t, !store_view_writing(v.b));
+		store_view_end(v.b);
+
+		EXPECT_OK(t, store_view_write(v.a, 0, &t->err));
+		EXPECT_ERR(t, write_as(v.b, unread, timeout_us, &t->err),
+		           ERR_BUSY, "has held the lock");
+		EXPECT(t, !store_view_writing(v.b));
+		store_view_end(v.b);
+		store_view_end(v.a);
+	}
+	two_views_close(t, &v);
+}
+
 static void a_view_can_wait_for_its_snapshot_to_be_durable(struct test *t)
 {
 	static const uint8_t bytes[4096] = { 1 };
@@ -567,6 +655,7 @@ static const struct test_case cases[] = {
 	CASE(a_random_history_that_spills_agrees_with_its_model),
 	CASE(a_stale_writer_is_told),
 	CASE(a_view_that_has_read_nothing_moves_to_the_newest_commit),
+	CASE(a_writer_moves_only_where_nobody_can_tell),
 	CASE(a_view_can_wait_for_its_snapshot_to_be_durable),
 };
 TEST_MAIN(cases)
