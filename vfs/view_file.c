@@ -355,8 +355,6 @@ static int method_allocate(struct pager *pager, enum page_kind kind,
 		rc = next_free(file, free_head, &next, err);
 	if (!rc)
 		rc = store_edit_begin(file, number, &edit, err);
-	if (!rc && edit->now.state == EDIT_ABSENT)
-		store_edit_state(edit, EDIT_FREED);
 	if (!rc)
 		rc = store_edit_replace(edit, err);
 	if (rc)

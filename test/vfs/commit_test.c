@@ -4,6 +4,7 @@
  */
 #include "test/harness.h"
 
+#include "base/pager.h"
 #include "test/sim/sim.h"
 #include "test/support/store_model.h"
 #include "vfs/store_private.h"
@@ -111,7 +112,8 @@ static void a_page_that_cannot_be_spilled_is_an_error(struct test *t)
 	EXPECT_OK(t, store_view_commit(actor.view, STORE_DURABLE_NEVER,
 	                               &t->err));
 	store_view_end(actor.view);
-	EXPECT_OK(t, edit(&actor, 2, &t->err));
+	EXPECT_OK(t, edit_many(&actor, 2, &t->err));
+	EXPECT_OK(t, edit_many(&actor, 3, &t->err));
 	store_view_end(actor.view);
 	free_before = free_units(&actor);
 	for (no_page.nth = 1; no_page.nth < 30; no_page.nth += 7) {
@@ -127,6 +129,83 @@ static void a_page_that_cannot_be_spilled_is_an_error(struct test *t)
 	EXPECT_OK(t, store_check(actor.view, 1, NULL, NULL, &t->err));
 	store_view_end(actor.view);
 	EXPECT_OK(t, actor_end(&actor, &t->err));
+	sim_disk_close(disk);
+}
+
+enum { FREED = 6 };
+
+/* A file some of whose pages are free. */
+static int make_free_pages(struct actor *actor, uint32_t *file_id, struct err *err)
+{
+	uint32_t pages[2 * FREED];
+	struct pager *pager;
+	uint8_t *page;
+	int rc = store_view_write(actor->view, 0, err);
+
+	if (!rc)
+		rc = store_file_create(actor->view, STORE_FILE_TABLE, "users",
+		                       STORE_PAGE_SIZE, file_id, err);
+	if (!rc)
+		rc = store_pager(actor->view, *file_id, &pager, err);
+	for (int i = 0; i < 2 * FREED && !rc; i++)
+		rc = pager_allocate(pager, PAGE_LEAF, &pages[i], &page, err);
+	for (int i = 0; i < FREED && !rc; i++)
+		rc = pager_free(pager, pages[i], err);
+	if (!rc)
+		rc = store_view_commit(actor->view, STORE_DURABLE_NEVER, err);
+	store_view_end(actor->view);
+	return rc;
+}
+
+/* Without memory at the n-th allocation; then something else, and a commit. */
+static int allocate_and_go_on(struct actor *actor, uint32_t file_id, int64_t n,
+                              bool *failed, struct err *err)
+{
+	struct pager *pager;
+	uint8_t *bytes;
+	uint32_t page_no;
+	int rc = store_view_write(actor->view, 0, err);
+
+	if (!rc)
+		rc = store_pager(actor->view, file_id, &pager, err);
+	if (rc)
+		return rc;
+	atomic_store(&actor->heap.fail_in, n);
+	rc = pager_allocate(pager, PAGE_LEAF, &page_no, &bytes, err);
+	atomic_store(&actor->heap.fail_in, 0);
+	*failed = rc == ERR_NOMEM;
+	if (!rc || *failed)
+		rc = pager_state_edit(pager, &bytes, err);
+	if (rc)
+		return rc;
+	bytes[0]++;
+	rc = store_view_commit(actor->view, STORE_DURABLE_NEVER, err);
+	if (!rc)
+		rc = store_check(actor->view, 1, NULL, NULL, err);
+	store_view_end(actor->view);
+	return rc;
+}
+
+/* A row that found no memory changes nothing; its transaction goes on. The page that it
+ * would have got was one of the free pages, and the end of their chain. */
+static void a_page_that_could_not_be_had_stays_in_its_chain(struct test *t)
+{
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor actor;
+	uint32_t file_id;
+	bool failed = true;
+	int64_t n;
+
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	EXPECT_OK(t, make_free_pages(&actor, &file_id, &t->err));
+	EXPECT_OK(t, actor_end(&actor, &t->err));
+	for (n = 1; failed; n++) {
+		EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+		EXPECT_OK(t, allocate_and_go_on(&actor, file_id, n, &failed,
+		                                &t->err));
+		EXPECT_OK(t, actor_end(&actor, &t->err));
+	}
+	EXPECT(t, n > 3);
 	sim_disk_close(disk);
 }
 
@@ -353,6 +432,7 @@ static const struct test_case cases[] = {
 	CASE(what_a_record_did_with_a_place_is_noted),
 	CASE(beside_a_damaged_map_page_nothing_is_written),
 	CASE(a_page_that_cannot_be_spilled_is_an_error),
+	CASE(a_page_that_could_not_be_had_stays_in_its_chain),
 	CASE(what_was_spilled_for_nothing_is_free_again),
 	CASE(a_creation_that_the_power_ends_can_be_made_again),
 };
