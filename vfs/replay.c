@@ -710,6 +710,8 @@ int store_replay_check(struct replay *replay, struct err *err)
 		rc = page_table_walk(file->file, &file->table, 0, visit_reached,
 		                     file, err);
 	}
+	if (!rc)
+		rc = replay_places_check(replay, err);
 	return rc ? rc : replay_bases_verify(replay, err);
 }
 

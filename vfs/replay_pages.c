@@ -17,7 +17,7 @@
  * Safety        (W1) A version's checksum covers all changes since its base; it is
  *               compared before the image is written.
  *               (W2) No base is ever written over, so neither the order of writing nor
- *               a death in between matters: replay_bases_verify() refuses a log in
+ *               a death in between matters: replay_places_check() refuses a log in
  *               which two pages want one place, or one that a base has.
  */
 #include "vfs/replay_private.h"

@@ -1,7 +1,8 @@
 /*
  * replay_private.h - what the files of a replay share: replay.c follows records,
- * replay_pages.c remembers what becomes of pages, replay_build.c makes their images,
- * replay_write.c writes them, replay_part.c follows parts of the log at once.
+ * replay_pages.c remembers what becomes of pages, replay_build.c makes their images from
+ * what replay_bases.c has verified, replay_write.c and replay_batch.c write them,
+ * replay_part.c follows parts of the log at once.
  */
 #ifndef TURDB_VFS_REPLAY_PRIVATE_H
 #define TURDB_VFS_REPLAY_PRIVATE_H
@@ -269,8 +270,79 @@ int replay_ahead_build(struct replay_ahead *ahead,
                        const struct replay_page *page, uint8_t *image,
                        struct err *err);
 
-/* --- replay_write.c --------------------------------------------------------------------- */
+/* --- replay_order.c --------------------------------------------------------------------- */
 
+/* Pages of one file in the order of places, in as many stretches as threads take them. */
+struct replay_order {
+	struct replay_file *file;
+	uint64_t *keys; /* place << 32 | index of the page */
+	size_t count;
+	uint32_t stretches;
+};
+
+/* Where the page comes in the order; 0: nowhere. */
+typedef uint32_t replay_place_fn(const struct replay *replay,
+                                 const struct replay_file *file,
+                                 const struct replay_page *page);
+int replay_order_make(struct replay *replay, struct replay_file *file,
+                      replay_place_fn *place_of, struct replay_order *order,
+                      struct err *err);
+void replay_order_free(struct replay *replay, struct replay_order *order);
+
+static inline struct replay_page *
+replay_order_page(const struct replay_order *order, size_t i)
+{
+	return replay_page_at(order->file, (uint32_t)order->keys[i]);
+}
+
+/* Where a stretch begins; where the one before it ends. */
+static inline size_t replay_order_start(const struct replay_order *order,
+                                        uint32_t stretch)
+{
+	return order->count * stretch / order->stretches;
+}
+
+/* --- replay_batch.c --------------------------------------------------------------------- */
+
+enum { BATCH_PAGES = 16 };
+
+/* Images of one file on their way out, by one of the crew. */
+struct replay_batch {
+	struct replay *replay;
+	struct replay_file *file;
+	uint8_t *images;      /* room for so many */
+	size_t room, used;
+	uint8_t *scratch;     /* a page, for bytes that move */
+	struct page_ref refs[BATCH_PAGES];
+	const void *bytes[BATCH_PAGES];
+	size_t count;
+	uint32_t started; /* the disk was told of what lies before this place */
+};
+
+/* One for each of the crew. */
+struct replay_batches {
+	struct replay_batch each[CREW_MAX];
+	uint8_t *images; /* of all of them */
+};
+
+int replay_batches_open(struct replay *replay, struct replay_batches *batches,
+                        struct err *err);
+void replay_batches_close(struct replay *replay, struct replay_batches *batches);
+/* A stretch of pages begins, the first of them at `place`. */
+void replay_batch_begin(struct replay_batch *batch, struct replay_file *file,
+                        uint32_t place);
+/* Room for the next image. */
+uint8_t *replay_batch_image(const struct replay_batch *batch);
+/* It goes out with others; `image` is replay_batch_image()'s or stays until the batch
+ * is flushed. Places rise. */
+int replay_batch_put(struct replay_batch *batch, const struct page_ref *ref,
+                     const uint8_t *image, struct err *err);
+int replay_batch_flush(struct replay_batch *batch, struct err *err);
+
+/* --- replay_bases.c, replay_write.c ------------------------------------------------------ */
+
+/* That no two pages want one place, as far as the log alone can tell. */
+int replay_places_check(struct replay *replay, struct err *err);
 /* Reads what changes build on. (vfs/replay R3) */
 int replay_bases_verify(struct replay *replay, struct err *err);
 /* Makes and writes the newest version of every page that has changes. */
