@@ -22,6 +22,8 @@ enum store_plant {
 	PLANT_SALT_REPEATED = 1 << 10,        /* old segment's bytes chain on         */
 	PLANT_SUPERBLOCK_UNSYNCED = 1 << 11,  /* superblock trusted unsynced          */
 	PLANT_PLACED_UNSYNCED = 1 << 12,      /* PLACED recorded before data is synced */
+	PLANT_FOUND_UNCHECKED = 1 << 13,      /* a replay takes whatever lies there     */
+	PLANT_FOUND_UNWRITTEN = 1 << 14,      /* an image that is there stays as it is  */
 	PLANT_REPLAY_PARTS = 1 << 29,         /* no bug: a replay takes small parts   */
 	PLANT_REPLAY_SMALL = 1 << 30,         /* no bug: a replay keeps few changes  */
 };

@@ -5,13 +5,15 @@
  *
  * A child fills the log with commits of one kind and is killed; what it left in the
  * page cache goes to the disk; the parent opens the directory while the page cache
- * holds everything. Beside it stands what no recovery could do without, taken in the
- * same run: reading the log and writing as many pages as changed, in order, with
- * pwrite and one fdatasync.
+ * holds everything. Then once more with the data files as they were at the checkpoint,
+ * as long as they became: after a power failure that lost all that was not synced.
+ * Beside both stands what no recovery could do without, taken in the same run: reading
+ * the log and writing as many pages as changed, in order, with pwrite and one fdatasync.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,6 +144,18 @@ static uint32_t table_pages(const struct kind *kind, int64_t bytes)
 	return pages < PAGES_MAX ? (uint32_t)pages : PAGES_MAX;
 }
 
+static __attribute__((format(printf, 1, 2))) void shell(const char *format, ...)
+{
+	char command[2000];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(command, sizeof command, format, arguments);
+	va_end(arguments);
+	if (system(command))
+		exit(1);
+}
+
 static struct pager *make_file(struct bed *bed, uint32_t pages)
 {
 	struct pager *pager;
@@ -244,6 +258,7 @@ static void fill(const struct kind *kind, const char *path, int64_t bytes,
 	bed_open(&filling.bed, path);
 	filling.pager = make_file(&filling.bed,
 	                          kind->pattern == APPENDED ? 1 : filling.pages);
+	shell("rm -rf '%s.root' && cp -r '%s/root' '%s.root'", path, path, path);
 	while (commits % 64 || written(&filling, commits) < bytes) {
 		begin(&filling.bed);
 		for (uint32_t i = 0; i < kind->each; i++)
@@ -264,11 +279,7 @@ static void fill(const struct kind *kind, const char *path, int64_t bytes,
 
 static void remove_all(const char *path)
 {
-	char command[600];
-
-	snprintf(command, sizeof command, "rm -rf '%s'", path);
-	if (system(command))
-		exit(1);
+	shell("rm -rf '%s' '%s.root' '%s.lost'", path, path, path);
 }
 
 /* --- what no recovery could do without ------------------------------------------- */
@@ -366,29 +377,66 @@ static void to_disk(const char *path)
 	close(dir);
 }
 
-static void recover(const struct kind *kind, const char *path,
-                    const struct tale *tale)
+/* What a power failure leaves, at path.lost: zeros behind what was there. */
+static void lose_images(const char *path)
 {
-	uint64_t pages = kind->pattern == REWRITTEN ? 1 : tale->pages;
-	double gb = (double)tale->log_bytes / 1e9;
-	struct cost bound, took;
+	shell("cp -r '%s' '%s.lost' && cd '%s.root' && for f in *; do "
+	      "head -c $(($(stat -c %%s '%s.lost/root/'\"$f\") - $(stat -c %%s \"$f\"))) "
+	      "/dev/zero >> \"$f\" && cp \"$f\" '%s.lost/root/' || exit 1; done",
+	      path, path, path, path, path);
+}
+
+/* *heap: the most it took. */
+static struct cost recover(const char *path, double *heap)
+{
+	struct cost took;
 	struct bed bed;
 	struct err err;
 
-	bound = measure_bound(path, pages);
+	to_disk(path);
 	took = cost_now();
 	bed_open(&bed, path);
 	took = cost_since(took);
-	printf("%-26s %9llu %7.1f %8.1f %8.2f %8.2f %8.2f %8.2f %8.1f\n",
-	       kind->name, (unsigned long long)tale->commits, gb * 1e3,
-	       (double)tale->pages * STORE_PAGE_SIZE / 1e6, took.wall / gb,
-	       took.cpu / gb, bound.wall / gb, bound.cpu / gb,
-	       (double)bed.heap.peak / 1e6);
-	fflush(stdout);
+	*heap = (double)bed.heap.peak / 1e6;
 	store_view_close(bed.view);
 	must(store_close(bed.store, &err), &err);
 	store_environment_close(bed.environment);
 	os_posix_close(bed.os);
+	return took;
+}
+
+static void print_cost(struct cost cost, double gb)
+{
+	if (cost.wall > 0)
+		printf(" %8.2f %8.2f", cost.wall / gb, cost.cpu / gb);
+	else
+		printf(" %8s %8s", "-", "-");
+}
+
+static void measure(const struct kind *kind, const char *path,
+                    const struct tale *tale)
+{
+	uint64_t pages = kind->pattern == REWRITTEN ? 1 : tale->pages;
+	double gb = (double)tale->log_bytes / 1e9, heap, heap_lost = 0;
+	struct cost bound, found, lost = { 0, 0 };
+	char path_lost[600];
+
+	snprintf(path_lost, sizeof path_lost, "%s.lost", path);
+	if (kind->pattern != REWRITTEN) /* those are synced before their record */
+		lose_images(path);
+	to_disk(path);
+	bound = measure_bound(path, pages);
+	found = recover(path, &heap);
+	if (kind->pattern != REWRITTEN)
+		lost = recover(path_lost, &heap_lost);
+	printf("%-26s %9llu %7.1f %8.1f", kind->name,
+	       (unsigned long long)tale->commits, gb * 1e3,
+	       (double)tale->pages * STORE_PAGE_SIZE / 1e6);
+	print_cost(found, gb);
+	print_cost(lost, gb);
+	print_cost(bound, gb);
+	printf(" %8.1f\n", heap > heap_lost ? heap : heap_lost);
+	fflush(stdout);
 }
 
 static void run(const struct kind *kind, const char *path, int64_t bytes)
@@ -405,8 +453,7 @@ static void run(const struct kind *kind, const char *path, int64_t bytes)
 		fill(kind, path, bytes, tale);
 	need(child > 0 && waitpid(child, NULL, 0) == child && tale->commits,
 	     "child");
-	to_disk(path);
-	recover(kind, path, tale);
+	measure(kind, path, tale);
 	remove_all(path);
 	munmap(tale, sizeof *tale);
 }
@@ -419,10 +466,11 @@ int main(int argc, char **argv)
 
 	snprintf(path, sizeof path, "%s/recovery-bench.%d", directory,
 	         (int)getpid());
-	printf("%-26s %9s %7s %8s %8s %8s %8s %8s %8s\n"
-	       "%-26s %9s %7s %8s %8s %8s %8s %8s %8s\n", "each commit changes",
-	       "commits", "log MB", "pages MB", "wall", "CPU", "bound:", "bound:",
-	       "heap", "", "", "", "", "s/GB", "s/GB", "wall", "CPU", "MB");
+	printf("%-26s %9s %7s %8s %8s %8s %8s %8s %8s %8s %8s\n"
+	       "%-26s %9s %7s %8s %8s %8s %8s %8s %8s %8s %8s\n",
+	       "each commit changes", "commits", "log MB", "pages MB", "wall",
+	       "CPU", "lost:", "lost:", "bound:", "bound:", "heap", "", "", "",
+	       "", "s/GB", "s/GB", "wall", "CPU", "wall", "CPU", "MB");
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
 		if (argc < 4 || (size_t)atoi(argv[3]) == i)
 			run(&kinds[i], path, bytes);

@@ -251,6 +251,17 @@ int page_file_verify(struct page_file *file, const struct page_ref *ref,
 	return ERR_NONE;
 }
 
+bool page_file_copy(struct page_file *file, const struct page_ref *ref,
+                    void *bytes)
+{
+	struct err ignored;
+	bool within;
+
+	return !page_file_reach(file, ref, &within, &ignored) && within &&
+	       !os_read(file->os_file, (uint64_t)ref->place * PLACE_SIZE, bytes,
+	                ref->length, &ignored);
+}
+
 /* (F3) */
 void page_file_remember(struct page_file *file, const struct page_ref *ref)
 {

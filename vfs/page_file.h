@@ -67,6 +67,11 @@ int page_file_place_check(struct page_file *file, const struct page_ref *ref,
 int page_file_verify(struct page_file *file, const struct page_ref *ref,
                      uint64_t tag, const uint8_t **bytes, struct err *err);
 
+/* Copies what lies at the place of `ref`, whatever it is, by a read of its own. False:
+ * the file does not reach so far, or cannot be read there. */
+bool page_file_copy(struct page_file *file, const struct page_ref *ref,
+                    void *bytes);
+
 /* From now on each borrow verifies: a sync has failed, and pages that were good may
  * be read again from a disk that does not have them. */
 void page_file_distrust(struct page_file *file);

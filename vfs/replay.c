@@ -3,18 +3,21 @@
  * after its record was whole.
  *
  * Records are followed in order, and first only remembered (replay_pages.c). When all
- * of them make sense, each page's last version is made and written to the place its
- * record names (replay_write.c). Where pages are becomes page tables and catalog pages
- * at the end, on places that neither the base snapshot reaches nor any record named.
+ * of them make sense, each page's last version is written to the place its record names:
+ * as it is found there (replay_present.c), or made (replay_write.c). Where pages are
+ * becomes page tables and catalog pages at the end, on places that neither the base
+ * snapshot reaches nor any record named.
  *
- * (R1) Only what the base snapshot reaches and what the log says is read; every
- *      page's last version is rewritten, "already there" is not known (rule 3). PLACED
- *      pages are read to verify them.
+ * (R1) Bytes come from what the base snapshot reaches and from the log; from the place
+ *      of a page's last version only when they have the checksum that its record names.
+ *      Wherever they come from, every page's last version is written again, for "already
+ *      there" is not known (rule 3). PLACED pages are read to verify them.
  * (R2) Nothing is written over what the base reaches, so a replay that dies is
  *      repaired by the next one.
  * (R3) Nothing is written before all records were followed. Damage to the log, to
- *      the pages that its differences build on, or to map pages is met before a byte
- *      has changed.
+ *      map pages, or to the pages that differences build on, where these are needed, is
+ *      met before a byte has changed: until then images that are there are written as
+ *      they are.
  * (R4) Rule 2 is checked, not believed: a log in which a place that was synced with a
  *      page has another version, too, is refused.
  */
@@ -543,11 +546,34 @@ static int superseded(void *context, uint32_t place, uint32_t units,
 	return ERR_NONE;
 }
 
-static int by_page(const void *left, const void *right)
+/* What became of the file's pages, by their numbers; the caller frees it. */
+static struct page_change *changes_list(const struct replay *replay,
+                                        const struct replay_file *file)
 {
-	const struct page_change *a = left, *b = right;
+	struct heap *heap = replay->store->heap;
+	size_t count = file->count;
+	struct page_change *changes = heap_allocate(heap, count * sizeof *changes);
+	uint64_t *keys = heap_allocate(heap, 2 * count * sizeof *keys);
 
-	return a->page_no < b->page_no ? -1 : a->page_no > b->page_no;
+	if (!changes || !keys) {
+		heap_free(heap, changes);
+		changes = NULL;
+		goto free_keys;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		keys[i] = (uint64_t)replay_page_at(file, i)->page_no << 32 | i;
+	replay_keys_sort(keys, keys + count, count);
+	for (size_t i = 0; i < count; i++) {
+		const struct replay_page *page =
+			replay_page_at(file, (uint32_t)keys[i]);
+
+		changes[i] = (struct page_change){ .page_no = page->page_no,
+		                                   .ref = page->ref };
+	}
+
+free_keys:
+	heap_free(heap, keys);
+	return changes;
 }
 
 /* The file's part of the allocator, without the places that records named. Some of
@@ -592,27 +618,17 @@ static int finish_file(struct replay *replay, struct replay_file *file,
 	                                .context = &finishing };
 	struct page_change *changes;
 	struct page_table table;
-	size_t count = 0;
 	int rc;
 
 	if (file->file_id == STORE_CATALOG_FILE_ID || !file->count)
 		return ERR_NONE;
-	changes = heap_allocate(replay->store->heap,
-	                        file->count * sizeof *changes);
+	changes = changes_list(replay, file);
 	if (!changes)
 		return err_set(err, ERR_NOMEM, "replay log of",
 		               replay->store->path, "%u pages", file->count);
-	for (; count < file->count; count++) {
-		const struct replay_page *page =
-			replay_page_at(file, (uint32_t)count);
-
-		changes[count] = (struct page_change){ .page_no = page->page_no,
-		                                       .ref = page->ref };
-	}
-	qsort(changes, count, sizeof *changes, by_page);
 	rc = ensure_space(replay, file, err);
 	if (!rc)
-		rc = page_table_apply(file->file, &file->table, changes, count,
+		rc = page_table_apply(file->file, &file->table, changes, file->count,
 		                      replay->txid, &sink, &table, err);
 	if (!rc) {
 		store_entry_table_set(&file->entry, &table);
@@ -697,7 +713,7 @@ static int entry_nothing(void *context, uint32_t file_id,
 	return ERR_NONE;
 }
 
-/* (R3) All that can be wrong is found here. */
+/* (R3) All that can be wrong is found here; see (vfs/replay_present F3). */
 int store_replay_check(struct replay *replay, struct err *err)
 {
 	int rc = store_catalog_each(replay->store, &replay->base.catalog,
@@ -712,6 +728,8 @@ int store_replay_check(struct replay *replay, struct err *err)
 	}
 	if (!rc)
 		rc = replay_places_check(replay, err);
+	if (!rc)
+		rc = replay_present_write(replay, err);
 	return rc ? rc : replay_bases_verify(replay, err);
 }
 

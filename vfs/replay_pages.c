@@ -13,7 +13,8 @@
  *               Lists stay within a budget (replay_budget()). When they do not fit,
  *               changes are only counted, and the log is followed again for as many
  *               pages at a time as fit (replay_pages_write()); then a page gets an image
- *               if its list would be longer.
+ *               if its list would be longer. Pages that are in their places need neither
+ *               (replay_present.c).
  * Safety        (W1) A version's checksum covers all changes since its base; it is
  *               compared before the image is written.
  *               (W2) No base is ever written over, so neither the order of writing nor

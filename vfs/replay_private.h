@@ -1,8 +1,9 @@
 /*
  * replay_private.h - what the files of a replay share: replay.c follows records,
- * replay_pages.c remembers what becomes of pages, replay_build.c makes their images from
- * what replay_bases.c has verified, replay_write.c and replay_batch.c write them,
- * replay_part.c follows parts of the log at once.
+ * replay_pages.c remembers what becomes of pages, replay_present.c finds images that
+ * are in their places, replay_build.c makes the others from what replay_bases.c has
+ * verified, replay_write.c and replay_batch.c write them, replay_part.c follows parts of
+ * the log at once.
  */
 #ifndef TURDB_VFS_REPLAY_PRIVATE_H
 #define TURDB_VFS_REPLAY_PRIVATE_H
@@ -280,6 +281,9 @@ struct replay_order {
 	uint32_t stretches;
 };
 
+/* By the upper halves of the keys; equal ones stay in their order. `spare` has as much
+ * room. */
+void replay_keys_sort(uint64_t *keys, uint64_t *spare, size_t count);
 /* Where the page comes in the order; 0: nowhere. */
 typedef uint32_t replay_place_fn(const struct replay *replay,
                                  const struct replay_file *file,
@@ -339,13 +343,15 @@ int replay_batch_put(struct replay_batch *batch, const struct page_ref *ref,
                      const uint8_t *image, struct err *err);
 int replay_batch_flush(struct replay_batch *batch, struct err *err);
 
-/* --- replay_bases.c, replay_write.c ------------------------------------------------------ */
+/* --- replay_bases.c, replay_present.c, replay_write.c -------------------------------------- */
 
 /* That no two pages want one place, as far as the log alone can tell. */
 int replay_places_check(struct replay *replay, struct err *err);
+/* Writes pages again whose newest version is in its place: they are done. */
+int replay_present_write(struct replay *replay, struct err *err);
 /* Reads what changes build on. (vfs/replay R3) */
 int replay_bases_verify(struct replay *replay, struct err *err);
-/* Makes and writes the newest version of every page that has changes. */
+/* Makes and writes the newest version of every other page that has changes. */
 int replay_pages_write(struct replay *replay, struct err *err);
 
 /* --- replay.c --------------------------------------------------------------------------- */

@@ -86,9 +86,12 @@ static int order_write(struct writing *writing, struct err *err)
 	if (!rc)
 		rc = store_crew_run(writing->replay->store, order->stretches,
 		                    stretch_write, writing, err);
-	for (size_t i = 0; !rc && i < order->count; i++)
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < order->count; i++)
 		replay_order_page(order, i)->count = 0;
-	return rc;
+	atomic_fetch_add(&writing->replay->store->recovered_made, order->count);
+	return ERR_NONE;
 }
 
 /* All pages whose changes are at hand. */

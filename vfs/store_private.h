@@ -108,6 +108,8 @@ struct store {
 	                                     them has waited for a checkpoint  */
 	uint64_t lost_after;              /* see store_lost_after()      */
 	bool advised;                     /* a refusal says what to do   */
+	_Atomic uint64_t recovered_found; /* pages of the log that were in their places */
+	_Atomic uint64_t recovered_made;  /* ... that had to be made                    */
 	struct store_checkpoint_work checkpoint;
 	struct store_background background;
 

@@ -4,11 +4,13 @@
  * A child fills some five megabytes of log with all that a record can say and ends
  * without closing. Copies of what it left are recovered by one thread and by several,
  * on a real file system, also under the thread sanitizer: every byte has to agree, and
- * so has every refusal.
+ * so has every refusal. The same of what a power failure may have left of the images:
+ * whatever is found in its place and whatever has to be made, the database is the same.
  */
 #define _GNU_SOURCE
 #include "test/harness.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -17,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/pager.h"
+#include "vfs/page_format.h"
 #include "vfs/store.h"
 
 enum {
@@ -33,6 +36,7 @@ static struct {
 	uint32_t processors;
 	bool no_threads, slow_clock;
 	bool fail_writes; /* of threads that are not the first */
+	bool fail_reads;  /* of pages                          */
 	_Atomic uint32_t started;
 	pthread_t first;
 	const struct os_methods *real;
@@ -66,6 +70,16 @@ static int write_spans(struct os_file *file, uint64_t offset,
 	return machine.real->write(file, offset, spans, count, err);
 }
 
+static int read_some(struct os_file *file, uint64_t offset, void *bytes,
+                     size_t size, size_t *got, struct err *err)
+{
+	if (machine.fail_reads && offset >= STORE_PAGE_SIZE &&
+	    strstr(file->name, "root/"))
+		return err_set(err, ERR_IO, "read", file->name,
+		               "the disk is tired");
+	return machine.real->read(file, offset, bytes, size, got, err);
+}
+
 /* Nothing is ever late. */
 static uint64_t monotonic_us(struct os *os)
 {
@@ -85,6 +99,7 @@ static int os_open_machine(struct heap *heap, struct os **os, struct err *err)
 	machine.methods.processors = processors;
 	machine.methods.thread_start = thread_start;
 	machine.methods.write = write_spans;
+	machine.methods.read = read_some;
 	machine.methods.monotonic_us = monotonic_us;
 	machine.first = pthread_self();
 	(*os)->methods = &machine.methods;
@@ -101,7 +116,7 @@ struct bed {
 };
 
 static int bed_open(struct bed *bed, const char *path, uint64_t lose_after,
-                    struct err *err)
+                    size_t heap_limit, struct err *err)
 {
 	struct store_options options = { .create = true,
 	                                 .checkpoint_mb = 1000000,
@@ -112,6 +127,7 @@ static int bed_open(struct bed *bed, const char *path, uint64_t lose_after,
 
 	memset(bed, 0, sizeof *bed);
 	heap_init(&bed->heap);
+	atomic_store(&bed->heap.limit, heap_limit);
 	rc = os_open_machine(&bed->heap, &bed->os, err);
 	if (!rc)
 		rc = store_environment_open(bed->os, &bed->heap,
@@ -256,7 +272,27 @@ static uint32_t change_files(struct writer *writer, int i, uint32_t other)
 	}
 }
 
-static void fill(struct bed *bed, uint64_t seed)
+struct bench {
+	char directory[256];
+	char left[300];   /* what the child left                                 */
+	char old[300];    /* its data files at the checkpoint,                   */
+	char middle[300]; /* in the middle of the log                            */
+	bool placed;      /* the log says of some pages that they are there      */
+	char path[300];   /* where copies are recovered: sentences name the path */
+	char before[300]; /* what one thread made of it                          */
+};
+
+/* The data files at this moment. */
+static void keep(const char *path, const char *to)
+{
+	char command[1000];
+
+	snprintf(command, sizeof command, "cp -r '%s/root' '%s'", path, to);
+	if (system(command))
+		_exit(1);
+}
+
+static void fill(struct bed *bed, const struct bench *bench, uint64_t seed)
 {
 	struct writer writer = { .random = seed };
 	uint32_t file_id, other = 0;
@@ -268,6 +304,7 @@ static void fill(struct bed *bed, uint64_t seed)
 	file_id = make_file(&writer, PAGES);
 	commit(&writer, STORE_DURABLE_NOW);
 	must(store_checkpoint(bed->store, &done, &err), &err);
+	keep(bench->left, bench->old);
 	for (int i = 0; i < COMMITS; i++) {
 		begin(&writer);
 		must(store_pager(writer.view, file_id, &writer.pager, &err),
@@ -275,8 +312,10 @@ static void fill(struct bed *bed, uint64_t seed)
 		change(&writer);
 		if (i % 50 == 7)
 			allocate_and_free(&writer);
-		if (i % 2000 == 1900)
+		if (i % 2000 == 1900 && bench->placed)
 			change_many(&writer);
+		if (i == COMMITS / 2)
+			keep(bench->left, bench->middle);
 		other = change_files(&writer, i, other);
 		/* The last record says that what is before it was durable. */
 		commit(&writer, i >= COMMITS - 2 ? STORE_DURABLE_NOW
@@ -299,19 +338,12 @@ run(struct test *t, const char *format, ...)
 
 /* --- recoveries ---------------------------------------------------------------------- */
 
-struct bench {
-	char directory[256];
-	char left[300];   /* what the child left                                 */
-	char path[300];   /* where copies are recovered: sentences name the path */
-	char before[300]; /* what one thread made of it                          */
-};
-
 static void copy(struct test *t, const char *from, const char *to)
 {
 	run(t, "rm -rf '%s' && cp -r '%s' '%s'", to, from, to);
 }
 
-static void log_make(struct test *t, const char *path)
+static void log_make(struct test *t, const struct bench *bench)
 {
 	struct bed bed;
 	pid_t child;
@@ -323,23 +355,32 @@ static void log_make(struct test *t, const char *path)
 		struct err err;
 
 		machine.slow_clock = true; /* no checkpoint for dropped files */
-		must(bed_open(&bed, path, 0, &err), &err);
-		fill(&bed, t->seed);
+		must(bed_open(&bed, bench->left, 0, 0, &err), &err);
+		fill(&bed, bench, t->seed);
 		_exit(0);
 	}
 	EXPECT(t, child > 0 && waitpid(child, &status, 0) == child);
 	EXPECT_EQ(t, status, 0);
 }
 
-static void bench_open(struct test *t, struct bench *bench)
+static void bench_open_as(struct test *t, struct bench *bench, bool placed)
 {
 	memset(&machine, 0, sizeof machine);
 	machine.processors = 1;
 	test_directory(t, bench->directory);
+	bench->placed = placed;
 	snprintf(bench->left, sizeof bench->left, "%s/left", bench->directory);
+	snprintf(bench->old, sizeof bench->old, "%s/old", bench->directory);
+	snprintf(bench->middle, sizeof bench->middle, "%s/middle",
+	         bench->directory);
 	snprintf(bench->path, sizeof bench->path, "%s/app", bench->directory);
 	snprintf(bench->before, sizeof bench->before, "%s/one", bench->directory);
-	log_make(t, bench->left);
+	log_make(t, bench);
+}
+
+static void bench_open(struct test *t, struct bench *bench)
+{
+	bench_open_as(t, bench, true);
 }
 
 static int check_all(struct bed *bed, struct err *err)
@@ -356,9 +397,28 @@ static int check_all(struct bed *bed, struct err *err)
 	return rc;
 }
 
+/* What a recovery did with pages. */
+struct pages {
+	int64_t found, made;
+};
+
+static int note_pages(void *context, const char *name, int64_t value,
+                      const char *what)
+{
+	struct pages *pages = context;
+
+	(void)what;
+	if (strcmp(name, "recovered_found") == 0)
+		pages->found = value;
+	if (strcmp(name, "recovered_made") == 0)
+		pages->made = value;
+	return 0;
+}
+
 /* Recovers what lies at bench->path. */
-static int recover(struct bench *bench, uint32_t threads, uint64_t lose_after,
-                   struct err *err)
+static int recover_counting(struct bench *bench, uint32_t threads,
+                            uint64_t lose_after, size_t heap_limit,
+                            struct pages *pages, struct err *err)
 {
 	struct err ignored;
 	struct bed bed;
@@ -366,12 +426,22 @@ static int recover(struct bench *bench, uint32_t threads, uint64_t lose_after,
 
 	machine.processors = threads;
 	atomic_store(&machine.started, 0);
-	rc = bed_open(&bed, bench->path, lose_after, err);
+	rc = bed_open(&bed, bench->path, lose_after, heap_limit, err);
+	if (!rc)
+		rc = store_status(bed.store, note_pages, pages, err);
 	if (!rc)
 		rc = check_all(&bed, err);
 	if (rc)
 		bed_close(&bed, &ignored);
 	return rc ? rc : bed_close(&bed, err);
+}
+
+static int recover(struct bench *bench, uint32_t threads, uint64_t lose_after,
+                   struct err *err)
+{
+	struct pages ignored;
+
+	return recover_counting(bench, threads, lose_after, 0, &ignored, err);
 }
 
 /* All but the shared memory. */
@@ -400,8 +470,8 @@ static void threads_make_the_same_bytes(struct test *t)
 	for (uint32_t threads = 2; threads <= 4 && !t->failed; threads++) {
 		copy(t, bench.left, bench.path);
 		EXPECT_OK(t, recover(&bench, threads, 0, &t->err));
-		/* for bases and pages of one file, and the parts of the log */
-		EXPECT(t, machine.started > 2 * (threads - 1));
+		/* for the pages of one file, and the parts of the log */
+		EXPECT(t, machine.started >= 2 * (threads - 1));
 		expect_same_bytes(t, &bench);
 	}
 	machine.no_threads = true;
@@ -430,7 +500,7 @@ static void an_error_in_a_thread_is_told_and_costs_nothing(struct test *t)
 }
 
 /* Flips a bit of every page from the middle of a file on; or of one byte. */
-static void damage(struct test *t, const struct bench *bench, const char *name,
+static void damage(struct test *t, const char *directory, const char *name,
                    off_t from, off_t step)
 {
 	char path[700];
@@ -438,7 +508,7 @@ static void damage(struct test *t, const struct bench *bench, const char *name,
 	off_t size;
 	int file;
 
-	snprintf(path, sizeof path, "%s/%s", bench->left, name);
+	snprintf(path, sizeof path, "%s/%s", directory, name);
 	file = open(path, O_RDWR);
 	EXPECT(t, file >= 0);
 	size = lseek(file, 0, SEEK_END);
@@ -472,7 +542,7 @@ static void of_many_damaged_pages_the_first_one_is_told(struct test *t)
 
 	bench_open(t, &bench);
 	if (!t->failed)
-		damage(t, &bench, "root/3-many.tbd",
+		damage(t, bench.left, "root/3-many.tbd",
 		       (off_t)PAGES / 3 * STORE_PAGE_SIZE + 5000, STORE_PAGE_SIZE);
 	if (!t->failed)
 		expect_same_refusal(t, &bench, "checksum is");
@@ -505,7 +575,7 @@ static void a_log_with_a_damaged_record_ends_in_the_same_place(struct test *t)
 
 	bench_open(t, &bench);
 	if (!t->failed)
-		damage(t, &bench, "wal/wal.000004", 300000, 0);
+		damage(t, bench.left, "wal/wal.000004", 300000, 0);
 	if (!t->failed)
 		expect_same_loss(t, &bench);
 }
@@ -528,9 +598,209 @@ static void a_part_may_have_no_record(struct test *t)
 
 	bench_open(t, &bench);
 	if (!t->failed)
-		damage(t, &bench, "wal/wal.000004", 4096 + 20, 0);
+		damage(t, bench.left, "wal/wal.000004", 4096 + 20, 0);
 	if (!t->failed)
 		expect_same_loss(t, &bench);
+}
+
+/* --- images that are there, and such that are not --------------------------------------- */
+
+enum { OLD = 1, MIDDLE = 2, LEFT = 4 };
+
+/* What a power failure leaves: of each so many bytes those of one of these moments. */
+struct remains {
+	const char *name;
+	unsigned moments;
+	size_t unit;
+	int found_min, found_max, made_min;
+};
+
+enum { FILE_MAX = 32 << 20 };
+
+/* Missing files and what lies behind the end are zeros. */
+static uint8_t *file_read(const char *directory, const char *name, size_t *size)
+{
+	uint8_t *bytes = calloc(1, FILE_MAX);
+	char path[700];
+	ssize_t got = 0;
+	int file;
+
+	snprintf(path, sizeof path, "%s/%s", directory, name);
+	file = open(path, O_RDONLY);
+	if (file >= 0)
+		got = read(file, bytes, FILE_MAX);
+	*size = got > 0 ? (size_t)got : 0;
+	close(file);
+	return bytes;
+}
+
+static void file_write(struct test *t, const char *directory, const char *name,
+                       const uint8_t *bytes, size_t size)
+{
+	char path[700];
+	int file;
+
+	snprintf(path, sizeof path, "%s/%s", directory, name);
+	file = open(path, O_WRONLY);
+	EXPECT(t, file >= 0 && write(file, bytes, size) == (ssize_t)size);
+	close(file);
+}
+
+static void mix_file(struct test *t, const struct bench *bench, const char *name,
+                     const struct remains *remains)
+{
+	char root[320];
+	size_t sizes[3];
+	uint8_t *moments[3];
+	uint64_t random = t->seed;
+
+	snprintf(root, sizeof root, "%s/root", bench->left);
+	moments[0] = file_read(bench->old, name, &sizes[0]);
+	moments[1] = file_read(bench->middle, name, &sizes[1]);
+	moments[2] = file_read(root, name, &sizes[2]);
+	for (size_t at = 0; at < sizes[2]; at += remains->unit) {
+		size_t left = sizes[2] - at;
+		uint64_t which = test_random(&random) % 3;
+
+		while (!(remains->moments >> which & 1))
+			which = (which + 1) % 3;
+		if (which != 2)
+			memcpy(moments[2] + at, moments[which] + at,
+			       left < remains->unit ? left : remains->unit);
+	}
+	snprintf(root, sizeof root, "%s/root", bench->path);
+	file_write(t, root, name, moments[2], sizes[2]);
+	for (int i = 0; i < 3; i++)
+		free(moments[i]);
+}
+
+/* A copy of what the child left, as a power failure leaves it. */
+static void mix(struct test *t, const struct bench *bench,
+                const struct remains *remains)
+{
+	struct dirent *entry;
+	char root[320];
+	DIR *dir;
+
+	copy(t, bench->left, bench->path);
+	snprintf(root, sizeof root, "%s/root", bench->path);
+	dir = opendir(root);
+	EXPECT(t, dir != NULL);
+	while (!t->failed && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			mix_file(t, bench, entry->d_name, remains);
+	closedir(dir);
+}
+
+/* The superblock names the catalog by its checksum, and so each page of each file. */
+static void expect_same_database(struct test *t, const struct bench *bench)
+{
+	run(t, "cmp '%s/turdb.meta' '%s/turdb.meta'", bench->before,
+	    bench->path);
+}
+
+static void recover_remains(struct test *t, struct bench *bench,
+                            const struct remains *remains, uint32_t threads,
+                            size_t heap_limit)
+{
+	struct pages pages = { 0, 0 };
+
+	mix(t, bench, remains);
+	if (t->failed)
+		return;
+	EXPECT_OK(t, recover_counting(bench, threads, 0, heap_limit, &pages,
+	                              &t->err));
+	printf("note %s: %lld pages found, %lld made, %u threads\n", remains->name,
+	       (long long)pages.found, (long long)pages.made, threads);
+	EXPECT(t, pages.found >= remains->found_min &&
+	          pages.found <= remains->found_max);
+	EXPECT(t, pages.made >= remains->made_min);
+	expect_same_database(t, bench);
+}
+
+/* (vfs/replay R1, vfs/replay_present F1, rule 3) */
+static void whatever_is_left_of_images_the_database_is_the_same(struct test *t)
+{
+	static const struct remains all[] = {
+		{ "all images", LEFT, FILE_MAX, 400, 999, 0 },
+		{ "no image", OLD, FILE_MAX, 0, 0, 400 },
+		{ "images of the middle", MIDDLE, FILE_MAX, 20, 300, 300 },
+		{ "half of the images", OLD | LEFT, STORE_PAGE_SIZE, 200, 600, 100 },
+		{ "torn images", OLD | LEFT, 512, 0, 30, 300 },
+		{ "images of three moments", OLD | MIDDLE | LEFT,
+		  STORE_PAGE_SIZE, 50, 600, 100 },
+	};
+	struct bench bench;
+
+	bench_open_as(t, &bench, false);
+	if (!t->failed)
+		recover_alone(t, &bench, 0);
+	for (size_t i = 0; i < sizeof all / sizeof all[0] && !t->failed; i++) {
+		recover_remains(t, &bench, &all[i], 1, 0);
+		if (!t->failed)
+			recover_remains(t, &bench, &all[i], 4, 0);
+		if (!t->failed)
+			recover_remains(t, &bench, &all[i], 2, 3 << 20);
+	}
+}
+
+static void images_that_cannot_be_read_are_made(struct test *t)
+{
+	struct pages pages = { 0, 0 };
+	struct bench bench;
+
+	bench_open(t, &bench);
+	if (!t->failed)
+		recover_alone(t, &bench, 0);
+	copy(t, bench.left, bench.path);
+	machine.fail_reads = true;
+	if (!t->failed)
+		EXPECT_OK(t, recover_counting(&bench, 2, 0, 0, &pages, &t->err));
+	EXPECT(t, pages.found == 0 && pages.made > 100);
+	expect_same_database(t, &bench);
+}
+
+/* Flips a bit of page 7 as the checkpoint has it. */
+static void damage_base(struct test *t, const struct bench *bench)
+{
+	size_t size, at = 0;
+	uint8_t *bytes = file_read(bench->old, "3-many.tbd", &size);
+
+	while (at < size && (bytes[at + PAGE_KIND_AT] != PAGE_LEAF ||
+	                     load_le32(bytes + at + PAGE_FILE_ID_AT) != 3 ||
+	                     load_le32(bytes + at + PAGE_NO_AT) != 7))
+		at += STORE_PAGE_SIZE;
+	EXPECT(t, at < size);
+	free(bytes);
+	damage(t, bench->path, "root/3-many.tbd", (off_t)at + 5000, 0);
+}
+
+/* Its changes make nothing that its image does not have. But once it is needed, damage
+ * to it is told, and images that were found before are what they were. (vfs/replay R3,
+ * vfs/replay_present F3) */
+static void of_a_page_that_is_there_the_base_may_be_damaged(struct test *t)
+{
+	static const struct remains older = { "images of the middle", MIDDLE,
+	                                      FILE_MAX, 0, 0, 0 };
+	struct pages pages = { 0, 0 };
+	struct bench bench;
+
+	bench_open_as(t, &bench, false);
+	if (!t->failed)
+		recover_alone(t, &bench, 0);
+	copy(t, bench.left, bench.path);
+	if (!t->failed)
+		damage_base(t, &bench);
+	if (!t->failed)
+		EXPECT_OK(t, recover_counting(&bench, 2, 0, 0, &pages, &t->err));
+	EXPECT(t, pages.made == 0);
+	expect_same_database(t, &bench);
+	mix(t, &bench, &older);
+	damage_base(t, &bench);
+	copy(t, bench.path, bench.before);
+	EXPECT_ERR(t, recover_counting(&bench, 2, 0, 0, &pages, &t->err),
+	           ERR_CORRUPT, "read page 7 of root/3-many.tbd: checksum is");
+	expect_same_bytes(t, &bench);
 }
 
 static const struct test_case cases[] = {
@@ -540,6 +810,9 @@ static const struct test_case cases[] = {
 	CASE(a_log_with_a_damaged_record_ends_in_the_same_place),
 	CASE(a_log_without_a_segment_ends_in_the_same_place),
 	CASE(a_part_may_have_no_record),
+	CASE(whatever_is_left_of_images_the_database_is_the_same),
+	CASE(images_that_cannot_be_read_are_made),
+	CASE(of_a_page_that_is_there_the_base_may_be_damaged),
 };
 
 TEST_MAIN(cases)

@@ -19,19 +19,22 @@
 #include "base/plant.h"
 #include "test/support/explore.h"
 #include "test/support/store_model.h"
+#include "vfs/store_private.h"
 
 enum { COMMITS = 84 };
 
 /* What the workload has crossed. */
 enum crossing { QUIET_CHECKPOINTS, BUSY_CHECKPOINTS, STEPS, SPILLS, PLACED,
-                SEGMENTS, DROPS, PUNCHES, MOVES, READERS, DEATHS, CROSSINGS };
+                SEGMENTS, DROPS, PUNCHES, MOVES, READERS, DEATHS, LOST_SYNCS,
+                FOUND, CROSSINGS };
 
 static const char *const crossing_names[CROSSINGS] = {
 	"checkpoints", "checkpoints with commits in them",
 	"steps of a checkpoint", "spilled pages",
 	"PLACED commits", "log segments", "files dropped", "runs of places given back", "pages moved",
 	"old snapshots read",
-	"deaths of processes",
+	"deaths of processes", "syncs that dropped pages",
+	"pages that a recovery found in their places",
 };
 
 struct workload {
@@ -158,10 +161,23 @@ static int read_old(struct workload *w, struct err *err)
 	return model_check(w->b.view, &w->seen, err);
 }
 
+static int count_recovered(void *context, const char *name, int64_t value,
+                           const char *what)
+{
+	struct workload *w = context;
+
+	(void)what;
+	if (strcmp(name, "recovered_found") == 0)
+		w->crossed[FOUND] += (uint64_t)value;
+	return 0;
+}
+
 static int start_both(struct workload *w, struct err *err)
 {
 	int rc = actor_start(&w->a, w->disk, w->plants, err);
 
+	if (!rc)
+		rc = store_status(w->a.store, count_recovered, w, err);
 	return rc ? rc : actor_start(&w->b, w->disk, w->plants, err);
 }
 
@@ -245,6 +261,33 @@ static int count_spills(void *context, const char *name, int64_t value,
 	return 0;
 }
 
+/* The sync of a checkpoint fails, and the kernel calls the pages clean that it could not
+ * write: they are seen in their places until the power goes. All close and come again. */
+static int lose_sync(struct workload *w, struct err *err)
+{
+	struct sim_fault fault = { .call = SIM_CALL_SYNC, .path_part = "/root/",
+	                           .nth = 1, .code = ERR_IO,
+	                           .effect = SIM_FAULT_DROP };
+	struct err ignored;
+	bool done;
+	int rc;
+
+	store_view_end(w->b.view);
+	sim_fault_add(w->disk, &fault);
+	rc = store_checkpoint(w->b.store, &done, err);
+	sim_fault_clear(w->disk);
+	if (rc != ERR_IO)
+		return rc;
+	rc = store_status(w->a.store, count_spills, &w->crossed[SPILLS], err);
+	if (rc)
+		return rc;
+	actor_end(&w->b, &ignored);
+	actor_end(&w->a, &ignored);
+	w->crossed[LOST_SYNCS]++;
+	rc = start_both(w, err);
+	return rc ? rc : resume(w, &w->a, err);
+}
+
 static int abandon(struct workload *w, struct actor *writer, struct err *err)
 {
 	int rc = actor_abandon(writer, &w->model, err);
@@ -293,6 +336,8 @@ static int step(struct workload *w, struct err *err)
 		rc = die_checkpointing(w, err);
 	if (!rc && k % 20 == 2)
 		rc = checkpoint_in_steps(w, k % 40 == 2, err);
+	if (!rc && k % 14 == 12)
+		rc = lose_sync(w, err);
 	if (!rc && k % 40 == 37) /* everybody leaves and comes again */
 		rc = restart_both(w, err);
 	return rc;
@@ -393,7 +438,7 @@ static void explore(struct test *t, uint32_t plants)
 	}
 }
 
-/* (vfs/recovery Y2, rule 2, rule 3) */
+/* (vfs/recovery Y2, vfs/replay_present F2, rule 2, rule 3) */
 static void every_crash_leaves_a_prefix_of_the_commits(struct test *t)
 {
 	explore(t, PLANT_REPLAY_PARTS);
@@ -426,10 +471,41 @@ static int long_commit(struct actor *a, struct pager *pager, uint32_t page_no,
 	return rc;
 }
 
+enum { LONG_FILE_MAX = 2 << 20 };
+
+static const char *long_file(struct sim_disk *disk, uint64_t *size)
+{
+	const char *path;
+
+	for (size_t i = 0; (path = sim_file_at(disk, i, size)); i++)
+		if (strstr(path, "-long.tbd") && *size <= LONG_FILE_MAX)
+			break;
+	return path;
+}
+
+static void images_keep(struct test *t, struct sim_disk *disk, uint8_t *bytes)
+{
+	uint64_t size = 0;
+	const char *path = long_file(disk, &size);
+
+	memset(bytes, 0, LONG_FILE_MAX);
+	EXPECT(t, path && sim_file_peek(disk, path, 0, bytes, size));
+}
+
+/* What a power failure leaves that loses all images since. */
+static void images_lose(struct test *t, struct sim_disk *disk,
+                        const uint8_t *bytes)
+{
+	uint64_t size = 0;
+	const char *path = long_file(disk, &size);
+
+	EXPECT(t, path && sim_file_poke(disk, path, 0, bytes, size));
+}
+
 static void long_log(struct test *t, uint32_t plants, uint32_t pages,
                      int commits)
 {
-	static uint8_t shadow[LONG_PAGES + 1][16384];
+	static uint8_t shadow[LONG_PAGES + 1][16384], before[LONG_FILE_MAX];
 	struct sim_disk *disk = sim_disk_create(NULL);
 	struct actor a;
 	struct pager *pager;
@@ -452,6 +528,7 @@ static void long_log(struct test *t, uint32_t plants, uint32_t pages,
 	EXPECT_OK(t, store_view_commit(a.view, STORE_DURABLE_NOW, &t->err));
 	store_view_end(a.view);
 	EXPECT_OK(t, store_checkpoint(a.store, &done, &t->err));
+	images_keep(t, disk, before);
 	for (int i = 0; i < commits && !t->failed; i++) {
 		uint64_t seed = test_random(&random);
 
@@ -461,7 +538,9 @@ static void long_log(struct test *t, uint32_t plants, uint32_t pages,
 		EXPECT_OK(t, long_commit(&a, pager, page_no, seed, &t->err));
 	}
 	actor_die(&a);
+	images_lose(t, disk, before);
 	EXPECT_OK(t, actor_start(&a, disk, plants, &t->err));
+	EXPECT_EQ(t, atomic_load(&a.store->recovered_made), pages);
 	EXPECT_OK(t, store_view_begin(a.view, &t->err));
 	EXPECT_OK(t, store_pager(a.view, file_id, &pager, &t->err));
 	for (page_no = 1; page_no <= LONG_PAGES && !t->failed; page_no++) {
@@ -510,6 +589,8 @@ static const struct planted {
 	{ PLANT_SALT_REPEATED, "an old segment's bytes chain on" },
 	{ PLANT_SUPERBLOCK_UNSYNCED, "a superblock is believed that is not on disk" },
 	{ PLANT_PLACED_UNSYNCED, "a PLACED page is not on disk before its record" },
+	{ PLANT_FOUND_UNCHECKED, "a replay takes whatever lies in a page's place" },
+	{ PLANT_FOUND_UNWRITTEN, "a replay leaves an image that is there as it is" },
 };
 
 struct hunt {
