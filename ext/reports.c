@@ -20,6 +20,10 @@
 
 SQLITE_EXTENSION_INIT3
 
+#ifndef SQLITE_VTAB_USES_ALL_SCHEMAS
+#define SQLITE_VTAB_USES_ALL_SCHEMAS 4 /* from SQLite 3.41 on */
+#endif
+
 enum { COLUMNS_MAX = 12 };
 
 struct cell {
@@ -54,6 +58,7 @@ struct report_cursor {
 struct report_kind {
 	const char *name, *declaration;
 	int columns; /* without the hidden one */
+	bool of_all_schemas; /* one statement reads each of them at one moment */
 	int (*fill)(struct report_cursor *cursor, struct report_table *table,
 	            sqlite3_value *argument, struct err *err);
 };
@@ -263,22 +268,22 @@ static int fill_indexes(struct report_cursor *cursor, struct report_table *table
 
 static const struct report_kind kinds[] = {
 	{ "turdb_status", "CREATE TABLE x(name TEXT, value INTEGER, what TEXT, schema HIDDEN)",
-	  3, fill_status },
+	  3, false, fill_status },
 	{ "turdb_readers", "CREATE TABLE x(pid INTEGER, age_ms INTEGER, txid INTEGER, writer INTEGER, held_bytes INTEGER, schema HIDDEN)",
-	  5, fill_readers },
+	  5, false, fill_readers },
 	{ "turdb_wal", "CREATE TABLE x(segment INTEGER, bytes INTEGER, first_lsn INTEGER, schema HIDDEN)",
-	  3, fill_wal },
+	  3, false, fill_wal },
 	{ "turdb_problems", "CREATE TABLE x(problem TEXT, level HIDDEN)",
-	  1, fill_problems },
+	  1, false, fill_problems },
 	{ "turdb_tables", "CREATE TABLE x(schema TEXT, name TEXT, rows INTEGER, columns INTEGER, indexes INTEGER, pages INTEGER, "
 	  "bytes INTEGER, index_bytes INTEGER, file TEXT, of_schema HIDDEN)",
-	  9, fill_tables },
+	  9, true, fill_tables },
 	{ "turdb_columns", "CREATE TABLE x(schema TEXT, tbl_name TEXT, cid INTEGER, name TEXT, type TEXT, \"notnull\" INTEGER, "
 	  "dflt_value TEXT, pk INTEGER, collation TEXT, generated TEXT, of_table HIDDEN)",
-	  10, fill_columns },
+	  10, true, fill_columns },
 	{ "turdb_indexes", "CREATE TABLE x(schema TEXT, tbl_name TEXT, name TEXT, kind TEXT, \"unique\" INTEGER, origin TEXT, "
 	  "columns TEXT, options TEXT, entries INTEGER, pages INTEGER, bytes INTEGER, file TEXT, of_table HIDDEN)",
-	  12, fill_indexes },
+	  12, true, fill_indexes },
 };
 
 /* --- the module ------------------------------------------------------------------------ */
@@ -304,6 +309,8 @@ static int report_connect(sqlite3 *db, void *context, int argument_count,
 	if (!table)
 		return SQLITE_NOMEM;
 	sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
+	if (module->kind->of_all_schemas && sqlite3_libversion_number() >= 3041000)
+		sqlite3_vtab_config(db, SQLITE_VTAB_USES_ALL_SCHEMAS);
 	table->db = db;
 	table->connection = module->connection;
 	table->environment = vtab_process_of(module->connection);

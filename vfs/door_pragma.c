@@ -13,7 +13,7 @@
  *   page_size           listened to: 16 KB is only the default
  *   cache_size, mmap_size
  *                       listened to: see door_cache.c
- *   wal_checkpoint      runs the store's checkpoint; SQLite answers 0|-1|-1
+ *   wal_checkpoint      runs the store's checkpoint, unless it is NOOP; SQLite answers 0|-1|-1
  *   turdb_read          visible: a read takes the newest commit; durable: and waits
  *                       until that is on disk
  *   turdb_cache_kb, turdb_checkpoint_mb, turdb_checkpoint_s
@@ -124,7 +124,8 @@ static int wal_checkpoint(struct door_file *file, char **arguments)
 	struct err err;
 	bool done;
 
-	if (store_view_reading(file->view) || file->read_only)
+	if (store_view_reading(file->view) || file->read_only ||
+	    (arguments[2] && sqlite3_stricmp(arguments[2], "noop") == 0))
 		return SQLITE_NOTFOUND;
 	if (store_checkpoint_within(file->store, (uint64_t)wait_ms * 1000, &done,
 	                            &err))

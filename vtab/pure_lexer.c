@@ -104,28 +104,35 @@ static const char *quoted_end(const char *at, const char *end)
 	return NULL;
 }
 
+/* Past digits, with one "_" between two of them where there is one: 1_000, which SQLite
+ * takes from 3.46 on and, before, refuses itself. */
+static const char *digits_end(const char *at, const char *end,
+                              bool (*is_one)(char c))
+{
+	const char *from = at;
+
+	while (at < end && (is_one(*at) ||
+	                    (*at == '_' && at > from && at[-1] != '_' &&
+	                     end - at > 1 && is_one(at[1]))))
+		at++;
+	return at;
+}
+
 static const char *number_end(const char *at, const char *end)
 {
 	if (end - at > 2 && at[0] == '0' && to_lower(at[1]) == 'x' &&
-	    is_hex(at[2])) {
-		for (at += 3; at < end && is_hex(*at); at++)
-			;
-		return at;
-	}
-	while (at < end && is_digit(*at))
-		at++;
+	    is_hex(at[2]))
+		return digits_end(at + 2, end, is_hex);
+	at = digits_end(at, end, is_digit);
 	if (at < end && *at == '.')
-		for (at++; at < end && is_digit(*at); at++)
-			;
+		at = digits_end(at + 1, end, is_digit);
 	if (at < end && to_lower(*at) == 'e') {
 		const char *digits = at + 1;
 
 		if (digits < end && (*digits == '+' || *digits == '-'))
 			digits++;
-		if (digits < end && is_digit(*digits)) {
-			for (at = digits; at < end && is_digit(*at); at++)
-				;
-		}
+		if (digits < end && is_digit(*digits))
+			at = digits_end(digits, end, is_digit);
 	}
 	return at;
 }
