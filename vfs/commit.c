@@ -77,7 +77,7 @@ static int prepare(struct store_view *view, bool late, struct commit *commit,
 	*nothing = false;
 	store_late_begin(view, late);
 	if (!rc)
-		rc = store_commit_decide_placed(commit, count, err);
+		rc = store_commit_large(commit, count, err);
 	if (!rc)
 		rc = store_record_begin(view, commit->txid, err);
 	if (!rc)

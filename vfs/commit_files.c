@@ -3,15 +3,19 @@
  * pages, whether their pages are PLACED, each file's pages, entry and page table, and
  * the catalog that names them.
  *
- * A commit that makes or rewrites much syncs its files once instead of writing the
- * bytes twice: its record only names the places (rule 1). All else goes to places
- * unsynced, for the record can make it again.
+ * A commit that makes or rewrites much syncs the files that get much of it instead of
+ * writing the bytes twice: its record only names their places (rule 1). All else goes
+ * to places unsynced, for the record can make it again.
  */
 #include "vfs/commit_private.h"
 
 #include <stdlib.h>
 
 enum {
+	/* Of a large commit a file that gets less is logged, too: a dump of a thousand
+	 * tables is one commit, and each sync a wait for the disk. */
+	PLACED_FILE_BYTES_MIN = 256 << 10,
+
 	/* A file that loses so many units gives blocks back at the next checkpoint,
 	 * or at once when it is much and a good part of it. */
 	RELEASE_UNITS_MIN = 16,
@@ -98,8 +102,7 @@ int store_commit_sync_placed(struct commit *commit, uint32_t count,
 	for (uint32_t i = 0; !rc && i < count; i++) {
 		struct view_file *file = view->sorted[i]->file;
 
-		if (file->file == synced || !file->file ||
-		    file->file_id == STORE_CATALOG_FILE_ID)
+		if (file->placed_txid != commit->txid || file->file == synced)
 			continue;
 		synced = file->file;
 		created |= !file->committed ||
@@ -114,19 +117,14 @@ int store_commit_sync_placed(struct commit *commit, uint32_t count,
 	return rc;
 }
 
-/* Whether so many pages are new or rewritten that one sync of their files costs
- * less than writing them twice. */
-int store_commit_decide_placed(struct commit *commit, uint32_t count,
-                               struct err *err)
+/* Whether `least` bytes of pages or more are new or rewritten. */
+static int rewrites(struct edit *const *edits, uint32_t count, size_t least,
+                    bool *enough, struct err *err)
 {
-	struct store_view *view = commit->view;
 	size_t bytes = 0;
 
-	commit->placed = view->spilled;
-	if (commit->placed || view->image_bytes < STORE_PLACED_BYTES_MIN)
-		return ERR_NONE;
-	for (uint32_t i = 0; i < count && bytes < STORE_PLACED_BYTES_MIN; i++) {
-		struct edit *edit = view->sorted[i];
+	for (uint32_t i = 0; i < count && bytes < least; i++) {
+		struct edit *edit = edits[i];
 		uint32_t size = edit->file->page_size;
 		const uint8_t *base;
 		int rc;
@@ -145,8 +143,19 @@ int store_commit_decide_placed(struct commit *commit, uint32_t count,
 		if (store_commit_is_rewritten(base, edit->now.image, size))
 			bytes += size;
 	}
-	commit->placed = bytes >= STORE_PLACED_BYTES_MIN;
+	*enough = bytes >= least;
 	return ERR_NONE;
+}
+
+int store_commit_large(struct commit *commit, uint32_t count, struct err *err)
+{
+	struct store_view *view = commit->view;
+
+	commit->large = view->spilled;
+	if (commit->large || view->image_bytes < STORE_PLACED_BYTES_MIN)
+		return ERR_NONE;
+	return rewrites(view->sorted, count, STORE_PLACED_BYTES_MIN,
+	                &commit->large, err);
 }
 
 /* --- one file ---------------------------------------------------------------------- */
@@ -171,6 +180,21 @@ static void judge_release(struct commit *commit, const struct page_file *file)
 	                        net >= file->units / RELEASE_NOW_PART;
 }
 
+/* A file that has spilled pages is synced in any case. */
+static int decide_placed(struct commit *commit, struct edit *const *edits,
+                         uint32_t count, struct err *err)
+{
+	commit->placed = false;
+	if (!commit->large)
+		return ERR_NONE;
+	for (uint32_t i = 0; i < count && !commit->placed; i++)
+		commit->placed = edits[i]->now.state == EDIT_SPILLED;
+	if (commit->placed)
+		return ERR_NONE;
+	return rewrites(edits, count, PLACED_FILE_BYTES_MIN, &commit->placed,
+	                err);
+}
+
 /* The pages of one file, and its page table in `entry`; *any: something changed. */
 static int put_pages(struct commit *commit, struct edit **edits, uint32_t count,
                      struct catalog_entry *entry, bool *any, struct err *err)
@@ -180,7 +204,7 @@ static int put_pages(struct commit *commit, struct edit **edits, uint32_t count,
 	struct page_table table = file->table, new_table;
 	struct page_table_sink sink = store_commit_sink(commit);
 	uint32_t changes = 0;
-	int rc = ERR_NONE;
+	int rc = decide_placed(commit, edits, count, err);
 
 	for (uint32_t i = 0; !rc && i < count; i++) {
 		bool changed;

@@ -140,6 +140,7 @@ static int put_placed(struct commit *commit, struct edit *edit,
 	int rc = note(commit, edit, ref->place, SPACE_PLACED, err);
 
 	commit->synced_needed = true;
+	edit->file->placed_txid = commit->txid;
 	return rc ? rc : put_item(commit, &item, err);
 }
 

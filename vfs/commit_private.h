@@ -10,7 +10,8 @@ struct commit {
 	struct store_view *view;
 	uint64_t txid;
 	uint32_t items;
-	bool placed;            /* new pages go to their places only    */
+	bool large;             /* some files' pages are only PLACED    */
+	bool placed;            /* this file's new pages are            */
 	bool synced_needed;     /* a PLACED item exists                 */
 	uint32_t file_id;       /* for the sink: whose places           */
 	struct page_file *file;
@@ -22,19 +23,20 @@ struct commit {
 	uint64_t units_dropped; /* of files that are gone               */
 };
 
-/* commit_files.c, in this order: the view's edits into view->sorted; whether new pages
- * are PLACED; all files, their page tables and the catalog of `root`, *nothing: there
- * was nothing to write; what the record will only name is brought to the disk. */
+/* commit_files.c, in this order: the view's edits into view->sorted; whether it is
+ * large enough for PLACED pages; all files, their page tables and the catalog of
+ * `root`, *nothing: there was nothing to write; what the record will only name is
+ * brought to the disk. */
 int store_commit_sort(struct store_view *view, uint32_t *count,
                       struct err *err);
-int store_commit_decide_placed(struct commit *commit, uint32_t count,
-                               struct err *err);
+int store_commit_large(struct commit *commit, uint32_t count, struct err *err);
 int store_commit_files(struct commit *commit, uint32_t count,
                        struct store_root *root, bool *nothing, struct err *err);
 int store_commit_sync_placed(struct commit *commit, uint32_t count,
                              struct err *err);
 
-/* commit_items.c: gives map pages their places and keeps what a rebuild of a page table supersedes. */
+/* commit_items.c: gives map pages their places and keeps what a rebuild of a page
+ * table supersedes. */
 struct page_table_sink store_commit_sink(struct commit *commit);
 
 /* The item of one edited page, and its image at a new place; *changed: `change` is

@@ -205,10 +205,12 @@ struct view_file {
 	uint32_t page_size, units;
 	struct page_file *file;
 	uint32_t edit_count;
+	uint64_t placed_txid;         /* the commit that last placed a page in it */
 	struct spilled_run {
 		uint32_t begin, end; /* units not yet handed to the device      */
 	} spilled;
-	struct view_file *next;
+	struct view_file *next;    /* of the view                             */
+	struct view_file *chained; /* of the same chain                       */
 	char name[96];
 	struct {
 		uint64_t txid;
@@ -233,8 +235,10 @@ struct store_view {
 	struct breath *breath;   /* of a check                                  */
 	uint64_t write_ticket;   /* of a wait for the writer lock that was in vain */
 	uint64_t ended_txid;     /* of the last snapshot, for keeping the epoch */
-	struct view_file *files;
+	struct view_file *files;  /* all that this view has met                 */
 	struct view_file *sqlite; /* shortcut, may be NULL                      */
+	struct view_file **chains; /* the same, by the low bits of their ids    */
+	uint32_t chain_count, file_count; /* chains: 0 or a power of two        */
 
 	/* The write transaction. */
 	struct edit **table;     /* open addressing by (file, page)             */

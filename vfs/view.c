@@ -86,6 +86,7 @@ static void memory_free(struct store_view *view)
 		heap_free(heap, view->files);
 		view->files = next;
 	}
+	heap_free(heap, view->chains);
 	store_view_trim(view);
 	while (view->spare_image_count)
 		heap_free(heap, view->spare_images[--view->spare_image_count]);

@@ -4,7 +4,9 @@
  * A view_file is made when a view first meets a file id and lives as long as the
  * view. What it knows of the committed file (entry, page table, borrowed page
  * pointers) is tagged with the txid it was read at; a new snapshot makes it load
- * again at the next use.
+ * again at the next use. With thousands of tables a view has met thousands of files,
+ * so they are found by their ids' low bits; while there are few, or no memory for
+ * that, by walking them.
  */
 #include "vfs/store_private.h"
 
@@ -12,40 +14,94 @@
 
 static const struct pager_methods pager_methods;
 
+enum { WALKED_MAX = 8, CHAINS_FIRST = 64 };
+
+static struct view_file **chain_of(struct store_view *view, uint32_t file_id)
+{
+	return &view->chains[file_id & (view->chain_count - 1)];
+}
+
 static struct view_file *find(struct store_view *view, uint32_t file_id)
 {
 	struct view_file *file = view->files;
 
+	if (view->chain_count) {
+		file = *chain_of(view, file_id);
+		while (file && file->file_id != file_id)
+			file = file->chained;
+		return file;
+	}
 	while (file && file->file_id != file_id)
 		file = file->next;
 	return file;
+}
+
+static void chain(struct view_file *file)
+{
+	struct view_file **chain = chain_of(file->view, file->file_id);
+
+	file->chained = *chain;
+	*chain = file;
+}
+
+/* Two files a chain at most; without memory they get longer. */
+static void chains_grow(struct store_view *view)
+{
+	uint32_t count = view->chain_count ? view->chain_count * 4
+	                                   : CHAINS_FIRST;
+	struct view_file **larger;
+
+	if (view->file_count <= WALKED_MAX ||
+	    view->file_count <= view->chain_count * 2)
+		return;
+	larger = heap_zeroed(view->store->heap, count * sizeof *larger);
+	if (!larger)
+		return;
+	heap_free(view->store->heap, view->chains);
+	view->chains = larger;
+	view->chain_count = count;
+	for (struct view_file *file = view->files; file; file = file->next)
+		chain(file);
+}
+
+static int meet(struct store_view *view, uint32_t file_id,
+                struct view_file **met, struct err *err)
+{
+	struct view_file *file = heap_zeroed(view->store->heap, sizeof *file);
+
+	if (!file)
+		return err_set(err, ERR_NOMEM, "open", view->store->path,
+		               "file %u", file_id);
+	file->view = view;
+	file->file_id = file_id;
+	file->pager = (struct pager){
+		.methods = &pager_methods,
+		.view_epoch = &view->epoch,
+		.usable_size = STORE_PAGE_SIZE - PAGE_HEAD_SIZE,
+		.name = file->name,
+		.heap = view->store->heap,
+	};
+	snprintf(file->name, sizeof file->name, "file %u", file_id);
+	file->next = view->files;
+	view->files = file;
+	if (view->chain_count)
+		chain(file);
+	view->file_count++;
+	chains_grow(view);
+	if (file_id == STORE_SQLITE_FILE_ID)
+		view->sqlite = file;
+	*met = file;
+	return ERR_NONE;
 }
 
 int store_view_file(struct store_view *view, uint32_t file_id,
                     struct view_file **found, struct err *err)
 {
 	struct view_file *file = find(view, file_id);
+	int rc = file ? ERR_NONE : meet(view, file_id, &file, err);
 
-	if (!file) {
-		file = heap_zeroed(view->store->heap, sizeof *file);
-		if (!file)
-			return err_set(err, ERR_NOMEM, "open",
-			               view->store->path, "file %u", file_id);
-		file->view = view;
-		file->file_id = file_id;
-		file->pager = (struct pager){
-			.methods = &pager_methods,
-			.view_epoch = &view->epoch,
-			.usable_size = STORE_PAGE_SIZE - PAGE_HEAD_SIZE,
-			.name = file->name,
-			.heap = view->store->heap,
-		};
-		snprintf(file->name, sizeof file->name, "file %u", file_id);
-		file->next = view->files;
-		view->files = file;
-		if (file_id == STORE_SQLITE_FILE_ID)
-			view->sqlite = file;
-	}
+	if (rc)
+		return rc;
 	*found = file;
 	return store_view_file_load(file, err);
 }

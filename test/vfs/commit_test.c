@@ -368,6 +368,51 @@ static void beside_a_damaged_map_page_nothing_is_written(struct test *t)
 	sim_disk_close(disk);
 }
 
+enum { SMALL_FILES = 20 };
+
+static int make_small_files(struct actor *actor, struct err *err)
+{
+	int rc = ERR_NONE;
+
+	for (int i = 0; i < SMALL_FILES && !rc; i++) {
+		uint32_t file_id, page_no;
+		struct pager *pager;
+		uint8_t *page;
+
+		rc = store_file_create(actor->view, STORE_FILE_TABLE, "small",
+		                       PLACE_SIZE, &file_id, err);
+		if (!rc)
+			rc = store_pager(actor->view, file_id, &pager, err);
+		if (!rc)
+			rc = pager_allocate(pager, PAGE_LEAF, &page_no, &page,
+			                    err);
+	}
+	return rc;
+}
+
+/* The others' pages are in the record. */
+static void of_a_large_commit_files_that_get_much_are_synced(struct test *t)
+{
+	struct sim_disk *disk = sim_disk_create(NULL);
+	struct actor actor;
+	uint64_t syncs, directory_syncs;
+
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	EXPECT_OK(t, edit(&actor, 1, &t->err));
+	EXPECT_OK(t, edit_many(&actor, 1, &t->err));
+	EXPECT_OK(t, make_small_files(&actor, &t->err));
+	syncs = sim_call_count(disk, SIM_CALL_SYNC);
+	directory_syncs = sim_call_count(disk, SIM_CALL_DIRECTORY_SYNC);
+	EXPECT_OK(t, store_view_commit(actor.view, STORE_DURABLE_NEVER,
+	                               &t->err));
+	EXPECT_EQ(t, sim_call_count(disk, SIM_CALL_SYNC) - syncs, 1);
+	EXPECT_EQ(t, sim_call_count(disk, SIM_CALL_DIRECTORY_SYNC) -
+	                     directory_syncs, 1);
+	store_view_end(actor.view);
+	EXPECT_OK(t, actor_end(&actor, &t->err));
+	sim_disk_close(disk);
+}
+
 struct found {
 	bool any, meta;
 };
@@ -433,6 +478,7 @@ static const struct test_case cases[] = {
 	CASE(beside_a_damaged_map_page_nothing_is_written),
 	CASE(a_page_that_cannot_be_spilled_is_an_error),
 	CASE(a_page_that_could_not_be_had_stays_in_its_chain),
+	CASE(of_a_large_commit_files_that_get_much_are_synced),
 	CASE(what_was_spilled_for_nothing_is_free_again),
 	CASE(a_creation_that_the_power_ends_can_be_made_again),
 };
