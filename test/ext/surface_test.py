@@ -65,6 +65,7 @@ def views_call_what_is_harmless_only(scratch):
 
 
 # CHECK, DEFAULT and generated columns come with a schema: for them SQLite's own rule holds (which older ones forget in a CHECK).
+# (vtab/row_expression E1)
 def expressions_of_tables_call_what_schemas_may(scratch):
     load()
     con = connect('app')

@@ -347,7 +347,7 @@ def checks_beside_writers_find_nothing(scratch):
     expect_sound(con)
 
 
-# There SQLite hands over the table of any connection: asking it for statements would wait for ever.
+# There SQLite hands over the table of any connection: asking it for statements would wait for ever. (vtab/integrity I1)
 def a_shared_cache_is_left_out(scratch):
     if not Home.inline():
         return
