@@ -483,6 +483,36 @@ static int starve(struct scene *scene, uint64_t *failures, struct err *err)
 	return ERR_NONE;
 }
 
+/* The same for moving pages, until nothing was left to fail. */
+static int starve_vacuum(struct scene *scene, uint64_t *failures, struct err *err)
+{
+	struct actor *actor = &scene->actor;
+	bool hit = true;
+
+	for (uint64_t n = 1; hit; n++) {
+		uint64_t hits = sim_fault_hits(scene->disk);
+		struct sim_fault fault = scene->kind->fault;
+		uint32_t moved;
+		int rc;
+
+		fault.nth = n;
+		if (scene->kind->heap)
+			atomic_store(&actor->heap.fail_in, (int64_t)n);
+		else
+			sim_fault_add(scene->disk, &fault);
+		rc = store_vacuum(actor->store, 12, 0, &moved, err);
+		hit = scene->kind->heap
+		              ? atomic_load(&actor->heap.fail_in) <= 0
+		              : sim_fault_hits(scene->disk) > hits;
+		atomic_store(&actor->heap.fail_in, 0);
+		sim_fault_clear(scene->disk);
+		*failures += rc != 0;
+		if (rc && rc != fault.code && rc != ERR_POISONED)
+			return rc;
+	}
+	return ERR_NONE;
+}
+
 /* What failed has taken nothing along. */
 static int starve_some(struct scene *scene, uint64_t *failures, struct err *err)
 {
@@ -494,6 +524,8 @@ static int starve_some(struct scene *scene, uint64_t *failures, struct err *err)
 		                  err);
 	if (!rc)
 		rc = starve(scene, failures, err);
+	if (!rc)
+		rc = starve_vacuum(scene, failures, err);
 	if (rc)
 		return rc;
 	view = scene->actor.view;

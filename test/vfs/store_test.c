@@ -579,6 +579,35 @@ static int write_as(struct store_view *view, bool unread, uint64_t timeout_us,
 	              : store_view_write(view, timeout_us, err);
 }
 
+/* Who reads changes nothing. */
+static void who_is_not_the_writer_gets_no_page_to_change(struct test *t)
+{
+	struct two_views v;
+	struct pager *pager;
+	uint8_t *page;
+	uint32_t page_no;
+
+	two_views_open(t, &v);
+	EXPECT_OK(t, store_view_begin(v.b, &t->err));
+	EXPECT_OK(t, store_pager(v.b, v.file_id, &pager, &t->err));
+	EXPECT_ERR(t, pager_allocate(pager, PAGE_LEAF, &page_no, &page, &t->err),
+	           ERR_READONLY, "write");
+	EXPECT_ERR(t, pager_edit(pager, 1, &page, &t->err), ERR_READONLY, "write");
+	EXPECT_ERR(t, pager_free(pager, 1, &t->err), ERR_READONLY, "write");
+	EXPECT_ERR(t, pager_state_edit(pager, &page, &t->err), ERR_READONLY,
+	           "write");
+	EXPECT_ERR(t, store_file_create(v.b, STORE_FILE_TABLE, "x", 16384,
+	                                &page_no, &t->err), ERR_READONLY, "write");
+	EXPECT_ERR(t, store_file_drop(v.b, v.file_id, &t->err), ERR_READONLY,
+	           "write");
+	EXPECT_ERR(t, store_sqlite_write(v.b, 0, "x", 1, &t->err), ERR_READONLY,
+	           "write");
+	EXPECT_ERR(t, store_sqlite_truncate(v.b, 0, &t->err), ERR_READONLY,
+	           "write");
+	store_view_end(v.b);
+	two_views_close(t, &v);
+}
+
 /* Whether it waits or not: who moves is told by its epoch, who has read is stale, and
  * the lock is one's own. (vfs/view V2, rule 11, rule 13) */
 static void a_writer_moves_only_where_nobody_can_tell(struct test *t)
@@ -655,6 +684,7 @@ static const struct test_case cases[] = {
 	CASE(a_random_history_that_spills_agrees_with_its_model),
 	CASE(a_stale_writer_is_told),
 	CASE(a_view_that_has_read_nothing_moves_to_the_newest_commit),
+	CASE(who_is_not_the_writer_gets_no_page_to_change),
 	CASE(a_writer_moves_only_where_nobody_can_tell),
 	CASE(a_view_can_wait_for_its_snapshot_to_be_durable),
 };
