@@ -214,11 +214,32 @@ struct history {
 	int mark_count;
 	struct store_view *writer, *readers[READERS];
 	struct state seen[READERS];
+	bool starves; /* an operation may find no memory */
+	uint64_t starved;
 };
 
 static uint64_t pick(struct history *h, uint64_t below)
 {
 	return test_random(&h->seed) % below;
+}
+
+static void starve(struct history *h)
+{
+	if (h->starves && pick(h, 3) == 0)
+		atomic_store(&h->f.heap.fail_in, (int64_t)pick(h, 4) + 1);
+}
+
+/* Whether what was asked for has happened; or it found no memory, and nothing has. */
+static bool happened(struct history *h, int rc)
+{
+	atomic_store(&h->f.heap.fail_in, 0);
+	if (rc == ERR_NOMEM && h->starves) {
+		h->starved++;
+		return false;
+	}
+	if (rc)
+		test_fail(h->t, __FILE__, __LINE__, "%s", h->t->err.text);
+	return !rc;
 }
 
 /* Page k of a file has number k + 1 in the model: pages are taken in order. */
@@ -250,16 +271,20 @@ static void change_file(struct history *h, int i)
 {
 	struct test *t = h->t;
 	struct state *now = &h->now;
+	uint32_t id;
 
+	starve(h);
 	if (!now->ids[i]) {
-		EXPECT_OK(t, store_file_create(h->writer, STORE_FILE_TABLE,
-		                               "model", i % 2 ? 4096 : 16384,
-		                               &now->ids[i], &t->err));
+		if (!happened(h, store_file_create(h->writer, STORE_FILE_TABLE,
+		                                   "model", i % 2 ? 4096 : 16384,
+		                                   &id, &t->err)))
+			return;
+		now->ids[i] = id;
 		memset(now->pages[i], 0, sizeof now->pages[i]);
-		return;
+	} else if (happened(h, store_file_drop(h->writer, now->ids[i],
+	                                       &t->err))) {
+		now->ids[i] = 0;
 	}
-	EXPECT_OK(t, store_file_drop(h->writer, now->ids[i], &t->err));
-	now->ids[i] = 0;
 }
 
 static void change_page(struct history *h, int i)
@@ -271,24 +296,36 @@ static void change_page(struct history *h, int i)
 	uint8_t *page;
 
 	EXPECT_OK(t, store_pager(h->writer, h->now.ids[i], &pager, &t->err));
+	starve(h);
 	if (!h->now.pages[i][page_no - 1]) {
-		EXPECT_OK(t, pager_allocate(pager, PAGE_LEAF, &page_no, &page,
-		                            &t->err));
+		if (!happened(h, pager_allocate(pager, PAGE_LEAF, &page_no,
+		                                &page, &t->err)))
+			return;
 		if (page_no > PAGES) {
 			EXPECT_OK(t, pager_free(pager, page_no, &t->err));
 			return;
 		}
 		EXPECT_EQ(t, h->now.pages[i][page_no - 1], 0);
 	} else if (pick(h, 4) == 0) {
-		EXPECT_OK(t, pager_free(pager, page_no, &t->err));
-		h->now.pages[i][page_no - 1] = 0;
+		if (happened(h, pager_free(pager, page_no, &t->err)))
+			h->now.pages[i][page_no - 1] = 0;
 		return;
-	} else {
-		EXPECT_OK(t, pager_edit(pager, page_no, &page, &t->err));
+	} else if (!happened(h, pager_edit(pager, page_no, &page, &t->err))) {
+		return;
 	}
 	fill(page, pager->usable_size, seed);
 	h->now.pages[i][page_no - 1] = seed;
-	EXPECT_OK(t, store_view_operation_end(h->writer, &t->err));
+	starve(h);
+	happened(h, store_view_operation_end(h->writer, &t->err));
+}
+
+static void savepoint_open(struct history *h, int n)
+{
+	starve(h);
+	if (!happened(h, store_view_savepoint(h->writer, n, &h->t->err)))
+		return;
+	for (; h->mark_count <= n; h->mark_count++)
+		h->marks[h->mark_count] = h->now;
 }
 
 static void savepoints(struct history *h)
@@ -297,9 +334,7 @@ static void savepoints(struct history *h)
 
 	switch (pick(h, 3)) {
 	case 0:
-		EXPECT_OK(h->t, store_view_savepoint(h->writer, n, &h->t->err));
-		for (; h->mark_count <= n; h->mark_count++)
-			h->marks[h->mark_count] = h->now;
+		savepoint_open(h, n);
 		break;
 	case 1:
 		store_view_release(h->writer, n);
@@ -313,6 +348,21 @@ static void savepoints(struct history *h)
 		h->now = h->marks[n];
 		h->mark_count = n + 1;
 	}
+}
+
+/* A commit that finds no memory can be made again; behind its record it may have to list
+ * the segments that nobody synced. */
+static void commit(struct history *h)
+{
+	enum store_durability durability = (enum store_durability)pick(h, 3);
+
+	if (durability != STORE_DURABLE_NOW)
+		starve(h);
+	if (!happened(h, store_view_commit(h->writer, durability, &h->t->err)) &&
+	    !h->t->failed)
+		happened(h, store_view_commit(h->writer, durability,
+		                              &h->t->err));
+	h->committed = h->now;
 }
 
 static void transaction(struct history *h)
@@ -339,9 +389,7 @@ static void transaction(struct history *h)
 	if (t->failed)
 		return;
 	if (pick(h, 5)) {
-		EXPECT_OK(t, store_view_commit(
-			h->writer, (enum store_durability)pick(h, 3), &t->err));
-		h->committed = h->now;
+		commit(h);
 	} else {
 		store_view_rollback(h->writer);
 	}
@@ -399,13 +447,15 @@ static void check(struct history *h)
 	EXPECT_OK(t, model_check_free(h->writer, &t->err));
 }
 
-static void run_history(struct test *t, uint32_t cache_kb, uint64_t steps)
+static void run_history(struct test *t, uint32_t cache_kb, bool starves,
+                        uint64_t steps)
 {
 	struct history *h = calloc(1, sizeof *h);
 	bool done;
 
 	h->t = t;
-	h->seed = t->seed + cache_kb;
+	h->seed = t->seed + cache_kb + starves;
+	h->starves = starves;
 	EXPECT_OK(t, fixture_start(t, &h->f));
 	store_configure(h->f.store, cache_kb, 1);
 	views_open(h);
@@ -435,19 +485,28 @@ static void run_history(struct test *t, uint32_t cache_kb, uint64_t steps)
 	EXPECT_OK(t, store_close(h->f.store, &t->err));
 	fixture_end(&h->f);
 	EXPECT_EQ(t, h->f.heap.used, 0);
+	EXPECT(t, !starves || h->starved > steps / 10);
 	free(h);
 }
 
 /* (vfs/retained K1, vfs/retained K2, vfs/mark M1, vfs/mark M2, vfs/edit E2) */
 static void a_random_history_agrees_with_its_model(struct test *t)
 {
-	run_history(t, 16384, test_scaled(600, 100));
+	run_history(t, 16384, false, test_scaled(600, 100));
 }
 
 /* (vfs/mark M1) */
 static void a_random_history_that_spills_agrees_with_its_model(struct test *t)
 {
-	run_history(t, 64, test_scaled(600, 100));
+	run_history(t, 64, false, test_scaled(600, 100));
+}
+
+/* What found no memory did nothing, and what comes after it is none the worse. */
+static void a_random_history_without_memory_agrees_with_its_model(struct test *t)
+{
+	run_history(t, 16384, true, test_scaled(300, 50));
+	if (!t->failed)
+		run_history(t, 64, true, test_scaled(300, 50));
 }
 
 /* (vfs/view V2, rule 11) */
@@ -682,6 +741,7 @@ static const struct test_case cases[] = {
 	CASE(a_long_file_full_of_holes_is_cut_by_its_pages),
 	CASE(a_random_history_agrees_with_its_model),
 	CASE(a_random_history_that_spills_agrees_with_its_model),
+	CASE(a_random_history_without_memory_agrees_with_its_model),
 	CASE(a_stale_writer_is_told),
 	CASE(a_view_that_has_read_nothing_moves_to_the_newest_commit),
 	CASE(who_is_not_the_writer_gets_no_page_to_change),
