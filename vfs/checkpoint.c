@@ -128,13 +128,12 @@ static int tried(struct store *store, int rc)
 	return rc;
 }
 
-static int sync_log(struct store *store, const struct store_root *root,
-                    struct err *err)
+int store_log_sync(struct store *store, uint64_t lsn, struct err *err)
 {
-	int rc = wal_sync(store->wal, root->lsn, err);
+	int rc = wal_sync(store->wal, lsn, err);
 
 	if (rc && atomic_load(&store->shm.head->wal.failed))
-		tried(store, rc);
+		store_poison(store);
 	return rc;
 }
 
@@ -230,7 +229,7 @@ static int step(struct store *store, struct err *err)
 
 	switch (work->stage) {
 	case CHECKPOINT_LOG:
-		rc = sync_log(store, &root, err);
+		rc = store_log_sync(store, root.lsn, err);
 		work->stage = PLANTED(store->environment,
 		                      PLANT_LOG_DROPPED_EARLY)
 			? CHECKPOINT_SUPERBLOCK : CHECKPOINT_FILES;

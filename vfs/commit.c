@@ -283,11 +283,8 @@ int store_view_commit(struct store_view *view,
 	finish(&commit, &root, replayed, &checkpoint, &checkpoint_now);
 	view->root = root;
 	leave(view);
-	if (now) {
-		rc = wal_sync(store->wal, root.lsn, err);
-		if (rc)
-			store_poison(store);
-	}
+	if (now)
+		rc = store_log_sync(store, root.lsn, err);
 	/* What follows is care: a failure shows at the next who needs it. What was
 	 * dropped is to be gone when the caller looks. */
 	orders = checkpoint ? ORDER_CHECKPOINT : drops ? ORDER_CHECKPOINT_LATER : 0;

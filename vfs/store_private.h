@@ -654,6 +654,9 @@ int store_writer_redo(struct store *store, struct store_root *root,
 int store_log_start(struct store *store, struct err *err);
 void store_poison(struct store *store);
 int store_poisoned(const struct store *store, struct err *err);
+/* Waits for the log. One that nobody could try to sync, for want of memory or
+ * descriptors, is lost to nobody: only a sync that failed poisons. */
+int store_log_sync(struct store *store, uint64_t lsn, struct err *err);
 bool store_checkpoint_due(const struct store *store);
 /* Takes the checkpointer lock, if it is free, and enters the candidate. The caller
  * holds the writer lock. What follows needs it no more. */

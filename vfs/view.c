@@ -163,16 +163,12 @@ void store_view_end(struct store_view *view)
 int store_view_await_durable(struct store_view *view, struct err *err)
 {
 	struct store *store = view->store;
-	int rc;
 
 	/* Before the first append everything is what a recovery left: durable. */
 	if (!view->reading || store->options.immutable ||
 	    !atomic_load(&store->shm.head->log_started))
 		return ERR_NONE;
-	rc = wal_sync(store->wal, view->root.lsn, err);
-	if (rc)
-		store_poison(store);
-	return rc;
+	return store_log_sync(store, view->root.lsn, err);
 }
 
 bool store_view_reading(const struct store_view *view)

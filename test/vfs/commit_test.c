@@ -413,6 +413,59 @@ static void of_a_large_commit_files_that_get_much_are_synced(struct test *t)
 	sim_disk_close(disk);
 }
 
+/* More than a segment holds. */
+static int edit_and_commit(struct actor *actor, uint64_t *seed, int64_t fail_in,
+                           enum store_durability durability, bool *hit,
+                           struct err *err)
+{
+	uint8_t bytes[STORE_PAGE_SIZE];
+	int rc = edit(actor, 1, err);
+
+	for (uint64_t i = 0; i < PAGES && !rc; i++) {
+		for (size_t at = 0; at < sizeof bytes; at += 8)
+			store_le64(bytes + at, test_random(seed));
+		rc = store_sqlite_write(actor->view, i * STORE_PAGE_SIZE, bytes,
+		                        sizeof bytes, err);
+	}
+	atomic_store(&actor->heap.fail_in, fail_in);
+	if (!rc)
+		rc = store_view_commit(actor->view, durability, err);
+	*hit = atomic_load(&actor->heap.fail_in) < 0 ||
+	       (fail_in && !atomic_load(&actor->heap.fail_in));
+	atomic_store(&actor->heap.fail_in, 0);
+	store_view_end(actor->view);
+	return rc;
+}
+
+/* The first durable commit after many that were not lists the segments that nobody
+ * synced. Without memory for that it is not known to be durable, but no sync has failed:
+ * the next one makes up for it. (vfs/checkpoint P3, rule 9) */
+static void who_could_not_begin_a_sync_poisons_nobody(struct test *t)
+{
+	struct sim_disk *disk = sim_disk_create(NULL);
+	uint64_t seed = t->seed;
+	unsigned outcomes = 0;
+	struct actor actor;
+	bool hit = true;
+	int rc;
+
+	sim_trace_stop(disk);
+	EXPECT_OK(t, actor_start(&actor, disk, 0, &t->err));
+	for (int64_t n = 1; hit; n++) {
+		for (int i = 0; i < 4; i++)
+			EXPECT_OK(t, edit_and_commit(&actor, &seed, 0,
+			                             STORE_DURABLE_NEVER,
+			                             &hit, &t->err));
+		rc = edit_and_commit(&actor, &seed, n, STORE_DURABLE_NOW, &hit,
+		                     &t->err);
+		EXPECT(t, !rc || rc == ERR_NOMEM || rc == ERR_OUTCOME);
+		outcomes += rc == ERR_OUTCOME;
+	}
+	EXPECT(t, outcomes > 0);
+	EXPECT_OK(t, actor_end(&actor, &t->err));
+	sim_disk_close(disk);
+}
+
 struct found {
 	bool any, meta;
 };
@@ -479,6 +532,7 @@ static const struct test_case cases[] = {
 	CASE(a_page_that_cannot_be_spilled_is_an_error),
 	CASE(a_page_that_could_not_be_had_stays_in_its_chain),
 	CASE(of_a_large_commit_files_that_get_much_are_synced),
+	CASE(who_could_not_begin_a_sync_poisons_nobody),
 	CASE(what_was_spilled_for_nothing_is_free_again),
 	CASE(a_creation_that_the_power_ends_can_be_made_again),
 };
