@@ -132,15 +132,33 @@ static int add_figure(void *context, const char *name, int64_t value,
 	return 0;
 }
 
-static int fill_status(struct report_cursor *cursor, struct report_table *table,
-                       sqlite3_value *argument, struct err *err)
+/* Of the directory that is meant; of any other schema that was named, and of main where
+ * there is none. */
+static int fill_figures(struct report_cursor *cursor, struct report_table *table,
+                        sqlite3_value *argument, struct err *err)
 {
-	struct vfs_environment *environment = table->environment;
+	const char *wish = argument ? (const char *)sqlite3_value_text(argument)
+	                            : NULL;
 	struct store *store;
 	int rc = store_for(table, argument, &store, err);
 
 	if (!rc)
-		rc = store_status(store, add_figure, cursor, err);
+		return store_status(store, add_figure, cursor, err);
+	if (rc != ERR_INVALID)
+		return rc;
+	if (wish && sqlite3_db_readonly(table->db, wish) < 0)
+		return err_set(err, ERR_INVALID, "find database", wish,
+		               "there is none of that name");
+	return vtab_status(table->connection, wish ? wish : "main", add_figure,
+	                   cursor, err);
+}
+
+static int fill_status(struct report_cursor *cursor, struct report_table *table,
+                       sqlite3_value *argument, struct err *err)
+{
+	struct vfs_environment *environment = table->environment;
+	int rc = fill_figures(cursor, table, argument, err);
+
 	if (rc)
 		return rc;
 	add_figure(cursor, "heap_limit",

@@ -48,6 +48,7 @@ struct frame {
 struct frame_cache {
 	struct frame **buckets;
 	uint32_t bucket_bits, count;
+	uint64_t hits, misses;       /* of pages to read                         */
 	struct frame *newest, *oldest, *hand;
 	struct frame *dirty, *spare, *dead;
 	uint8_t *spare_image;        /* one, so that an edit need not allocate    */

@@ -118,7 +118,9 @@ static int frame_get(struct inline_file *file, uint32_t page_no,
 		}
 		frame->lent = home->epoch; /* not visited: once is no use yet */
 		frame->lends = 1;
+		home->cache.misses++;
 	} else {
+		home->cache.hits++;
 		frame_lend(frame, home->epoch);
 	}
 	*found = frame;
@@ -136,6 +138,7 @@ static int page_read(struct pager *pager, uint32_t page_no,
 	if (__builtin_expect(file->table->version == home->version, 1)) {
 		frame = cache_find(&home->cache, file, page_no);
 		if (__builtin_expect(frame != NULL, 1)) {
+			home->cache.hits++;
 			frame_lend(frame, home->epoch);
 			*page = frame->image + INLINE_PAGE_HEADER_SIZE;
 			return ERR_NONE;

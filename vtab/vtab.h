@@ -47,6 +47,12 @@ int vtab_check(struct connection *connection, const char *schema, const char *ta
  * answers what it is; 0 only asks. */
 int64_t vtab_cache_configure(struct connection *connection, uint32_t cache_kb);
 
+/* Figures of a schema that is no directory, as store_status() has those of one. */
+int vtab_status(struct connection *connection, const char *schema,
+                int (*each)(void *context, const char *name, int64_t value,
+                            const char *what),
+                void *context, struct err *err);
+
 /* One row for each table of a schema, or each column or index of a table (`name`;
  * NULL for all there are). Cells, borrowed for the call:
  *   tables   schema, name, rows, columns, indexes, pages, bytes, index_bytes, file

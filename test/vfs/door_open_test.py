@@ -265,8 +265,9 @@ def figures_and_settings_are_answered(scratch):
     expect_equal(value(con, "SELECT turdb_config('checkpoint_mb')"), 7)
     expect_error('not a number', con.execute, 'PRAGMA turdb_cache_kb=many')
     expect_error('there is no such setting', con.execute, "SELECT turdb_config('speed', 9)")
-    expect_error('no TurDB directory is open', sqlite3.connect(':memory:').execute, 'SELECT * FROM turdb_status')
-    expect_error('not a TurDB directory', con.execute, "SELECT * FROM turdb_status('temp')")
+    for report in ('turdb_readers', 'turdb_wal'):
+        expect_error('no TurDB directory is open', sqlite3.connect(':memory:').execute, 'SELECT * FROM ' + report)
+        expect_error('not a TurDB directory', con.execute, "SELECT * FROM %s('temp')" % report)
     con.execute('BEGIN')
     value(con, 'SELECT count(*) FROM t')
     expect_equal([r[0] for r in con.execute('SELECT pid FROM turdb_readers')], [os.getpid()])

@@ -573,4 +573,42 @@ def flipped_bits_never_pass(scratch):
         con.close()
 
 
+
+def figures_are_told(scratch):
+    load()
+    con = sqlite3.connect('app.db', isolation_level=None)
+    con.execute("ATTACH 'beside.db' AS beside")
+
+    def figures(schema=''):
+        return {name: value for name, value, _ in con.execute("SELECT * FROM turdb_status" + schema)}
+    expect_equal([figures()[name] for name in ('tables', 'pages', 'free_pages', 'cached_pages', 'cache_hits')], [0] * 5)
+    con.execute('CREATE VIRTUAL TABLE t USING turdb(a INTEGER PRIMARY KEY, b, INDEX i (b))')
+    con.execute('CREATE VIRTUAL TABLE beside.u USING turdb(a)')
+    con.execute('BEGIN')
+    con.executemany('INSERT INTO t VALUES (?, ?)', ((i, 'x' * 1000) for i in range(scaled(1000, 200))))
+    con.execute('COMMIT')
+    now = figures()
+    rows = value(con, 'SELECT (SELECT count(*) FROM t_tbd WHERE pgno > 0) + (SELECT count(*) FROM t_idx WHERE pgno > 0)')
+    expect_equal((now['tables'], now['free_pages'], now['cache_misses']), (1, 0, 0))
+    expect(rows <= now['pages'] <= rows + 2, (rows, now))
+    expect(0 < now['cached_pages'] <= now['pages'] and now['cached_kb'] >= 16 * now['cached_pages'] - 16, now)
+    expect_equal((figures("('beside')")['tables'], figures("('main')")['pages'], figures("('temp')")['tables']), (1, now['pages'], 0))
+    expect_error('there is none of that name', con.execute, "SELECT * FROM turdb_status('nobody')")
+    con.execute('DELETE FROM t WHERE a > 20')
+    expect(figures()['free_pages'] > now['pages'] // 2, figures())
+    con.execute('BEGIN')
+    hits = figures()['cache_hits']
+    for _ in range(50):
+        con.execute('SELECT * FROM t WHERE a = 5').fetchall()
+    later = figures()
+    expect(later['cache_hits'] >= hits + 50 and later['cache_misses'] == 0, later)
+    con.execute('COMMIT')
+    con.execute("SELECT turdb_config('cache_kb', 77)").fetchall()
+    expect_equal(figures()['cache_kb'], 77)
+    con.close()
+    con = sqlite3.connect('app.db', isolation_level=None)
+    con.execute('SELECT sum(a) FROM t').fetchall()
+    expect(figures()['cache_misses'] > 0, figures())
+
+
 main({name: case for name, case in globals().items() if hasattr(case, '__code__')}, ('inline',))
