@@ -7,6 +7,10 @@
  *
  * The VFS stays registered across sqlite3_shutdown(), after which a program may give
  * SQLite another allocator. So what is made here comes from malloc().
+ *
+ * SQLite may have been built or configured without mutexes, for programs of one thread.
+ * The library has threads of its own, which work with its heap only; so then that does
+ * not come from SQLite's allocator.
  */
 #include "ext/ext.h"
 
@@ -21,6 +25,21 @@ SQLITE_EXTENSION_INIT3
 static void *allocate(size_t size)
 {
 	return sqlite3_malloc64(size);
+}
+
+/* SQLITE_THREADSAFE=0 leaves no functions behind, SQLITE_CONFIG_SINGLETHREAD gives one
+ * mutex to all. */
+static bool sqlite_has_mutexes(void)
+{
+	sqlite3_mutex *one, *other;
+
+	if (!sqlite3_threadsafe())
+		return false;
+	one = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
+	other = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
+	sqlite3_mutex_free(one);
+	sqlite3_mutex_free(other);
+	return one != other;
 }
 
 static int connect_all(sqlite3 *db, bool opening, char **message)
@@ -52,8 +71,10 @@ static int build(struct vfs_environment *environment, struct err *err)
 	int rc;
 
 	heap_init(environment->heap);
-	environment->heap->source_allocate = allocate;
-	environment->heap->source_free = sqlite3_free;
+	if (sqlite_has_mutexes()) {
+		environment->heap->source_allocate = allocate;
+		environment->heap->source_free = sqlite3_free;
+	}
 	environment->cpu = cpu_level_pick(getenv("TURDB_SIMD"));
 	environment->connect = connect_all;
 	rc = os_posix_open(environment->heap, &environment->os, err);
@@ -120,16 +141,20 @@ static int check_identity(const struct vfs_environment *environment,
 
 int ext_environment_get(struct vfs_environment **environment, struct err *err)
 {
-	sqlite3_mutex *mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_VFS1);
+	sqlite3_mutex *mutex = NULL;
 	int rc;
 
-	sqlite3_mutex_enter(mutex);
+	if (sqlite3_threadsafe()) {
+		mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_VFS1);
+		sqlite3_mutex_enter(mutex);
+	}
 	if (sqlite3_vfs_find(VFS_NAME)) {
 		*environment = vfs_environment_find();
 		rc = check_identity(*environment, err);
 	} else {
 		rc = make(environment, err);
 	}
-	sqlite3_mutex_leave(mutex);
+	if (mutex)
+		sqlite3_mutex_leave(mutex);
 	return rc;
 }

@@ -75,18 +75,23 @@ static int on_new_connection(sqlite3 *db, char **message,
 	return rc;
 }
 
-/* SQLITE_EXTENSION_INIT2 for threads that load at once: only the first writes. */
+/* SQLITE_EXTENSION_INIT2 for threads that load at once: only the first writes. SQLite
+ * without mutexes offers none. */
 static void set_api(const sqlite3_api_routines *api)
 {
 #ifdef SQLITE_CORE
 	(void)api;
 #else
-	sqlite3_mutex *mutex = api->mutex_alloc(SQLITE_MUTEX_STATIC_VFS1);
+	sqlite3_mutex *mutex = NULL;
 
-	api->mutex_enter(mutex);
+	if (api->mutex_alloc) {
+		mutex = api->mutex_alloc(SQLITE_MUTEX_STATIC_VFS1);
+		api->mutex_enter(mutex);
+	}
 	if (!sqlite3_api)
 		sqlite3_api = api;
-	api->mutex_leave(mutex);
+	if (mutex)
+		api->mutex_leave(mutex);
 #endif
 }
 
