@@ -553,7 +553,7 @@ static struct page_change *changes_list(const struct replay *replay,
 	struct heap *heap = replay->store->heap;
 	size_t count = file->count;
 	struct page_change *changes = heap_allocate(heap, count * sizeof *changes);
-	uint64_t *keys = heap_allocate(heap, 2 * count * sizeof *keys);
+	uint64_t *keys = heap_allocate(heap, count * sizeof *keys);
 
 	if (!changes || !keys) {
 		heap_free(heap, changes);
@@ -562,7 +562,7 @@ static struct page_change *changes_list(const struct replay *replay,
 	}
 	for (uint32_t i = 0; i < count; i++)
 		keys[i] = (uint64_t)replay_page_at(file, i)->page_no << 32 | i;
-	replay_keys_sort(keys, keys + count, count);
+	replay_keys_sort(heap, keys, count);
 	for (size_t i = 0; i < count; i++) {
 		const struct replay_page *page =
 			replay_page_at(file, (uint32_t)keys[i]);

@@ -281,9 +281,8 @@ struct replay_order {
 	uint32_t stretches;
 };
 
-/* By the upper halves of the keys; equal ones stay in their order. `spare` has as much
- * room. */
-void replay_keys_sort(uint64_t *keys, uint64_t *spare, size_t count);
+/* Keys whose lower halves rise, in ascending order. Does without memory if it must. */
+void replay_keys_sort(struct heap *heap, uint64_t *keys, size_t count);
 /* Where the page comes in the order; 0: nowhere. */
 typedef uint32_t replay_place_fn(const struct replay *replay,
                                  const struct replay_file *file,
