@@ -297,8 +297,10 @@ int check_agreement(struct table *table, enum check_depth depth,
 		                     .context = context, .depth = depth };
 	struct heap *heap = table->connection->heap;
 	uint32_t count = table->definition.index_count;
-	int rc;
+	int rc = table_refuse_computing(table, "check table", err);
 
+	if (rc)
+		return rc;
 	checking.vectors = heap_zeroed(heap, (count + 1) *
 	                                             sizeof *checking.vectors);
 	if (!checking.vectors)

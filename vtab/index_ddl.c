@@ -24,6 +24,11 @@ static void job_open(struct index_job *job, enum index_job_kind kind,
 
 static int job_table(struct index_job *job, const struct table *table)
 {
+	int rc = table_refuse_computing(table, "change indexes of table",
+	                                &job->err);
+
+	if (rc)
+		return rc;
 	job->schema = arena_string(&job->arena, table->schema,
 	                           strlen(table->schema));
 	job->name = arena_string(&job->arena, table->name, strlen(table->name));

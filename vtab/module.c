@@ -123,8 +123,11 @@ static int table_destroy(sqlite3_vtab *vtab)
 {
 	struct table *table = (struct table *)(void *)vtab;
 	struct err err;
-	int rc = table_reach(table, &err);
+	int rc = table_refuse_computing(table, "drop table", &err);
 
+	if (rc)
+		return table_result(table, rc, &err);
+	rc = table_reach(table, &err);
 	if (!rc || table_is_damaged(rc))
 		rc = sentinel_join(table->connection, table->home, &err);
 	if (!rc)
@@ -144,7 +147,9 @@ static int table_rename(sqlite3_vtab *vtab, const char *name)
 
 	if (!copy)
 		return SQLITE_NOMEM;
-	rc = table_reach(table, &err);
+	rc = table_refuse_computing(table, "rename table", &err);
+	if (!rc)
+		rc = table_reach(table, &err);
 	if (!rc)
 		rc = sentinel_join(table->connection, table->home, &err);
 	if (!rc)

@@ -8,6 +8,8 @@
  *      and, where schemas are not trusted, none but innocuous ones; as SQLite has it
  *      for its own tables, those in temp excepted. From 3.53 on SQLite sees to that
  *      itself when it is told where the text comes from; before, it is looked up.
+ * (E2) While one is computed the table is neither written nor dropped, which a function
+ *      in it might do: the statements that compute are the table's.
  */
 #include "vtab/table.h"
 
@@ -185,6 +187,27 @@ void row_expression_bind(struct table *table, sqlite3_stmt *statement,
 		                                              : &values[i]);
 }
 
+/* (E2) */
+int table_refuse_computing(const struct table *table, const char *operation,
+                           struct err *err)
+{
+	return !table->computing
+	               ? ERR_NONE
+	               : err_set(err, ERR_LOCKED, operation,
+	                         name_shorten(table->name).text,
+	                         "a function in one of its expressions asks for that");
+}
+
+static int step(struct table *table, sqlite3_stmt *statement)
+{
+	int code;
+
+	table->computing = true;
+	code = sqlite3_step(statement);
+	table->computing = false;
+	return code;
+}
+
 static int failed(struct table *table, int code, struct err *err)
 {
 	int why = code == SQLITE_INTERRUPT || code == SQLITE_NOMEM
@@ -208,7 +231,7 @@ int row_check(struct table *table, uint32_t number, const struct value *values,
 	if (rc)
 		return rc;
 	row_expression_bind(table, *statement, values, rowid);
-	code = sqlite3_step(*statement);
+	code = step(table, *statement);
 	if (code != SQLITE_ROW)
 		rc = failed(table, code & 0xff, err);
 	else
@@ -237,7 +260,7 @@ int row_expression_value(struct table *table, sqlite3_stmt *statement,
 		&table->definition.columns[column];
 	int rc = ERR_NONE;
 
-	if (sqlite3_step(statement) != SQLITE_ROW)
+	if (step(table, statement) != SQLITE_ROW)
 		rc = err_set(err, ERR_INVALID, operation, definition->name, "%s",
 		             sqlite3_errmsg(table->connection->db));
 	else if (value_take(sqlite3_column_value(statement, 0),

@@ -60,6 +60,7 @@ struct table {
 	uint32_t file_id;
 	bool held;                /* by the home, for us */
 	bool lost;                /* it was connected without its files */
+	bool computing;           /* an expression of one of its rows    */
 	bool cache_shared;        /* by other connections, when it was  */
 	struct pager *pager;      /* NULL: they are not there           */
 	struct btree tree;
@@ -243,6 +244,9 @@ int row_expression_value(struct table *table, sqlite3_stmt *statement,
                          uint32_t column, const char *operation,
                          struct value *value, struct err *err);
 
+/* Where a function in an expression of the table is being called. */
+int table_refuse_computing(const struct table *table, const char *operation,
+                           struct err *err);
 /* Whether the row satisfies a CHECK. ERR_INVALID when that cannot be computed. */
 int row_check(struct table *table, uint32_t number, const struct value *values,
               int64_t rowid, bool *holds, struct err *err);

@@ -173,6 +173,9 @@ int table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
 	struct err err;
 	int rc, code;
 
+	if (__builtin_expect(table->computing, 0))
+		return table_result(table, table_refuse_computing(
+			table, "write to table", &err), &err);
 	home_enter_operation(table->home);
 	change_begin(&change, table, argv[0], argc);
 	rc = change.has_new ? put(&change, argc, argv, rowid, &err)

@@ -287,6 +287,39 @@ def a_damaged_table_can_be_dropped(scratch):
     expect_equal(answers(con, 'integrity_check'), ['ok'])
 
 
+# What a function in a CHECK does to the table meanwhile may fail or be missed, and harms nobody.
+# (vtab/row_expression E2)
+def functions_in_checks_may_do_as_they_like(scratch):
+    con = connect('app')
+    con.create_function('most', 0, lambda: 1000)
+    filled(con=con, most='most()')
+    for sql in ('DROP TABLE t', 'DELETE FROM t WHERE id > 10', 'UPDATE t SET id = -id', "UPDATE t SET a = 1, b = 'x' || id", 'ROLLBACK',
+                "INSERT INTO t(a) SELECT a FROM t", 'ALTER TABLE t RENAME TO renamed', "SELECT turdb_drop_index('i')"):
+        for pragma in ('integrity_check(t)', 'quick_check', 'SELECT turdb_check()'):
+            con.execute('BEGIN')
+            con.execute('UPDATE t SET a = a + 1 WHERE id = 7')
+            calls = []
+
+            def most():
+                calls.append(1)
+                if len(calls) == 20:
+                    try:
+                        con.execute(sql).fetchall()
+                    except sqlite3.Error:
+                        pass
+                return 1000
+            con.create_function('most', 0, most)
+            try:
+                con.execute(pragma if 'SELECT' in pragma else 'PRAGMA ' + pragma).fetchall()
+            except sqlite3.Error:
+                pass
+            con.create_function('most', 0, lambda: 1000)
+            if con.in_transaction:
+                con.execute('ROLLBACK')
+            expect_equal((sql, value(con, 'SELECT count(*) FROM t')), (sql, 300))
+    expect_sound(con)
+
+
 # --- meanwhile ------------------------------------------------------------------------------------------------------
 
 def a_check_can_be_interrupted(scratch):

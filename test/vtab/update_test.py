@@ -300,4 +300,41 @@ def a_row_keeps_its_texts_while_others_make_way_for_it(scratch):
     expect_equal(value(pair[0], 'SELECT turdb_check()'), 'ok')
 
 
+# The statements that compute CHECKs, defaults and generated columns are the table's: their functions used them again, or freed them.
+# (vtab/row_expression E2)
+def functions_in_expressions_do_not_change_their_table(scratch):
+    load()
+    con = connect('app')
+    con.create_function('f', 1, lambda a: a, deterministic=True)
+    con.execute('CREATE VIRTUAL TABLE t USING turdb(id INTEGER PRIMARY KEY, a, b DEFAULT (f(5)), c AS (f(a)), CHECK (f(a) < 100))')
+    con.execute('CREATE TABLE log(a)')
+    for sql in ('DROP TABLE t', 'INSERT INTO t(a) VALUES (7)', 'UPDATE t SET a = 8', 'DELETE FROM t', 'ALTER TABLE t RENAME TO u', 'ROLLBACK',
+                'SELECT turdb_check()', "SELECT turdb_create_index('i', 't', 'a')", 'INSERT INTO log VALUES (1)', 'SELECT count(*) FROM t'):
+        calls, errors = [], []
+
+        def f(a):
+            calls.append(a)
+            if len(calls) <= 3:
+                try:
+                    con.execute(sql).fetchall()
+                except sqlite3.Error as error:
+                    errors.append(str(error))
+            return a
+        con.create_function('f', 1, f, deterministic=True)
+        con.execute('BEGIN')
+        try:
+            con.execute('INSERT INTO t(a) VALUES (1), (2)')
+        except sqlite3.Error as error:
+            errors.append(str(error))
+        con.create_function('f', 1, lambda a: a, deterministic=True)
+        if con.in_transaction:
+            con.execute('COMMIT')
+        expect(calls)
+        if sql[:3] in ('DRO', 'INS', 'UPD', 'DEL', 'ALT') and 'log' not in sql:
+            expect(any('a function in one of its expressions' in error or 'locked' in error for error in errors), (sql, errors))
+        expect_equal((sql, value(con, 'SELECT count(*) FROM t WHERE a NOT IN (1, 2)')), (sql, 0))
+        expect_equal(value(con, 'SELECT turdb_check()'), 'ok')
+    expect_equal(value(con, 'SELECT count(*) FROM log'), 3)
+
+
 main({name: case for name, case in globals().items() if hasattr(case, '__code__')}, BOTH_HOMES)
