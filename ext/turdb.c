@@ -102,6 +102,25 @@ static int fail(char **message, const struct err *err)
 	return SQLITE_ERROR;
 }
 
+/* What SQLite can be built without has no function in its table. */
+static int check_whole(const sqlite3_api_routines *api, struct err *err)
+{
+#ifdef SQLITE_CORE
+	(void)api, (void)err;
+#else
+	const char *omitted = !api->create_module_v2 ? "VIRTUALTABLE"
+	                    : !api->blob_open ? "INCRBLOB"
+	                    : !api->compileoption_used ? "COMPILEOPTION_DIAGS"
+	                    : NULL;
+
+	if (omitted)
+		return err_set(err, ERR_UNSUPPORTED, "load extension", "turdb",
+		               "this SQLite was built with SQLITE_OMIT_%s, which it cannot do without",
+		               omitted);
+#endif
+	return ERR_NONE;
+}
+
 __attribute__((visibility("default")))
 int sqlite3_turdb_init(sqlite3 *db, char **message,
                        const sqlite3_api_routines *api)
@@ -118,7 +137,7 @@ int sqlite3_turdb_init(sqlite3 *db, char **message,
 		        sqlite3_libversion());
 		return fail(message, &err);
 	}
-	if (ext_environment_get(&environment, &err))
+	if (check_whole(api, &err) || ext_environment_get(&environment, &err))
 		return fail(message, &err);
 	rc = is_connected(db, &connected);
 	if (!rc && !connected)

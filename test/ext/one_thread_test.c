@@ -1,5 +1,6 @@
 /*
- * one_thread_test.c - SQLite without mutexes, as programs of one thread have it.
+ * one_thread_test.c - SQLite without mutexes, as programs of one thread have it, and
+ * without other parts.
  *
  * Built with SQLITE_THREADSAFE=0, as the sqlite3 program of sqlite.org is, it has no
  * mutex functions to offer, and loading the library called one. Its allocator is for
@@ -63,15 +64,21 @@ static int not_threadsafe(void)
 	return 0;
 }
 
+static int load(sqlite3 *db, char **message, const sqlite3_api_routines *table)
+{
+	typedef int entry(sqlite3 *, char **, const sqlite3_api_routines *);
+	char path[1024];
+	void *handle = dlopen(library(path), RTLD_NOW);
+	entry *init = handle ? (entry *)dlsym(handle, "sqlite3_turdb_init") : NULL;
+
+	return init ? init(db, message, table) & 0xff : SQLITE_ERROR;
+}
+
 /* What SQLite hands to extensions, as it is without mutexes. */
 static int load_without_mutexes(sqlite3 *db, char **message,
                                 const sqlite3_api_routines *table)
 {
 	static sqlite3_api_routines without;
-	typedef int entry(sqlite3 *, char **, const sqlite3_api_routines *);
-	char path[1024];
-	void *handle = dlopen(library(path), RTLD_NOW);
-	entry *load = handle ? (entry *)dlsym(handle, "sqlite3_turdb_init") : NULL;
 
 	without = *table;
 	without.mutex_alloc = NULL;
@@ -79,7 +86,7 @@ static int load_without_mutexes(sqlite3 *db, char **message,
 	without.mutex_enter = without.mutex_leave = NULL;
 	without.mutex_try = NULL;
 	without.xthreadsafe = not_threadsafe;
-	return load ? load(db, message, &without) & 0xff : SQLITE_ERROR;
+	return load(db, message, &without);
 }
 
 static void write_through_checkpoints(struct test *t, const char *directory)
@@ -115,6 +122,28 @@ static void load_and_write(struct test *t, const char *directory)
 	sqlite3_cancel_auto_extension((void (*)(void))load_without_mutexes);
 	EXPECT_EQ(t, sqlite3_close(db), SQLITE_OK);
 	write_through_checkpoints(t, directory);
+}
+
+static int load_without_blobs(sqlite3 *db, char **message,
+                              const sqlite3_api_routines *table)
+{
+	static sqlite3_api_routines without;
+
+	without = *table;
+	without.blob_open = NULL;
+	return load(db, message, &without);
+}
+
+static void what_sqlite_was_built_without_is_named(struct test *t)
+{
+	sqlite3 *db = NULL;
+
+	EXPECT_EQ(t, sqlite3_auto_extension((void (*)(void))load_without_blobs),
+	          SQLITE_OK);
+	EXPECT_EQ(t, sqlite3_open(":memory:", &db), SQLITE_ERROR);
+	sqlite3_cancel_auto_extension((void (*)(void))load_without_blobs);
+	EXPECT(t, strstr(sqlite3_errmsg(db), "SQLITE_OMIT_INCRBLOB"));
+	EXPECT_EQ(t, sqlite3_close(db), SQLITE_OK);
 }
 
 /* The environment of a process is made once: this one has its own. */
@@ -162,5 +191,6 @@ static void threads_of_the_library_leave_its_allocator_alone(struct test *t)
 static const struct test_case cases[] = {
 	CASE(it_loads_into_a_library_without_mutexes),
 	CASE(threads_of_the_library_leave_its_allocator_alone),
+	CASE(what_sqlite_was_built_without_is_named),
 };
 TEST_MAIN(cases)
