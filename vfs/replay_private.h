@@ -2,8 +2,8 @@
  * replay_private.h - what the files of a replay share: replay.c follows records,
  * replay_pages.c remembers what becomes of pages, replay_present.c finds images that
  * are in their places, replay_build.c makes the others from what replay_bases.c has
- * verified, replay_write.c and replay_batch.c write them, replay_part.c follows parts of
- * the log at once.
+ * verified, replay_write.c and replay_batch.c write them, replay_finish.c checks all of
+ * it and makes it a snapshot, replay_part.c follows parts of the log at once.
  */
 #ifndef TURDB_VFS_REPLAY_PRIVATE_H
 #define TURDB_VFS_REPLAY_PRIVATE_H
