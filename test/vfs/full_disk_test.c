@@ -64,6 +64,7 @@ static int put(struct scene *s, uint32_t page, uint8_t value)
 	int rc = begin(s);
 
 	memset(bytes, value, sizeof bytes);
+	bytes[0] = 1; /* a page of zeros would go, and come back as a new one */
 	if (!rc)
 		rc = store_sqlite_write(s->view, (uint64_t)page * PAGE, bytes,
 		                        sizeof bytes, &s->t->err);
