@@ -38,6 +38,22 @@ void test_directory(struct test *t, char path[256])
 		memcpy(directories[directory_count++], path, 256);
 }
 
+/* A test is build/VARIANT/test/FOLDER/NAME. */
+const char *test_extension(char path[TEST_PATH_SIZE])
+{
+	const char *named = getenv("TURDB_SO");
+	ssize_t size;
+
+	if (named)
+		return named;
+	size = readlink("/proc/self/exe", path,
+	                TEST_PATH_SIZE - sizeof "/turdb.so");
+	path[size > 0 ? size : 0] = 0;
+	for (int i = 0; i < 3 && strrchr(path, '/'); i++)
+		*strrchr(path, '/') = 0;
+	return strcat(path, "/turdb.so");
+}
+
 void test_fail(struct test *t, const char *file, int line, const char *format,
                ...)
 {

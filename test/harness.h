@@ -73,6 +73,10 @@ uint64_t test_random(uint64_t *state);
  * call is the caller's: `path` holds at least 256 bytes. */
 void test_directory(struct test *t, char path[256]);
 
+/* The extension of this program's build, or what TURDB_SO names. */
+enum { TEST_PATH_SIZE = 1024 };
+const char *test_extension(char path[TEST_PATH_SIZE]);
+
 #define EXPECT(t, condition)                                                  \
 	do {                                                                  \
 		if (!(condition)) {                                           \

@@ -45,20 +45,6 @@ static void *resize(void *bytes, int size)
 	return usual.xRealloc(bytes, size);
 }
 
-static const char *library(char path[1024])
-{
-	const char *named = getenv("TURDB_SO");
-	ssize_t size;
-
-	if (named)
-		return named;
-	size = readlink("/proc/self/exe", path, 1000);
-	path[size > 0 ? size : 0] = 0;
-	for (int i = 0; i < 3 && strrchr(path, '/'); i++)
-		*strrchr(path, '/') = 0;
-	return strcat(path, "/turdb.so");
-}
-
 static int not_threadsafe(void)
 {
 	return 0;
@@ -67,8 +53,8 @@ static int not_threadsafe(void)
 static int load(sqlite3 *db, char **message, const sqlite3_api_routines *table)
 {
 	typedef int entry(sqlite3 *, char **, const sqlite3_api_routines *);
-	char path[1024];
-	void *handle = dlopen(library(path), RTLD_NOW);
+	char path[TEST_PATH_SIZE];
+	void *handle = dlopen(test_extension(path), RTLD_NOW);
 	entry *init = handle ? (entry *)dlsym(handle, "sqlite3_turdb_init") : NULL;
 
 	return init ? init(db, message, table) & 0xff : SQLITE_ERROR;
@@ -166,7 +152,7 @@ static void it_loads_into_a_library_without_mutexes(struct test *t)
 
 static void threads_of_the_library_leave_its_allocator_alone(struct test *t)
 {
-	char path[1024], directory[256];
+	char path[TEST_PATH_SIZE], directory[256];
 	sqlite3 *db = NULL;
 
 	test_directory(t, directory);
@@ -181,7 +167,7 @@ static void threads_of_the_library_leave_its_allocator_alone(struct test *t)
 	EXPECT_EQ(t, sqlite3_config(SQLITE_CONFIG_MALLOC, &watched), SQLITE_OK);
 	EXPECT_EQ(t, sqlite3_open(":memory:", &db), SQLITE_OK);
 	sqlite3_enable_load_extension(db, 1);
-	EXPECT_EQ(t, sqlite3_load_extension(db, library(path), NULL, NULL),
+	EXPECT_EQ(t, sqlite3_load_extension(db, test_extension(path), NULL, NULL),
 	          SQLITE_OK);
 	write_through_checkpoints(t, directory);
 	EXPECT_EQ(t, sqlite3_close(db), SQLITE_OK);

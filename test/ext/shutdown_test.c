@@ -103,29 +103,15 @@ static const sqlite3_mem_methods methods[2] = {
 	{ allocate_1, release_1, resize_1, size_of, round_up, begin, end, NULL },
 };
 
-static const char *library(char path[1024])
-{
-	const char *named = getenv("TURDB_SO");
-	ssize_t size;
-
-	if (named)
-		return named;
-	size = readlink("/proc/self/exe", path, 1000);
-	path[size > 0 ? size : 0] = 0;
-	for (int i = 0; i < 3 && strrchr(path, '/'); i++)
-		*strrchr(path, '/') = 0;
-	return strcat(path, "/turdb.so");
-}
-
 static int load(void)
 {
-	char path[1024];
+	char path[TEST_PATH_SIZE];
 	sqlite3 *db = NULL;
 	int rc;
 
 	sqlite3_open(":memory:", &db);
 	sqlite3_enable_load_extension(db, 1);
-	rc = sqlite3_load_extension(db, library(path), NULL, NULL);
+	rc = sqlite3_load_extension(db, test_extension(path), NULL, NULL);
 	sqlite3_close(db);
 	return rc;
 }

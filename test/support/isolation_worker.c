@@ -56,22 +56,17 @@ static bool is_text(uint32_t key)
 
 int isolation_load(struct err *err)
 {
-	const char *named = getenv("TURDB_SO");
-	char path[1024], *message = NULL;
+	char place[TEST_PATH_SIZE], *message = NULL;
+	const char *path = test_extension(place);
 	sqlite3 *db = NULL;
-	ssize_t size = readlink("/proc/self/exe", path, sizeof path - 32);
 	int rc;
 
-	path[size > 0 ? size : 0] = 0;
-	for (int i = 0; i < 3 && strrchr(path, '/'); i++)
-		*strrchr(path, '/') = 0;
-	strcat(path, "/turdb.so");
 	sqlite3_open(":memory:", &db);
 	sqlite3_enable_load_extension(db, 1);
-	rc = sqlite3_load_extension(db, named ? named : path, NULL, &message);
+	rc = sqlite3_load_extension(db, path, NULL, &message);
 	sqlite3_close(db);
 	if (rc)
-		err_set(err, ERR_IO, "load", named ? named : path, "%s",
+		err_set(err, ERR_IO, "load", path, "%s",
 		        message ? message : "?");
 	sqlite3_free(message);
 	return rc ? ERR_IO : ERR_NONE;

@@ -74,23 +74,36 @@ static bool reads(struct scene *scene, uint64_t *number)
 	return got == PAGE && memcmp(bytes, bytes + 1, PAGE - 1) == 0;
 }
 
+static bool may_step(struct test *t)
+{
+	if (!stepping_is_possible())
+		test_skip(t, "no single steps here");
+	return !t->skipped;
+}
+
+static void open_fresh(struct test *t, struct opened *opened)
+{
+	struct store_options options = { .create = true };
+	char directory[256], path[300];
+
+	test_directory(t, directory);
+	snprintf(path, sizeof path, "%s/app", directory);
+	EXPECT_OK(t, real_store_open(opened, path, &options, &t->err));
+}
+
 /* The pin is seen, or sees that it is late: with commits between any two instructions
  * of taking a snapshot, and more behind it, the snapshot stays what it is.
  * (vfs/slot S1, rule 4) */
 static void commits_may_come_at_any_instruction_of_taking_a_snapshot(struct test *t)
 {
-	struct store_options options = { .create = true };
 	struct scene scene = { .rc = 0 };
-	char directory[256], path[300];
 	uint64_t steps = 1;
 
-	if (!stepping_is_possible()) {
-		test_skip(t, "no single steps here");
+	if (!may_step(t))
 		return;
-	}
-	test_directory(t, directory);
-	snprintf(path, sizeof path, "%s/app", directory);
-	EXPECT_OK(t, real_store_open(&scene.opened, path, &options, &t->err));
+	open_fresh(t, &scene.opened);
+	if (t->failed)
+		return;
 	EXPECT_OK(t, store_view_open(scene.opened.store, &scene.reader, &t->err));
 	EXPECT_EQ(t, commit_some(&scene), 0);
 	for (scene.meet = 0; scene.meet < steps; scene.meet++) {
@@ -144,18 +157,14 @@ static void claim_another(void *context)
 
 static void two_never_get_one_slot(struct test *t)
 {
-	struct store_options options = { .create = true };
 	struct claim claim = { .rc = 0 };
-	char directory[256], path[300];
 	uint64_t steps = 1;
 
-	if (!stepping_is_possible()) {
-		test_skip(t, "no single steps here");
+	if (!may_step(t))
 		return;
-	}
-	test_directory(t, directory);
-	snprintf(path, sizeof path, "%s/app", directory);
-	EXPECT_OK(t, real_store_open(&claim.opened, path, &options, &t->err));
+	open_fresh(t, &claim.opened);
+	if (t->failed)
+		return;
 	claim.view.store = claim.opened.store;
 	for (claim.meet = 0; claim.meet < steps; claim.meet++) {
 		claim.step = 0;
