@@ -43,7 +43,6 @@ struct report_table {
 	sqlite3_vtab base;
 	sqlite3 *db;
 	struct connection *connection;
-	struct vfs_environment *environment;
 	const struct report_kind *kind;
 };
 
@@ -156,7 +155,7 @@ static int fill_figures(struct report_cursor *cursor, struct report_table *table
 static int fill_status(struct report_cursor *cursor, struct report_table *table,
                        sqlite3_value *argument, struct err *err)
 {
-	struct vfs_environment *environment = table->environment;
+	struct vfs_environment *environment = vtab_process_of(table->connection);
 	int rc = fill_figures(cursor, table, argument, err);
 
 	if (rc)
@@ -331,7 +330,6 @@ static int report_connect(sqlite3 *db, void *context, int argument_count,
 		sqlite3_vtab_config(db, SQLITE_VTAB_USES_ALL_SCHEMAS);
 	table->db = db;
 	table->connection = module->connection;
-	table->environment = vtab_process_of(module->connection);
 	table->kind = module->kind;
 	*made = &table->base;
 	return SQLITE_OK;
@@ -341,7 +339,7 @@ static int report_disconnect(sqlite3_vtab *base)
 {
 	struct report_table *table = (struct report_table *)(void *)base;
 
-	heap_free(table->environment->heap, table);
+	heap_free(vtab_process_of(table->connection)->heap, table);
 	return SQLITE_OK;
 }
 
@@ -367,7 +365,7 @@ static int report_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
 static int report_open(sqlite3_vtab *base, sqlite3_vtab_cursor **made)
 {
 	struct report_table *table = (struct report_table *)(void *)base;
-	struct heap *heap = table->environment->heap;
+	struct heap *heap = vtab_process_of(table->connection)->heap;
 	struct report_cursor *cursor = heap_zeroed(heap, sizeof *cursor);
 
 	if (!cursor)

@@ -21,19 +21,9 @@
 
 #include <assert.h>
 
-enum {
-
-	/* A file that loses so many units gives blocks back at the next checkpoint,
-	 * or at once when it is much and a good part of it. */
-	RELEASE_UNITS_MIN = 16,
-	RELEASE_NOW_UNITS_MIN = 256,
-	RELEASE_NOW_PART = 16,
-	/* A dropped file of that size is gone when its commit returns, and so are
-	 * smaller ones when they are that many; others CHECKPOINT_LATER_MS later. */
-	DROP_NOW_UNITS = 256,
-	DROPS_NOW_UNITS = 1024,
-	DROP_UNITS_MIN = 16, /* that a file has at least */
-};
+/* A dropped file of that size is gone when its commit returns, and so are smaller ones
+ * when they are that many; others CHECKPOINT_LATER_MS later. */
+enum { DROP_NOW_UNITS = 256, DROPS_NOW_UNITS = 1024 };
 
 /* (C1) */
 static void give_taken_back(struct store_view *view)

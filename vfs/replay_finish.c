@@ -13,8 +13,8 @@
 
 /* --- before anything changes ------------------------------------------------------------ */
 
-/* (vfs/replay R2) What the base reaches is named by no record. All places of a file have one
- * size and are aligned to it. A place beyond the end is met at the latest where free
+/* (vfs/replay R2) What the base reaches is named by no record. All places of a file have
+ * one size and are aligned to it. A place beyond the end is met at the latest where free
  * ones are looked for, when pages have been written (vfs/replay R3). */
 static int visit_reached(void *context, uint32_t level, uint64_t index,
                          const struct page_ref *ref, struct err *err)
@@ -225,8 +225,8 @@ static int finish_catalog(struct replay *replay, struct store_root *root,
 
 /* --- all of it -------------------------------------------------------------------------- */
 
-/* A header that is there is written again, too (vfs/replay R1), (rule 3): a sync that failed may
- * have left it in the page cache only. */
+/* A header that is there is written again, too (vfs/replay R1), (rule 3): a sync that
+ * failed may have left it in the page cache only. */
 static int file_make(struct replay *replay, struct replay_file *file,
                      struct err *err)
 {

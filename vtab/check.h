@@ -49,6 +49,10 @@ void row_rules_open(struct row_rules *rules, struct table *table,
                     void (*problem)(void *context, const char *sentence),
                     void *context);
 void row_rules_close(struct row_rules *rules);
+/* "check table t, index i: ..."; without an index of the table itself. */
+void row_rules_tell(const struct row_rules *rules, const struct table_index *index,
+                    const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* Of the row in table->values. A function in a CHECK may change the table: then
  * *changed, and the values are gone. */
 int row_rules_check(struct row_rules *rules, int64_t rowid, bool *changed,

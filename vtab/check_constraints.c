@@ -26,11 +26,8 @@ void row_rules_close(struct row_rules *rules)
 	sqlite3_finalize(rules->number);
 }
 
-/* "check table t: row 5 has ..." */
-static void violated(struct row_rules *rules, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void violated(struct row_rules *rules, const char *format, ...)
+void row_rules_tell(const struct row_rules *rules, const struct table_index *index,
+                    const char *format, ...)
 {
 	char what[300], text[ERR_TEXT_SIZE];
 	va_list arguments;
@@ -38,8 +35,9 @@ static void violated(struct row_rules *rules, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(what, sizeof what, format, arguments);
 	va_end(arguments);
-	snprintf(text, sizeof text, "check table %s: %s",
-	         name_shorten(rules->table->name).text, what);
+	snprintf(text, sizeof text, "check table %s%s%s: %s",
+	         name_shorten(rules->table->name).text, index ? ", index " : "",
+	         index ? name_shorten(index->definition->name).text : "", what);
 	rules->problem(rules->context, text);
 }
 
@@ -83,15 +81,15 @@ static int check_affinity(struct row_rules *rules, int64_t rowid,
 
 	if (column->affinity == AFFINITY_TEXT &&
 	    (value->type == VALUE_INTEGER || value->type == VALUE_REAL))
-		violated(rules, "row %lld has a number in column %s, which is %s",
-		         (long long)rowid, name_shorten(column->name).text,
-		         name_shorten(column->type).text);
+		row_rules_tell(rules, NULL, "row %lld has a number in column %s, which is %s",
+		               (long long)rowid, name_shorten(column->name).text,
+		               name_shorten(column->type).text);
 	if (column->affinity >= AFFINITY_NUMERIC && value->type == VALUE_TEXT)
 		rc = text_is_number(rules, value, &number, err);
 	if (!rc && number)
-		violated(rules, "row %lld has a number as text in column %s, which is %s",
-		         (long long)rowid, name_shorten(column->name).text,
-		         name_shorten(column->type).text);
+		row_rules_tell(rules, NULL, "row %lld has a number as text in column %s, which is %s",
+		               (long long)rowid, name_shorten(column->name).text,
+		               name_shorten(column->type).text);
 	return rc;
 }
 
@@ -104,16 +102,16 @@ static int check_column(struct row_rules *rules, int64_t rowid, uint32_t number,
 	const char *given, *wanted;
 
 	if (column->not_null && value->type == VALUE_NULL)
-		violated(rules, "row %lld has NULL in column %s, which is NOT NULL",
-		         (long long)rowid, name_shorten(column->name).text);
+		row_rules_tell(rules, NULL, "row %lld has NULL in column %s, which is NOT NULL",
+		               (long long)rowid, name_shorten(column->name).text);
 	if (column->vector)
 		return ERR_NONE;
 	if (!definition->strict)
 		return check_affinity(rules, rowid, column, value, err);
 	if (!strict_admits(column, value, &given, &wanted))
-		violated(rules, "row %lld has %s in column %s, which is %s",
-		         (long long)rowid, given,
-		         name_shorten(column->name).text, wanted);
+		row_rules_tell(rules, NULL, "row %lld has %s in column %s, which is %s",
+		               (long long)rowid, given,
+		               name_shorten(column->name).text, wanted);
 	return ERR_NONE;
 }
 
@@ -148,8 +146,8 @@ static int check_expression(struct row_rules *rules, int64_t rowid,
 	if (rc == ERR_INVALID)
 		return skip(rules, number, err);
 	if (!rc && !holds)
-		violated(rules, "row %lld does not satisfy CHECK %.200s",
-		         (long long)rowid, check->name ? check->name : check->sql);
+		row_rules_tell(rules, NULL, "row %lld does not satisfy CHECK %.200s",
+		               (long long)rowid, check->name ? check->name : check->sql);
 	return rc;
 }
 

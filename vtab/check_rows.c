@@ -1,21 +1,17 @@
 /*
  * check_rows.c - whether the rows of a table and its indexes tell the same.
  *
- * Each row is looked at by itself (check_constraints.c), then looked up in every index. Entries of different rows differ, so if
- * every row has its entry and there are as many entries as rows, every entry has its
- * row; when the numbers differ, the entries are asked for their rows. So it is with
- * the nodes of a graph.
+ * Each row is looked at by itself (check_constraints.c) and looked up in every index.
+ * Entries of different rows differ, so if every row has its entry and there are as many
+ * entries as rows, every entry has its row; when the numbers differ, the entries are
+ * asked for their rows. So it is with the nodes of a graph.
  */
 #include "vtab/check.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 struct checking {
 	struct table *table;
-	void (*problem)(void *context, const char *sentence);
-	void *context;
 	enum check_depth depth;
 	struct row_rules rules;
 	bool changed;                    /* by a function in a CHECK */
@@ -24,26 +20,6 @@ struct checking {
 	struct err *err;
 	int rc;
 };
-
-/* "check table t, index i: row 5 has no entry in the index" */
-static void disagree(struct checking *checking, const struct table_index *index,
-                     const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void disagree(struct checking *checking, const struct table_index *index,
-                     const char *format, ...)
-{
-	char what[200], text[ERR_TEXT_SIZE];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(what, sizeof what, format, arguments);
-	va_end(arguments);
-	snprintf(text, sizeof text, "check table %s, index %s: %s",
-	         name_shorten(checking->table->name).text,
-	         name_shorten(index->definition->name).text, what);
-	checking->problem(checking->context, text);
-}
 
 /* A failure other than damage ends the check; damage has been reported. */
 static int only_damage(int rc)
@@ -69,9 +45,9 @@ static int check_unique(struct checking *checking, struct table_index *index,
 	rc = long_key_find(table, index, table->values, rowid, &table->old_key,
 	                   &rowid, &other, &found, err);
 	if (!rc && found)
-		disagree(checking, index,
-		         "rows %lld and %lld have the same values",
-		         (long long)rowid, (long long)other);
+		row_rules_tell(&checking->rules, index,
+		               "rows %lld and %lld have the same values",
+		               (long long)rowid, (long long)other);
 	return rc;
 }
 
@@ -92,16 +68,16 @@ static int check_entry(struct checking *checking, struct table_index *index,
 	if (rc)
 		return rc;
 	if (!found)
-		disagree(checking, index, "row %lld has no entry in the index",
-		         (long long)rowid);
+		row_rules_tell(&checking->rules, index, "row %lld has no entry in the index",
+		               (long long)rowid);
 	else if (unique && value.size != 8)
-		disagree(checking, index, "row %lld has a damaged entry",
-		         (long long)rowid);
+		row_rules_tell(&checking->rules, index, "row %lld has a damaged entry",
+		               (long long)rowid);
 	else if (unique && btree_rowid_of(value.data) != rowid)
-		disagree(checking, index,
-		         "row %lld has an entry that names row %lld",
-		         (long long)rowid,
-		         (long long)btree_rowid_of(value.data));
+		row_rules_tell(&checking->rules, index,
+		               "row %lld has an entry that names row %lld",
+		               (long long)rowid,
+		               (long long)btree_rowid_of(value.data));
 	return check_unique(checking, index, rowid, err);
 }
 
@@ -122,21 +98,21 @@ static int check_node(struct checking *checking, struct table_index *index,
 	if (value->type == VALUE_NULL)
 		return ERR_NONE;
 	if (value->type != VALUE_VECTOR) {
-		disagree(checking, index,
-		         "row %lld has its vector outside the graph",
-		         (long long)rowid);
+		row_rules_tell(&checking->rules, index,
+		               "row %lld has its vector outside the graph",
+		               (long long)rowid);
 		return ERR_NONE;
 	}
 	rc = hnsw_vector(index->graph, (uint32_t)value->integer, &vector,
 	                 &owner, err);
 	if (rc == ERR_CORRUPT)
-		disagree(checking, index,
-		         "row %lld has no node in the graph",
-		         (long long)rowid);
+		row_rules_tell(&checking->rules, index,
+		               "row %lld has no node in the graph",
+		               (long long)rowid);
 	else if (!rc && owner != rowid)
-		disagree(checking, index,
-		         "row %lld has a node that names row %lld",
-		         (long long)rowid, (long long)owner);
+		row_rules_tell(&checking->rules, index,
+		               "row %lld has a node that names row %lld",
+		               (long long)rowid, (long long)owner);
 	return only_damage(rc);
 }
 
@@ -202,18 +178,18 @@ static int check_owner(struct checking *checking, struct table_index *index,
 	int rc = row_of(checking, rowid, &found, err);
 
 	if (!rc && !found)
-		disagree(checking, index,
-		         "an entry names row %lld, which is not there",
-		         (long long)rowid);
+		row_rules_tell(&checking->rules, index,
+		               "an entry names row %lld, which is not there",
+		               (long long)rowid);
 	if (rc || !found)
 		return rc;
 	rc = index_key(index, table->values, rowid,
 	               table->definition.rowid_column, own, &unique, err);
 	if (!rc && (own->size != key.size ||
 	            memcmp(own->bytes, key.data, key.size) != 0))
-		disagree(checking, index,
-		         "an entry of row %lld has other values than the row",
-		         (long long)rowid);
+		row_rules_tell(&checking->rules, index,
+		               "an entry of row %lld has other values than the row",
+		               (long long)rowid);
 	return rc;
 }
 
@@ -250,13 +226,13 @@ static void visit_node(void *context, uint32_t node, int64_t rowid)
 		return;
 	value = &checking->table->values[index->definition->columns[0].column];
 	if (!found)
-		disagree(checking, index,
-		         "a node names row %lld, which is not there",
-		         (long long)rowid);
+		row_rules_tell(&checking->rules, index,
+		               "a node names row %lld, which is not there",
+		               (long long)rowid);
 	else if (value->type != VALUE_VECTOR || value->integer != node)
-		disagree(checking, index,
-		         "node %u names row %lld, which has another vector",
-		         node, (long long)rowid);
+		row_rules_tell(&checking->rules, index,
+		               "node %u names row %lld, which has another vector",
+		               node, (long long)rowid);
 }
 
 static int check_nodes(struct checking *checking, struct table_index *index,
@@ -281,8 +257,8 @@ static int check_count(struct checking *checking, struct table_index *index,
 
 	if (rc || count == wanted)
 		return rc;
-	disagree(checking, index, "%llu entries for %llu rows",
-	         (unsigned long long)count, (unsigned long long)wanted);
+	row_rules_tell(&checking->rules, index, "%llu entries for %llu rows",
+	               (unsigned long long)count, (unsigned long long)wanted);
 	if (checking->depth < CHECK_INDEXES)
 		return ERR_NONE;
 	return tree ? check_entries(checking, index, err)
@@ -293,8 +269,7 @@ int check_agreement(struct table *table, enum check_depth depth,
                     void (*problem)(void *context, const char *sentence),
                     void *context, struct err *err)
 {
-	struct checking checking = { .table = table, .problem = problem,
-		                     .context = context, .depth = depth };
+	struct checking checking = { .table = table, .depth = depth };
 	struct heap *heap = table->connection->heap;
 	uint32_t count = table->definition.index_count;
 	int rc = table_refuse_computing(table, "check table", err);
@@ -309,11 +284,11 @@ int check_agreement(struct table *table, enum check_depth depth,
 	row_rules_open(&checking.rules, table, problem, context);
 	rc = btree_each(&table->tree, check_row, &checking,
 	                breath_of(&checking), err);
-	row_rules_close(&checking.rules);
 	/* Who changes rows meanwhile is not told that they were others. */
 	for (uint32_t i = 0; !rc && !checking.changed && i < count; i++)
 		rc = check_count(&checking, &table->indexes[i],
 		                 checking.vectors[i], err);
+	row_rules_close(&checking.rules);
 	heap_free(heap, checking.vectors);
 	return rc;
 }

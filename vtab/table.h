@@ -132,8 +132,8 @@ int err_of_sqlite(int code);
 /* Why a call failed with it. */
 const char *why_of_sqlite(sqlite3 *db, int code);
 /* A table of one schema, NULL when it is not ours; also
- * "schema.table"; connected if need be. ERR_CORRUPT when it is without its files. While `keeper` (NULL: none) is not finalized
- * it is not disconnected, whatever is rolled back meanwhile. */
+ * "schema.table"; connected if need be. ERR_CORRUPT when it is without its files.
+ * While `keeper` (NULL: none) is not finalized it is not disconnected, whatever is rolled back meanwhile. */
 int table_find_in(struct connection *connection, const char *schema,
                   const char *name, struct table **found, sqlite3_stmt **keeper,
                   struct err *err);
